@@ -1,0 +1,57 @@
+"""What the gateway spools for each call. The request path fills it and knows nothing of what becomes of it.
+
+Answers are kept as the bytes that were sent; reading their text is left to the drain, in another process.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Record(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
+    """One finished call. Encoded as a MessagePack array: append fields only, each with a default."""
+
+    id: str
+    started_ns: int
+    project_id: int
+    key_id: int
+    operation: str
+    model: str
+    target: str
+    provider: str
+    outcome: str
+    status: int
+    error_code: str | None
+    error: str | None
+    stream: bool
+    ttft_us: int | None
+    latency_us: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    usage_estimated: bool
+    cost_nano: int | None
+    price_source: str | None
+    client: str
+    session: str | None
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    task: str | None
+    variant: str | None
+    prompt_version: str | None
+    tags: dict[str, str]
+    request: bytes
+    """The body as the client sent it."""
+    answer: bytes
+    """What the client was sent: a JSON body, or the SSE events of a stream."""
+    finish: str | None = None
+    """Left None when only the answer's bytes tell; the drain reads it there."""
+
+
+class Opened(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
+    """A stream has begun: if no Record of this id follows, the gateway died while answering."""
+
+    record: Record
+    """As it would be if it ended here: outcome `interrupted`, an empty answer."""

@@ -1,0 +1,108 @@
+"""A chat is anything that answers a Request with a stream of Deltas.
+
+A provider, an engine, a cache, a guardrail, a canary split and the whole gateway have this one shape, so any of them
+can stand where another stood. The canonical form of a question is OpenAI's: what a client of that dialect sent is
+already canonical, and what nobody changed is forwarded byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from loopwright.core.money import Usage
+from loopwright.core.who import Principal
+
+Operation = Literal["chat", "completion", "embeddings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """W3C trace context of a call."""
+
+    trace_id: str
+    """32 lower-case hex digits."""
+    span_id: str
+    """16 lower-case hex digits: the call's own span."""
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question, parsed and checked at the edge; nothing downstream checks it again."""
+
+    id: str
+    """Call id: UUIDv7 in its canonical text form, so ids sort by time."""
+    operation: Operation
+    model: str
+    """The name that is checked, dispatched and recorded."""
+    body: Mapping[str, Any]
+    """The whole body in OpenAI's form (messages, tools, parameters), without our own `loopwright` member."""
+    raw: bytes | None
+    """The body as bytes while it is still what the client sent; None once a wrapper has changed `body`."""
+    stream: bool
+    who: Principal
+    started_ns: int
+    """Unix time in nanoseconds at which the request had arrived."""
+    trace: Trace
+    client: str = ""
+    """The client's User-Agent, clipped."""
+    session: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    wants_usage: bool = False
+    """The client asked for a usage event at the end of the stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of an answer.
+
+    `raw`, when there, is the piece in OpenAI's wire form (whole SSE events of a stream, or the whole body of a
+    non-streamed answer) and is what the client gets. Without it, `text`, `extra` and `finish` are encoded by
+    `kit.wire`. A wrapper that changes an answer reads `raw` through `kit.wire.read`, and yields Deltas without it.
+    """
+
+    raw: bytes = b""
+    text: str = ""
+    extra: Mapping[str, Any] | None = None
+    """What else OpenAI's `delta` object holds: `role`, `tool_calls`, `reasoning_content`, `refusal`."""
+    index: int = 0
+    """Which of `n` choices this belongs to (without `raw`)."""
+    finish: str | None = None
+    usage: Usage | None = None
+    cost_nano: int | None = None
+    """Nanodollars, set once the usage is known; None when the model has no known price."""
+    speaks: bool = True
+    """Carries something of the answer: the first one that does marks the time to first token."""
+    done: bool = False
+    """The answer is complete; nothing follows."""
+    model: str = ""
+    """Which model answered (set on the first Delta)."""
+    provider: str = ""
+    """Which provider or engine answered (set on the first Delta)."""
+
+
+class Chat(Protocol):
+    """Anything that answers."""
+
+    def __call__(self, request: Request, /) -> AsyncGenerator[Delta, None]:
+        """Answer `request`; raises a `LoopwrightError` before the first Delta when it is refused."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    name: str
+    dimensions: int
+
+    async def __call__(self, texts: list[str], /) -> list[list[float]]:
+        """One unit-length vector of `dimensions` floats for each text, in order."""
+        ...
+
+
+def answering(chat: Chat, request: Request) -> AbstractAsyncContextManager[AsyncGenerator[Delta, None]]:
+    """Open an answer so that leaving the block closes every layer beneath, innermost first."""
+    return aclosing(chat(request))

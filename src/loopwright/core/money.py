@@ -1,0 +1,78 @@
+"""Money in integers: prices in picodollars a token, costs in nanodollars a call.
+
+1 USD a million tokens = 1e-6 USD a token = 1,000,000 picodollars a token, so every published price is a whole number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+NANO = 1_000_000_000
+_PICO_PER_NANO = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one call. `input` includes cached and cache-written tokens, `output` includes reasoning."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    """Part of `input` read from the provider's prompt cache."""
+    cache_written: int = 0
+    """Part of `input` written to the provider's prompt cache."""
+    reasoning: int = 0
+    """Part of `output` spent on reasoning."""
+    estimated: bool = False
+    """True when no provider reported it and it was counted here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs, in picodollars. None for cached rates means the plain input rate."""
+
+    input: int
+    output: int
+    cached: int | None = None
+    cache_written: int | None = None
+    request: int = 0
+    """Added once a call."""
+    second: int = 0
+    """For each second the engine was busy with the call (local models by configured cost per hour)."""
+    source: str = ""
+    """Where the price comes from and its date, e.g. `genai-prices 2026-11-02` or `loopwright.yaml`."""
+
+    def cost(self, usage: Usage, *, seconds: float = 0.0) -> int:
+        """Nanodollars of one call, rounded half to even once."""
+        cached_rate = self.input if self.cached is None else self.cached
+        written_rate = self.input if self.cache_written is None else self.cache_written
+        plain = max(usage.input - usage.cached - usage.cache_written, 0)
+        pico = (
+            plain * self.input
+            + usage.cached * cached_rate
+            + usage.cache_written * written_rate
+            + usage.output * self.output
+            + self.request
+            + round(seconds * self.second)
+        )
+        nano, rest = divmod(pico, _PICO_PER_NANO)
+        half = _PICO_PER_NANO // 2
+        return nano + (1 if rest > half or (rest == half and nano % 2) else 0)
+
+
+def per_million(usd: str | float | Decimal) -> int:
+    """Picodollars a token from US dollars a million tokens.
+
+    Raises:
+        ValueError: negative or not a number.
+    """
+    amount = Decimal(str(usd))
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"a price must be zero or more, not {usd!r}")
+    return int((amount * 1_000_000).to_integral_value(ROUND_HALF_EVEN))
+
+
+def usd(nano: int) -> str:
+    """Nanodollars as a decimal dollar string without an exponent, e.g. `0.000123`."""
+    return f"{Decimal(nano) / NANO:f}"
