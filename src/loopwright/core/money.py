@@ -41,10 +41,15 @@ class Price:
     second: int = 0
     """For each second the engine was busy with the call (local models by configured cost per hour)."""
     source: str = ""
-    """Where the price comes from and its date, e.g. `genai-prices 2026-11-02` or `loopwright.yaml`."""
+    """Where the price comes from and its date, e.g. `genai-prices 0.2.3` or `loopwright.yaml, as of 2026-11-01`."""
+    above: tuple[tuple[int, Price], ...] = ()
+    """(input tokens, price) in rising order: the whole call costs the last price whose threshold it exceeds."""
 
     def cost(self, usage: Usage, *, seconds: float = 0.0) -> int:
-        """Nanodollars of one call, rounded half to even once."""
+        """Nanodollars of one call, rounded half to even once. `seconds` is how long the engine was busy with it."""
+        for threshold, price in reversed(self.above):
+            if usage.input > threshold:
+                return price.cost(usage, seconds=seconds)
         cached_rate = self.input if self.cached is None else self.cached
         written_rate = self.input if self.cache_written is None else self.cache_written
         plain = max(usage.input - usage.cached - usage.cache_written, 0)

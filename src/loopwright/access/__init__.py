@@ -1,0 +1,1 @@
+"""Who may do what: projects and keys. Secrets are kept as hashes only."""
