@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from loopwright.core.money import Usage
+from loopwright.core.money import Price, Usage
 from loopwright.core.who import Principal
 
 Operation = Literal["chat", "completion", "embeddings"]
@@ -72,8 +72,10 @@ class Delta:
     """Which of `n` choices this belongs to (without `raw`)."""
     finish: str | None = None
     usage: Usage | None = None
+    price: Price | None = None
+    """What the target costs (set on the first Delta); None when nobody knows."""
     cost_nano: int | None = None
-    """Nanodollars, set once the usage is known; None when the model has no known price."""
+    """Nanodollars of the whole call, set by the recorder on the last Delta; None when it is unpriced."""
     speaks: bool = True
     """Carries something of the answer: the first one that does marks the time to first token."""
     done: bool = False

@@ -1,0 +1,184 @@
+"""Remembers every call, also the refused, the failed and those hung up on; knows what each one cost.
+
+Outermost of the road. A record is in the spool before the last piece of the answer goes out, so what a client saw to
+its end survives the death of this process; a stream leaves a note when it begins, so what a client saw in part does too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from loopwright.calls.record import Opened, Record
+from loopwright.core.chat import Chat, Delta, Request, answering
+from loopwright.core.errors import LoopwrightError
+from loopwright.core.money import Price, Usage
+
+ANSWER_LIMIT: Final = 8_000_000
+"""Bytes of an answer that are kept; a longer one is kept to here."""
+CLIENT_CLOSED: Final = 499
+_log = logging.getLogger(__name__)
+
+
+class Spooling(Protocol):
+    """Where records go."""
+
+    def write(self, record: Record | Opened) -> None:
+        """Append; raises Unavailable when it cannot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Writes one Record a call."""
+
+    inner: Chat
+    spool: Spooling
+    payloads: bool = True
+    """Keep prompts and answers; embeddings' vectors are never kept."""
+
+    async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer; the last Delta carries the cost."""
+        taken = _Taken(request, payloads=self.payloads)
+        try:
+            async with answering(self.inner, request) as answer:
+                async for delta in answer:
+                    opening = taken.add(delta)
+                    if delta.done:
+                        self.spool.write(taken.finished())
+                        yield delta if taken.cost_nano is None else replace(delta, cost_nano=taken.cost_nano)
+                    else:
+                        if opening and request.stream:
+                            self.spool.write(Opened(record=taken.record("interrupted", 200)))
+                        yield delta
+        except LoopwrightError as error:
+            outcome = "refused" if error.status < 500 else "error"
+            self._close(taken, outcome, error.status, error.code, error.message)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._close(taken, "cancelled", CLIENT_CLOSED, "client_closed", "the client hung up")
+            raise
+        except Exception as error:
+            self._close(taken, "error", 500, "internal", f"{type(error).__name__} inside Loopwright: see its log")
+            raise
+
+    def refuse(self, request: Request, error: LoopwrightError) -> None:
+        """Record a request that was refused before it could take the road."""
+        self._close(_Taken(request, payloads=self.payloads), "refused", error.status, error.code, error.message)
+
+    def _close(self, taken: _Taken, outcome: str, status: int, code: str, message: str) -> None:
+        if taken.written:
+            return
+        try:
+            self.spool.write(taken.record(outcome, status, code, message))
+        except LoopwrightError:
+            # The caller is already being told of a failure; the spool counts what it could not take.
+            _log.exception("call %s could not be recorded", taken.request.id)
+
+
+class _Taken:
+    """What is known of a call so far."""
+
+    __slots__ = (
+        "_began", "_events", "_keep", "_payloads", "_size", "cost_nano", "first", "model", "pieces", "price", "provider", "request",
+        "usage", "written",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, *, payloads: bool) -> None:
+        self.request = request
+        self._began = time.perf_counter_ns()
+        self._payloads = payloads
+        self._keep = payloads and request.operation != "embeddings"
+        self._size = 0
+        self._events = 0
+        self.pieces: list[bytes] = []
+        self.first: int | None = None
+        self.model = ""
+        self.provider = ""
+        self.price: Price | None = None
+        self.usage: Usage | None = None
+        self.cost_nano: int | None = None
+        self.written = False
+
+    def add(self, delta: Delta) -> bool:
+        """Take note of a Delta; True when the answer begins with it."""
+        if delta.provider:
+            self.provider, self.model, self.price = delta.provider, delta.model, delta.price
+        if delta.usage is not None:
+            self.usage = delta.usage
+        size = len(delta.raw)
+        if self._keep and self._size + size <= ANSWER_LIMIT:
+            self._size += size
+            self.pieces.append(delta.raw)
+        if not delta.speaks:
+            return False
+        self._events += 1
+        if self.first is None:
+            self.first = time.perf_counter_ns()
+            return True
+        return False
+
+    def finished(self) -> Record:
+        """The Record of an answer that came whole."""
+        record = self.record("ok", 200)
+        self.written = True
+        self.cost_nano = record.cost_nano
+        return record
+
+    def record(self, outcome: str, status: int, code: str | None = None, message: str | None = None) -> Record:
+        """The Record as of now."""
+        request, now = self.request, time.perf_counter_ns()
+        usage = self.usage
+        if usage is None:
+            usage = self._estimate() if self.first is not None else _NOTHING
+        cost = None
+        if self.price is not None:
+            cost = self.price.cost(usage, seconds=(now - self._began) / 1e9)
+        return Record(
+            id=request.id,
+            started_ns=request.started_ns,
+            project_id=request.who.project_id,
+            key_id=request.who.key_id,
+            operation=request.operation,
+            model=request.model,
+            target=self.model,
+            provider=self.provider,
+            outcome=outcome,
+            status=status,
+            error_code=code,
+            error=message,
+            stream=request.stream,
+            ttft_us=None if self.first is None else (self.first - self._began) // 1000,
+            latency_us=(now - self._began) // 1000,
+            input_tokens=usage.input,
+            output_tokens=usage.output,
+            cached_tokens=usage.cached,
+            reasoning_tokens=usage.reasoning,
+            usage_estimated=usage.estimated,
+            cost_nano=cost if self.provider else 0,
+            price_source=None if self.price is None else self.price.source,
+            client=request.client,
+            session=request.session,
+            trace_id=request.trace.trace_id,
+            span_id=request.trace.span_id,
+            parent_id=request.trace.parent_id,
+            task=None,
+            variant=None,
+            prompt_version=None,
+            tags=dict(request.tags),
+            request=(request.raw or b"") if self._payloads else b"",
+            answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
+        )
+
+    def _estimate(self) -> Usage:
+        """Tokens of an answer nobody counted: four characters a token in, one event a token out."""
+        request = self.request
+        spoken = sum(piece.count(b"data:") for piece in self.pieces) if request.stream else self._size // 4
+        return Usage(input=max(len(request.raw or b"") // 4, 1), output=max(spoken, self._events), estimated=True)
+
+
+_NOTHING: Final = Usage()

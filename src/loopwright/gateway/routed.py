@@ -1,0 +1,58 @@
+"""From the name of a model to the target that answers, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, replace
+
+from loopwright.core.chat import Chat, Delta, Operation, Request, answering
+from loopwright.core.errors import BadRequest, UnknownModel
+from loopwright.core.money import Price
+from loopwright.kit.nearest import hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One place that answers for a model."""
+
+    chat: Chat
+    provider: str
+    model: str
+    """The name the provider knows."""
+    operations: frozenset[Operation]
+    price: Price | None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Dispatches by name."""
+
+    targets: Mapping[str, Target]
+
+    def target(self, request: Request) -> Target:
+        """The target of a request.
+
+        Raises:
+            UnknownModel: names the nearest.
+            BadRequest: the model cannot do this operation.
+        """
+        target = self.targets.get(request.model)
+        if target is None:
+            known = [name for name in self.targets if request.who.may_call(name)]
+            raise UnknownModel(f"there is no model {request.model!r}{hint(request.model, known)}", param="model")
+        if request.operation not in target.operations:
+            can = ", ".join(sorted(target.operations))
+            raise BadRequest(f"model {request.model!r} does not do {request.operation}; it does: {can}", param="model")
+        return target
+
+    async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer from the target; the first Delta says which one, and its price."""
+        target = self.target(request)
+        first = True
+        async with answering(target.chat, request) as answer:
+            async for delta in answer:
+                if first:
+                    first = False
+                    yield replace(delta, model=target.model, provider=target.provider, price=target.price)
+                else:
+                    yield delta
