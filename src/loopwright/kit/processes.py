@@ -45,6 +45,8 @@ class Program:
     """Seconds of failing health checks after which a running program is killed and started again."""
     start_within: float = 600.0
     """Seconds a start may take until it is ready, after which it is killed and started again."""
+    pass_fds: tuple[int, ...] = ()
+    """File descriptors it inherits, e.g. a listening socket that outlives a restart."""
     stage: int = 0
     """`stop_all` stops the highest stage first: give those who use others a higher one."""
 
@@ -205,6 +207,7 @@ class Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=self.program.pass_fds,
         )
 
     def _last_exit_in_words(self, checking: asyncio.Task[str], child: asyncio.subprocess.Process, *, told: bool) -> str:
