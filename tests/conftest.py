@@ -1,8 +1,52 @@
 """What every test may ask for."""
 
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
 import pytest
+from psycopg import sql
+
+from loopwright.kit.postgres import EmbeddedPostgres
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One real server for the whole session. A test that stops a server starts one of its own."""
+    with tempfile.TemporaryDirectory(prefix="lw-") as home:
+        # Nothing here outlives the session, so nothing has to reach the disk.
+        quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
+        server = asyncio.run(EmbeddedPostgres.start(Path(home) / "pg", settings=quick))
+        try:
+            yield server
+        finally:
+            asyncio.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: EmbeddedPostgres) -> str:
+    """The session's server, as the role that may do everything."""
+    return postgres.url_of("postgres", "postgres")
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, postgres_url: str) -> Iterator[str]:
+    """A database for this test alone, with pgvector and no tables, owned by the house's role; dropped after."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        # The template is the house's own database as the server makes it; nobody connects to that one here.
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE loopwright OWNER loopwright STRATEGY wal_log")
+        admin.execute(make.format(sql.Identifier(name)))
+    try:
+        yield postgres.url_of(name, "loopwright")
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
