@@ -178,5 +178,5 @@ class Settings:
     calls: CallsSettings = field(default_factory=CallsSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
-    file: Path | None = None
+    file: Path | None = field(default=None, metadata={"told": False})
     """The `loopwright.yaml` it was read from."""
