@@ -1,0 +1,196 @@
+"""Any OpenAI-compatible URL. What nobody changed passes through byte for byte; events are checked as they pass."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from loopwright.core.chat import Chat, Delta, Operation, Request
+from loopwright.core.errors import SettingsError, UpstreamBroke
+from loopwright.kit.http import Answer, HttpClient, Reply
+from loopwright.kit.settings import ProviderSettings
+from loopwright.kit.sse import Splitter
+from loopwright.kit.wire import with_fields
+from loopwright.providers.openai_errors import complaint_in, failure, scrubbed
+from loopwright.providers.openai_stream import Stream, usage_in
+
+_PATHS: Final[Mapping[Operation, str]] = {
+    "chat": "/chat/completions",
+    "completion": "/completions",
+    "embeddings": "/embeddings",
+}
+_ARGS: Final = frozenset({"proxy", "done_optional", "include_usage", "verify"})
+
+
+class _Body(msgspec.Struct, gc=False):
+    """The members of a whole answer that we look at; the rest is only checked to be JSON."""
+
+    choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_BODY: Final = msgspec.json.Decoder(_Body)
+_MODELS: Final = msgspec.json.Decoder(_Models)
+
+
+class OpenAICompatible:
+    """A provider that speaks OpenAI's dialect."""
+
+    def __init__(self, name: str, settings: ProviderSettings) -> None:
+        """What `settings.args` may hold.
+
+        `proxy`: URL of an HTTP proxy. `done_optional`: a stream that closes cleanly after a finish reason is whole
+        without `[DONE]`. `include_usage` (default true): ask for usage at the end of streams; false for upstreams
+        that refuse `stream_options`. `verify` (default true): check TLS certificates.
+
+        Raises:
+            SettingsError: no `base_url`, or an argument is unknown or of the wrong type.
+        """
+        if settings.base_url is None:
+            raise SettingsError(f"providers.{name}.base_url is missing: the URL up to and with /v1")
+        for arg in settings.args.keys() - _ARGS:
+            raise SettingsError(f"providers.{name}.args.{arg} is not known; there are: {', '.join(sorted(_ARGS))}")
+        self.name = name
+        self._ask_usage = _flag(name, settings.args, "include_usage", default=True)
+        self._done_optional = _flag(name, settings.args, "done_optional", default=False)
+        proxy = settings.args.get("proxy")
+        if proxy is not None and not isinstance(proxy, str):
+            raise SettingsError(f"providers.{name}.args.proxy must be a URL")
+        headers = {"content-type": "application/json", **{k.lower(): v for k, v in settings.headers.items()}}
+        if settings.api_key:
+            headers.setdefault("authorization", f"Bearer {settings.api_key}")
+        self._secrets = (settings.api_key or "", *settings.headers.values())
+        self._http = HttpClient(
+            base_url=settings.base_url,
+            headers=headers,
+            timeouts=settings.timeouts,
+            verify=_flag(name, settings.args, "verify", default=True),
+            proxy=proxy,
+        )
+
+    def chat(self, upstream_model: str, /) -> Chat:
+        """A Chat that asks `upstream_model`. Raises as `Provider.chat` says."""
+
+        def ask(request: Request, /) -> AsyncGenerator[Delta, None]:
+            return self._streamed(request, upstream_model) if request.stream else self._once(request, upstream_model)
+
+        return ask
+
+    async def models(self) -> list[str]:
+        """The names upstream offers, sorted."""
+        reply = await self._http.request("GET", "/models")
+        if not 200 <= reply.status < 300:
+            raise failure(self.name, reply.status, reply.headers, reply.body, secrets=self._secrets)
+        try:
+            return sorted({model.id for model in _MODELS.decode(reply.body).data})
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UpstreamBroke(f"provider {self.name!r} does not list its models as OpenAI does") from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()
+
+    def _body(self, request: Request, upstream_model: str) -> bytes:
+        changes: dict[str, Any] = {}
+        if request.model != upstream_model:
+            changes["model"] = upstream_model
+        if request.stream and self._ask_usage and not request.wants_usage:
+            options: Mapping[str, Any] = {}
+            if request.raw is None or b'"stream_options"' in request.raw:
+                options = request.body.get("stream_options") or {}
+            changes["stream_options"] = {**options, "include_usage": True}
+        if request.raw is None:
+            return msgspec.json.encode({**request.body, **changes})
+        return with_fields(request.raw, **changes) if changes else request.raw
+
+    def _whole(self, reply: Reply, operation: Operation, model: str) -> Delta:
+        if not 200 <= reply.status < 300:
+            raise failure(self.name, reply.status, reply.headers, reply.body, secrets=self._secrets)
+        try:
+            body = _BODY.decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._not_an_answer(reply.headers, reply.body)
+        content = body.data if operation == "embeddings" else body.choices
+        if content is msgspec.UNSET:
+            self._not_an_answer(reply.headers, reply.body)
+        return Delta(raw=reply.body, usage=usage_in(body.usage), done=True, model=model, provider=self.name)
+
+    async def _check_head(self, answer: Answer) -> None:
+        """Raise what a stream's head, and then its body, says instead of a stream."""
+        headers = answer.headers
+        if not 200 <= answer.status < 300:
+            body = await answer.read()
+            raise failure(self.name, answer.status, headers, body, secrets=self._secrets)
+        kind = headers.get("content-type", "").lower()
+        if headers.get("content-encoding", "identity").lower() != "identity" or "json" in kind or "html" in kind:
+            self._not_an_answer(headers, await answer.read())
+
+    async def _once(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
+        path = _PATHS[request.operation]
+        yield self._whole(await self._http.request("POST", path, self._body(request, model)), request.operation, model)
+
+    async def _streamed(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
+        answer = await self._http.stream("POST", _PATHS[request.operation], self._body(request, model))
+        try:
+            await self._check_head(answer)
+            splitter = Splitter()
+            stream = Stream(
+                provider=self.name,
+                model=model,
+                keeps_usage=request.wants_usage,
+                done_optional=self._done_optional,
+                secrets=self._secrets,
+            )
+            async for piece in answer:
+                whole = splitter.feed(piece)
+                if not whole:
+                    continue
+                delta = stream.take(whole)
+                if stream.done:
+                    answer.settle()
+                if delta is not None:
+                    yield delta
+                if stream.done:
+                    return
+                if stream.problem is not None:
+                    raise stream.problem
+            delta = stream.end(splitter.rest)
+            if delta is not None:
+                yield delta
+            if stream.problem is not None:
+                raise stream.problem
+        finally:
+            await answer.aclose()
+
+    def _not_an_answer(self, headers: Mapping[str, str], body: bytes) -> NoReturn:
+        encoding = headers.get("content-encoding", "identity").lower()
+        complaint = complaint_in(body)
+        if encoding != "identity":
+            what = f"content-encoding {encoding}, though none was asked for"
+        elif complaint is not None:
+            what = f"an error under HTTP 200: {scrubbed(complaint.message, self._secrets)}"
+        elif body.lstrip()[:1] == b"<":
+            what = "an HTML page instead of an answer: check its base_url"
+        else:
+            kind = headers.get("content-type", "no content type")
+            what = f"what is not an answer in OpenAI's form ({kind}, {len(body)} bytes)"
+        raise UpstreamBroke(f"provider {self.name!r} sent {what}")
+
+
+def _flag(name: str, args: Mapping[str, object], arg: str, *, default: bool) -> bool:
+    value = args.get(arg, default)
+    if not isinstance(value, bool):
+        raise SettingsError(f"providers.{name}.args.{arg} must be true or false, not {value!r}")
+    return value
