@@ -1,0 +1,190 @@
+"""`loopwright calls`: what was asked and answered."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from loopwright.cli import calls_export
+from loopwright.cli.calls_text import columns, facts, row, show_texts
+from loopwright.cli.keys import find
+from loopwright.cli.quantities import moment_of
+from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.screen import say, show_facts, show_json, show_table
+from loopwright.client import Client
+from loopwright.core.errors import BadRequest, NotFound
+
+app = typer.Typer(
+    help="What was asked and answered: list, show, export, delete.", no_args_is_help=True, add_completion=False
+)
+
+Model = Annotated[str | None, typer.Option(help="Asked for this model.")]
+Key = Annotated[str | None, typer.Option(help="Made with this key: id, prefix or name.")]
+Result = Annotated[str | None, typer.Option(help="ok, error, refused, cancelled or interrupted.")]
+ErrorCode = Annotated[str | None, typer.Option(help="Failed with this code, e.g. rate_limit_exceeded.")]
+Task = Annotated[str | None, typer.Option(help="Made for this task.")]
+Session = Annotated[str | None, typer.Option(help="Belongs to this session.")]
+Tag = Annotated[str | None, typer.Option(help="Carries this tag.", metavar="NAME:VALUE")]
+Since = Annotated[str | None, typer.Option(help="Not older than: 2h, 7d, or a date.", metavar="TIME")]
+Until = Annotated[str | None, typer.Option(help="Not newer than: 2h, 7d, or a date.", metavar="TIME")]
+Cost = Annotated[float | None, typer.Option(help="Cost at least so many US dollars.", metavar="USD")]
+Latency = Annotated[float | None, typer.Option(help="Took at least so many milliseconds.", metavar="MS")]
+Text = Annotated[str | None, typer.Option(help="These words all occur in prompt or answer.", metavar="WORDS")]
+_OUTCOMES = ("ok", "error", "refused", "cancelled", "interrupted")
+
+
+@app.command("list")
+def list_calls(
+    *,
+    model: Model = None,
+    key: Key = None,
+    outcome: Result = None,
+    error_code: ErrorCode = None,
+    task: Task = None,
+    session: Session = None,
+    tag: Tag = None,
+    since: Since = None,
+    until: Until = None,
+    min_cost_usd: Cost = None,
+    min_latency_ms: Latency = None,
+    text: Text = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 20,
+    before: Annotated[
+        str | None, typer.Option(help="The page after this call: `next` of --json.", metavar="ID")
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """List calls, newest first."""
+    with reach(url, api_key) as client:
+        where = _where(client, locals())
+        page = client.calls(**where, before=before, limit=limit)
+    if as_json:
+        show_json(page)
+        return
+    show_table(columns(), [row(call) for call in page["calls"]], empty="No calls match.")
+    if page.get("next"):
+        say(f"There are more: --before {page['next']}", style="dim")
+
+
+@app.command("show")
+def show(
+    call_id: Annotated[str, typer.Argument(help="Id of a call, or `last` for the newest.", metavar="ID|last")],
+    *,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show one call with its conversation."""
+    with reach(url, api_key) as client:
+        detail = client.call(_last(client) if call_id == "last" else call_id)
+    if as_json:
+        show_json(detail)
+        return
+    show_facts(facts(detail["call"]))
+    show_texts(detail)
+
+
+@app.command("export")
+def export(
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write, whole or not at all; - is stdout.", metavar="FILE")
+    ] = Path("-"),
+    texts: Annotated[bool, typer.Option(help="With request and response of each call.")] = True,
+    model: Model = None,
+    key: Key = None,
+    outcome: Result = None,
+    error_code: ErrorCode = None,
+    task: Task = None,
+    session: Session = None,
+    tag: Tag = None,
+    since: Since = None,
+    until: Until = None,
+    min_cost_usd: Cost = None,
+    min_latency_ms: Latency = None,
+    text: Text = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Write calls as JSON lines, newest first: one call a line, with its texts unless --no-texts."""
+    with reach(url, api_key) as client:
+        where = _where(client, locals())
+        source = calls_export.Source(client=client, where=where, texts=texts, limit=limit)
+        if str(output) == "-":
+            calls_export.write(source, sys.stdout)
+            return
+        count = calls_export.write_file(source, output)
+    say(f"Wrote {count:,} calls to {output}.", style="green")
+
+
+@app.command("delete")
+def delete(
+    call_ids: Annotated[list[str] | None, typer.Argument(help="Ids of calls.", metavar="[ID]...")] = None,
+    *,
+    session: Annotated[str | None, typer.Option(help="Every call of this session.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Every call with this tag.", metavar="NAME:VALUE")] = None,
+    key: Annotated[str | None, typer.Option(help="Every call of this key: id, prefix or name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Delete calls for ever: rows, texts, search index and spool. Totals in roll-ups stay."""
+    named = [name for name in (call_ids, session, tag, key) if name]
+    if len(named) != 1:
+        raise BadRequest("say what to delete: ids of calls, or exactly one of --session, --tag, --key")
+    what = (
+        f"{len(call_ids)} calls"
+        if call_ids
+        else f"every call of {'session' if session else 'tag' if tag else 'key'} {named[0]}"
+    )
+    _confirm(what, yes=yes)
+    with reach(url, api_key) as client:
+        if call_ids:
+            deleted = sum(client.delete_call(call_id) for call_id in call_ids)
+        else:
+            key_id = None if key is None else _key_id(client, key)
+            deleted = client.delete_calls(session=session, tag=tag, key=key_id)
+    if as_json:
+        show_json({"deleted": deleted})
+    else:
+        say(f"Deleted {deleted:,} calls.", style="green" if deleted else "yellow")
+
+
+def _confirm(what: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadRequest(f"deleting {what} is for ever, and nobody is here to ask\nAdd --yes")
+    typer.confirm(f"Delete {what} for ever?", abort=True, err=True)
+
+
+def _where(client: Client, told: dict[str, Any]) -> dict[str, Any]:
+    """The query of the options that select calls, from a command's own variables."""
+    if told["outcome"] is not None and told["outcome"] not in _OUTCOMES:
+        raise BadRequest(f"--outcome: {told['outcome']!r} is none\nAllowed: {', '.join(_OUTCOMES)}", param="outcome")
+    if told["tag"] is not None and ":" not in told["tag"]:
+        raise BadRequest(f"--tag: {told['tag']!r} is not of the form NAME:VALUE", param="tag")
+    plain = ("model", "outcome", "error_code", "task", "session", "tag", "min_cost_usd", "min_latency_ms", "text")
+    where: dict[str, Any] = {name: told[name] for name in plain}
+    where["key"] = None if told["key"] is None else _key_id(client, told["key"])
+    where["since"] = moment_of(told["since"], "--since")
+    where["until"] = moment_of(told["until"], "--until")
+    return where
+
+
+def _key_id(client: Client, which: str) -> int:
+    return int(which) if which.isdigit() else int(find(client, which)["id"])
+
+
+def _last(client: Client) -> str:
+    newest = client.calls(limit=1)["calls"]
+    if not newest:
+        raise NotFound("no call is on record yet\nMake one: loopwright chat -m hello")
+    return str(newest[0]["id"])

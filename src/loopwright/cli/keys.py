@@ -1,0 +1,123 @@
+"""`loopwright keys`: who may call."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from loopwright.cli.quantities import local_text
+from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.screen import Column, say, show_json, show_table
+from loopwright.client import Client
+from loopwright.core.errors import BadRequest, Conflict, NotFound
+from loopwright.kit.nearest import hint
+
+app = typer.Typer(help="Keys: create, list, revoke.", no_args_is_help=True, add_completion=False)
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for, e.g. `billing-service`.")],
+    *,
+    project: Annotated[str, typer.Option(help="The tenant whose calls it makes.")] = "default",
+    admin: Annotated[bool, typer.Option("--admin", help="May manage keys and see every project's calls.")] = False,
+    model: Annotated[list[str] | None, typer.Option(help="May call only this model; repeat for more.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. Its secret is printed alone on stdout, this once: only a hash of it is kept."""
+    with reach(url, api_key) as client:
+        made = client.create_key(name, project=project, admin=admin, models=model or None)
+    if as_json:
+        show_json(made)
+        return
+    rights = "may administer" if admin else "may call " + (", ".join(model) if model else "every model")
+    say(f"Key {made['key']['id']} ({name}, project {project}) {rights}. Its secret, shown only now:")
+    sys.stdout.write(f"{made['secret']}\n")
+
+
+@app.command("list")
+def list_keys(
+    *,
+    project: Annotated[str | None, typer.Option(help="Only this project's.")] = None,
+    revoked: Annotated[bool, typer.Option("--revoked", help="Revoked ones too.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """List the keys, oldest first."""
+    with reach(url, api_key) as client:
+        keys = client.keys(project, revoked=revoked)
+    if as_json:
+        show_json({"keys": keys})
+        return
+    columns = (
+        Column(title="id", right=True),
+        Column(title="name", least=12),
+        Column(title="prefix"),
+        Column(title="project", weight=1),
+        Column(title="rights", weight=2, least=12),
+        Column(title="created", weight=3),
+        *([Column(title="revoked", weight=1)] if revoked else []),
+    )
+    show_table(
+        columns, [_row(key, revoked=revoked) for key in keys], empty="No keys. `loopwright keys create NAME` makes one."
+    )
+
+
+@app.command("revoke")
+def revoke(
+    which: Annotated[str, typer.Argument(help="Id, prefix or name of the key.", metavar="KEY")],
+    *,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key useless, at once and for ever. Its calls stay."""
+    with reach(url, api_key) as client:
+        key = find(client, which)
+        gone = client.revoke_key(key["id"])
+    if as_json:
+        show_json({"key": gone or key})
+    else:
+        say(f"Revoked key {key['id']} ({key['name']}, {key['prefix']}…).", style="green")
+
+
+def find(client: Client, which: str) -> dict[str, Any]:
+    """The one key that an id, a prefix or a name means.
+
+    Raises:
+        NotFound: there is none; the message names the nearest.
+        Conflict: a name that several keys have.
+        BadRequest: a whole secret, which should stand on no command line.
+    """
+    if which.startswith("lw-") and len(which) > 20:
+        raise BadRequest(
+            "that is a key's secret: a command line is no place for it\nName the key by id, prefix or name"
+        )
+    keys = client.keys(revoked=False)
+    found = [key for key in keys if which in {str(key["id"]), key["prefix"]}]
+    found = found or [key for key in keys if key["name"] == which]
+    if not found:
+        near = hint(which, [key["name"] for key in keys])
+        raise NotFound(f"no living key has the id, prefix or name {which!r}{near}\n`loopwright keys list` shows them")
+    if len(found) > 1:
+        ids = ", ".join(str(key["id"]) for key in found)
+        raise Conflict(f"{len(found)} keys are named {which!r}\nSay which by its id: {ids}")
+    return found[0]
+
+
+def _row(key: dict[str, Any], *, revoked: bool) -> list[object]:
+    rights = "admin" if key["admin"] else ", ".join(key["models"]) if key["models"] is not None else "every model"
+    row: list[object] = [
+        key["id"],
+        key["name"],
+        key["prefix"],
+        key["project"],
+        rights,
+        local_text(key["created_at"]),
+    ]
+    return [*row, local_text(key["revoked_at"])] if revoked else row

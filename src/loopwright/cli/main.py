@@ -1,0 +1,141 @@
+"""`loopwright`: the list of commands, and the one place where errors become exit codes. Knows no command's options.
+
+Exit codes: 0 it worked, 1 the thing asked failed, 2 wrong usage or a wrong configuration, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from loopwright import __version__
+from loopwright.cli.screen import complain
+from loopwright.core.errors import BadRequest, LoopwrightError, SettingsError
+
+RUN: Final = "Run"
+USE: Final = "Use"
+LOOK: Final = "Look after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A command by name: where it lives, and the line about it in `loopwright --help`."""
+
+    name: str
+    module: str
+    help: str = ""
+    panel: str = USE
+    app: str = "app"
+    """The module's `typer.Typer`."""
+    hidden: bool = False
+
+
+ENTRIES: Final = (
+    Entry(
+        name="init", module="loopwright.cli.init", help="Write a commented loopwright.yaml to start from.", panel=RUN
+    ),
+    Entry(name="check", module="loopwright.cli.check", help="Check the configuration, every error at once.", panel=RUN),
+    Entry(name="doctor", module="loopwright.cli.doctor", help="Examine this machine and say what to do.", panel=RUN),
+    Entry(name="chat", module="loopwright.cli.chat", help="Talk to a model."),
+    Entry(name="models", module="loopwright.cli.models", help="Models that can be called: list, show, add, pull."),
+    Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
+    Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
+    Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, revoke.", panel=LOOK),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """What the options before the command said."""
+
+    debug: bool = False
+
+
+class Later(TyperCommand):
+    """Stands for a command until it is chosen: only then is its module imported."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(name=entry.name, help=entry.help, hidden=entry.hidden, rich_help_panel=entry.panel)
+        self.entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Hand over to the real command, which its context then belongs to."""
+        app: typer.Typer = getattr(importlib.import_module(self.entry.module), self.entry.app)
+        command = get_command(app)
+        command.name = self.entry.name
+        return command.make_context(info_name, args, parent=parent, **extra)
+
+
+class Commands(TyperGroup):
+    """The entries above, each loaded when it is chosen."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for entry in ENTRIES:
+            self.commands[entry.name] = Later(entry)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Docs: docs/cli.md. Every listing takes --json.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"loopwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def loopwright(
+    context: typer.Context,
+    *,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="LOOPWRIGHT_DEBUG", help="Show where an error comes from.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Run LLMs in production on your own machines, and make them better every day."""
+    context.ensure_object(Invocation).debug = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    invocation = Invocation(debug=bool(os.environ.get("LOOPWRIGHT_DEBUG")))
+    try:
+        get_command(app).main(
+            args=None if arguments is None else list(arguments), prog_name="loopwright", obj=invocation
+        )
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except LoopwrightError as error:
+        if invocation.debug:
+            traceback.print_exc()
+        complain(error)
+        return 2 if isinstance(error, SettingsError) or type(error) is BadRequest else 1
+    except OSError as error:
+        if invocation.debug:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        complain(LoopwrightError(f"{where}{error.strerror or error}"))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Where the running server is and with which key to talk to it: options, then the environment, then loopwright.yaml."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopwright.client import Client
+from loopwright.kit.settings_file import load
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="LOOPWRIGHT_URL", help="Where it listens; else what loopwright.yaml says.", metavar="URL"
+    ),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        envvar="LOOPWRIGHT_API_KEY",
+        help="Key to use; else the data folder's admin.key.",
+        metavar="KEY",
+        show_envvar=True,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", envvar="LOOPWRIGHT_CONFIG", help="The configuration; else ./loopwright.yaml.", metavar="FILE"
+    ),
+]
+
+
+def reach(url: str | None, api_key: str | None, *, timeout: float = 60.0) -> Client:
+    """A client of the server that is meant.
+
+    Raises:
+        SettingsError: neither option nor environment says where it is, and the configuration is wrong.
+    """
+    if url and api_key:
+        return Client(url, api_key, timeout=timeout)
+    settings = load(env=os.environ)
+    host = settings.server.host
+    here = "127.0.0.1" if host in {"0.0.0.0", ""} else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104 - reading, not binding
+    return Client(url or f"http://{here}:{settings.server.port}", api_key, home=settings.home, timeout=timeout)

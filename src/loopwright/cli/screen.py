@@ -1,0 +1,141 @@
+"""What the command line prints: tables that fit the terminal, facts, JSON, complaints. Knows no noun.
+
+Texts from outside lose their control characters first, so that a recorded answer cannot drive the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loopwright.core.errors import LoopwrightError, Refused, Unauthenticated
+
+# C0 and C1 controls but tab and newline, and the marks that turn the direction of writing.
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNBOUNDED: Final = 100_000
+_TODO: Final = {
+    Unauthenticated: "Give a key with LOOPWRIGHT_API_KEY or --api-key; `loopwright up` leaves one in .loopwright/admin.key",
+    Refused: "Use a key that may: `loopwright keys create NAME --admin` makes one for administration",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    right: bool = False
+    weight: int = 0
+    """0 always stays; the highest goes first where the terminal is too narrow."""
+    style: str = ""
+    least: int | None = None
+    """Characters below which the column's texts may not be cut; None means they are never cut."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that keeps whole lines and no colour where nobody watches (pipe, file, NO_COLOR)."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else _UNBOUNDED,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not stream.isatty(),
+    )
+
+
+def clean(text: object) -> str:
+    """`text` without characters that would drive a terminal."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n"))
+
+
+def clip(text: object, width: int = 60) -> str:
+    """One clean line of at most `width` characters."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON for programs."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def show_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, empty: str, title: str = "") -> None:
+    """Print rows; where the terminal is too narrow the least important columns go, and a line says so."""
+    out = console()
+    cells = [[clean("" if cell is None else cell) for cell in row] for row in rows]
+    if not cells:
+        console(stderr=True).print(empty, style="dim")
+        return
+    kept = _fitting(columns, cells, out.width)
+    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
+    for at in kept:
+        column = columns[at]
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            style=column.style or None,
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=column.least,
+        )
+    for row in cells:
+        table.add_row(*(Text(row[at]) for at in kept))
+    out.print(table)
+    if len(kept) < len(columns):
+        gone = ", ".join(column.title for at, column in enumerate(columns) if at not in kept)
+        out.print(f"(the terminal is too narrow for: {gone}; --json shows all)", style="dim", soft_wrap=False)
+
+
+def show_facts(facts: Iterable[tuple[str, object]], *, title: str = "") -> None:
+    """Print names and values, one a line."""
+    out = console()
+    table = Table(box=None, show_header=False, title=title or None, title_justify="left", pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        if value is not None and value != "":
+            table.add_row(name, Text(clean(value)))
+    out.print(table)
+
+
+def say(message: str, *, style: Literal["", "dim", "green", "yellow"] = "") -> None:
+    """A line for the person on stderr, so that stdout holds only what was asked for."""
+    console(stderr=True).print(clean(message), style=style or None)
+
+
+def complain(error: LoopwrightError) -> None:
+    """What went wrong in one line, and under it what to do."""
+    what, *todo = clean(error.message).splitlines() or [type(error).__name__]
+    if not todo:
+        todo = [_TODO[type(error)]] if type(error) in _TODO else []
+    out = console(stderr=True)
+    out.print(Text.assemble(("error: ", "bold red"), what))
+    for line in todo:
+        out.print(Text.assemble(("  → " if len(todo) == 1 else "  ", "bold"), line))
+
+
+def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Which columns a terminal of `width` characters can show."""
+    needs = []
+    for at, column in enumerate(columns):
+        widest = max([len(column.title), *(len(row[at]) for row in cells)])
+        needs.append(widest if column.least is None else min(widest, max(column.least, len(column.title))))
+    kept = list(range(len(columns)))
+    while sum(needs[at] + 2 for at in kept) > width:
+        # Later columns go first among equals.
+        least = max(kept, key=lambda at: (columns[at].weight, at))
+        if columns[least].weight == 0:
+            break
+        kept.remove(least)
+    return kept
