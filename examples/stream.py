@@ -36,7 +36,9 @@ def main() -> None:
     print()
     if first and tokens > 1:
         each = (time.perf_counter() - first) / (tokens - 1)
-        print(f"-- first token after {(first - started) * 1e3:.0f} ms, then {each * 1e3:.1f} ms a token", file=sys.stderr)
+        print(
+            f"-- first token after {(first - started) * 1e3:.0f} ms, then {each * 1e3:.1f} ms a token", file=sys.stderr
+        )
 
 
 if __name__ == "__main__":
