@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,20 @@ class Machine:
     """All memory: the machine's, or the container's limit when that is lower."""
     available_bytes: int
     """What is free now, page cache that can be dropped included."""
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What engines leave to everything else: a tenth of all memory, between 256 MiB and 4 GiB."""
+        return min(max(self.memory_bytes // 10, 256 << 20), 4 << 30)
+
+    @property
+    def budget_bytes(self) -> int:
+        """What engines may plan with."""
+        return max(self.available_bytes - self.reserve_bytes, 0)
+
+    def less(self, taken_bytes: int) -> Machine:
+        """The same machine once another engine has taken its share: plan several models one after the other."""
+        return replace(self, available_bytes=max(self.available_bytes - taken_bytes, 0))
 
 
 def look(cgroup: Path = CGROUP) -> Machine:
