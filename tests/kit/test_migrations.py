@@ -117,7 +117,7 @@ async def test_a_file_that_ends_the_transaction_is_refused(database_url: str, so
 async def test_a_file_without_a_number_of_its_own_is_refused(database_url: str, source: Path, name: str) -> None:
     put(source, "access", name, "SELECT 1")
     db = await Database.open(database_url)
-    with pytest.raises(StartError, match="NNN_name.sql"):
+    with pytest.raises(StartError, match=r"NNN_name\.sql"):
         await migrate(db, ["access"], source=source)
     await db.close()
 

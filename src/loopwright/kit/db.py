@@ -22,8 +22,8 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 _OLDEST = 15
 """PostgreSQL major version."""
-_POOL_WAIT = 5.0
-"""Seconds a caller waits for a free connection."""
+_CLOSE_WAIT = 5.0
+"""Seconds that connections in use may take to come back when the pool closes."""
 _RETRY_AFTER = 2.0
 """Seconds after which asking again makes sense."""
 _QUIET = 30.0
@@ -45,8 +45,10 @@ class Database:
         self._where = where
 
     @classmethod
-    async def open(cls, url: str, *, size: int = 8) -> Self:
+    async def open(cls, url: str, *, size: int = 8, wait: float = 5.0) -> Self:
         """Connect to `url` and keep up to `size` connections; idle ones beyond the first go after a minute.
+
+        A caller waits at most `wait` seconds for a connection.
 
         Raises:
             StartError: the URL is malformed, nothing answers there, it refuses us, or it is older than PostgreSQL 15.
@@ -74,10 +76,10 @@ class Database:
             check=AsyncConnectionPool.check_connection,
             min_size=1,
             max_size=max(size, 1),
-            timeout=_POOL_WAIT,
+            timeout=wait,
             max_idle=60.0,
             # Its back-off doubles without a ceiling; giving up early lets the next caller try at once.
-            reconnect_timeout=_POOL_WAIT,
+            reconnect_timeout=wait,
             open=False,
             name="loopwright",
         )
@@ -86,7 +88,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection; harmless when repeated."""
-        await self._pool.close(timeout=_POOL_WAIT)
+        await self._pool.close(timeout=_CLOSE_WAIT)
 
     @property
     def pool(self) -> AsyncConnectionPool[Connection]:

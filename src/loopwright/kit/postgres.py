@@ -76,7 +76,7 @@ class EmbeddedPostgres:
             lock.release()
             raise
         try:
-            await _stop_orphans(folder)
+            await _stop_orphans(folder, server._sockets)
             if not (folder / "PG_VERSION").exists():
                 await server._make()
             check_version(folder)
@@ -118,7 +118,7 @@ class EmbeddedPostgres:
                 continue
             _log.error("PostgreSQL has died; starting it again. Its last words:\n%s", last_words(self.log, 0))
             try:
-                await _stop_orphans(self.folder)
+                await _stop_orphans(self.folder, self._sockets)
                 await self._run()
             except StartError as error:
                 _log.error("%s", error)
@@ -244,8 +244,8 @@ async def _gone(folder: Path, limit: float) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _stop_orphans(folder: Path) -> None:
-    """Stop what a killed Loopwright left at work in `folder`, and forget a stale `postmaster.pid`. We hold the lock.
+async def _stop_orphans(folder: Path, sockets: Path) -> None:
+    """Stop what a killed Loopwright left at work in `folder`, and remove its stale lock files. We hold the lock.
 
     Raises:
         StartError: they cannot be stopped.
@@ -265,5 +265,7 @@ async def _stop_orphans(folder: Path) -> None:
     else:
         if left := _processes_of(folder):
             raise StartError(f"PostgreSQL process {left[0].pid} is still at work in {folder}; stop it and start again")
-    # Its number may be another program's by now, and PostgreSQL would take that one for a server.
+    # The number in them may be another program's by now, and PostgreSQL would take that one for a server.
     (folder / "postmaster.pid").unlink(missing_ok=True)
+    for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        (sockets / name).unlink(missing_ok=True)
