@@ -1,0 +1,65 @@
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopwright.core.money import NANO, Price, Usage, per_million, usd
+
+tokens = st.integers(0, 10_000_000)
+rate = st.integers(0, 10**9)
+
+
+@given(tokens, tokens, rate, rate)
+def test_a_cost_is_the_exact_sum_rounded_once(given_in: int, out: int, price_in: int, price_out: int) -> None:
+    exact = (Decimal(given_in) * price_in + Decimal(out) * price_out) / 1000
+    cost = Price(input=price_in, output=price_out).cost(Usage(input=given_in, output=out))
+    assert cost == int(exact.to_integral_value(ROUND_HALF_EVEN))
+
+
+@given(tokens, st.integers(0, 100), rate, rate)
+def test_cached_tokens_are_part_of_the_input_and_never_added(
+    given_in: int, share: int, plain: int, cached: int
+) -> None:
+    usage = Usage(input=given_in, cached=given_in * share // 100)
+    cost = Price(input=plain, output=0, cached=cached).cost(usage)
+    low, high = sorted((given_in * plain, given_in * cached))
+    assert low / 1000 - 1 <= cost <= high / 1000 + 1
+
+
+def test_reasoning_is_part_of_the_output() -> None:
+    price = Price(input=0, output=1000)
+    assert price.cost(Usage(output=10, reasoning=9)) == price.cost(Usage(output=10)) == 10
+
+
+def test_cached_without_a_rate_of_its_own_costs_the_plain_rate() -> None:
+    assert Price(input=2000, output=0).cost(Usage(input=10, cached=10)) == 20
+
+
+def test_a_long_prompt_costs_the_higher_tier_as_a_whole() -> None:
+    price = Price(input=1000, output=0, above=((200_000, Price(input=2000, output=0)),))
+    assert price.cost(Usage(input=200_000)) == 200_000
+    assert price.cost(Usage(input=200_001)) == 400_002
+
+
+def test_an_engine_costs_its_time() -> None:
+    hour = Price(input=0, output=0, second=int(Decimal("0.36") / 3600 * 10**12))
+    assert hour.cost(Usage(output=5), seconds=10.0) == NANO // 1000
+
+
+@given(st.decimals(0, 10_000, places=6))
+def test_published_prices_are_whole_numbers(amount: Decimal) -> None:
+    assert per_million(amount) == int(amount * 1_000_000)
+
+
+@pytest.mark.parametrize("wrong", ["-1", "nan", "inf", "-0.01"])
+def test_a_price_that_is_none_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="zero or more"):
+        per_million(wrong)
+
+
+@given(st.integers(0, 10**15))
+def test_dollars_read_back_exactly_and_without_an_exponent(nano: int) -> None:
+    text = usd(nano)
+    assert "e" not in text.lower()
+    assert Decimal(text) * NANO == nano
