@@ -1,0 +1,80 @@
+"""Imports go down the floors, stand at the top of the file, and are written out."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.house.sources import PACKAGE, ROOT, functions, package_files, python_files, shown, tree
+
+
+def test_the_floors_hold() -> None:
+    program = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    command = [sys.executable, "-c", program, "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_no_import_is_relative() -> None:
+    relative = [
+        f"{shown(path)}:{node.lineno}"
+        for path in python_files()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
+
+
+def test_no_import_hides_in_a_function() -> None:
+    hidden = {
+        f"{shown(path)}:{node.lineno}"
+        for path in python_files()
+        for function in functions(path)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert not hidden
+
+
+def test_type_only_imports_are_imports() -> None:
+    guarded = [
+        f"{shown(path)}:{node.lineno}"
+        for path in package_files()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]
+    assert not guarded
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def test_core_knows_the_standard_library_only() -> None:
+    strange = {
+        f"{shown(path)} imports {name}"
+        for path in sorted((PACKAGE / "core").rglob("*.py"))
+        for name in _imported(path)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("loopwright.core")
+    }
+    assert not strange
+
+
+def test_heavy_libraries_stay_in_their_extras() -> None:
+    heavy = {"torch", "ray", "vllm", "transformers", "peft", "trl"}
+    found = {
+        f"{shown(path)} imports {name}"
+        for path in package_files()
+        for name in _imported(path)
+        if name.partition(".")[0] in heavy
+    }
+    assert not found
