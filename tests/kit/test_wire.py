@@ -1,5 +1,6 @@
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -97,17 +98,15 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
 def test_no_bytes_raise_anything_but_a_bad_request(raw: bytes) -> None:
     for operation in ("chat", "completion", "embeddings"):
         try:
-            wire.parse(raw, operation, call_id="id", who=HOUSE, started_ns=0)  # type: ignore[arg-type]
+            wire.parse(raw, operation, call_id="id", who=HOUSE, started_ns=0)
         except BadRequest:
             continue
 
 
 @given(st.dictionaries(st.sampled_from([*ASK, "n", "stop", "tools", "input", "loopwright"]), json_values, max_size=5))
 def test_no_json_raises_anything_but_a_bad_request(body: dict[str, Any]) -> None:
-    try:
+    with suppress(BadRequest):
         parse(body)
-    except BadRequest as error:
-        assert error.message
 
 
 @pytest.mark.parametrize("value", ["", [], [""], ["a", 1], [[], [1]], None, {"a": 1}])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,6 +27,8 @@ SLOW_READER: Final = 60.0
 LINGER: Final = 2.0
 """Seconds of an over-long body that are read and thrown away, so that the refusal is not lost in a reset."""
 _STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_H2C: Final = re.compile(rb"\r\nupgrade: *h2c(?=\r\n|$)", re.IGNORECASE)
+_HEAD_SEARCH: Final = 4096
 _LENGTH: Final = b"content-length: %d\r\n\r\n%b"
 _log = logging.getLogger(__name__)
 
@@ -203,6 +206,8 @@ class Lane(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; the clock runs while one has begun and not arrived."""
+        if data.find(b"h2c", 0, _HEAD_SEARCH) >= 0:
+            data = self._declined(data)
         super().data_received(data)
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
@@ -216,6 +221,14 @@ class Lane(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.close)
+
+    def _declined(self, data: bytes) -> bytes:
+        """Without the offer of HTTP/2 that Java's client makes: the parser would take it and lose the body."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            return data
+        head, end, body = data.partition(b"\r\n\r\n")
+        return _H2C.sub(b"", head) + end + body
 
     def _await_arrival(self) -> None:
         if self._arrival is None:

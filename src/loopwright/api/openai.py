@@ -12,7 +12,7 @@ import msgspec
 
 from loopwright.api.exchange import Exchange
 from loopwright.core.chat import Chat, Delta, Operation, Request, answering
-from loopwright.core.errors import BadRequest, LoopwrightError, Unauthenticated, Unavailable
+from loopwright.core.errors import BadRequest, LoopwrightError, Unauthenticated
 from loopwright.core.money import usd
 from loopwright.core.who import Principal
 from loopwright.kit import wire, wire_out
@@ -47,7 +47,6 @@ class OpenAIRoutes:
     find: Callable[[str], Principal | None]
     """Who holds a secret."""
     refusals: Refusals
-    ready: Callable[[], bool]
     ids: Ids = field(default_factory=Ids)
 
     async def answer(self, exchange: Exchange) -> None:
@@ -113,8 +112,6 @@ class OpenAIRoutes:
         scheme, _, secret = given.partition(" ")
         who = self.find(secret.strip()) if scheme.lower() == "bearer" else None
         if who is None:
-            if not self.ready():
-                raise Unavailable("starting: the keys are not loaded yet", retry_after=1)
             raise Unauthenticated(
                 "this API key is not known or was revoked: `loopwright keys list` shows the live ones"
             )
