@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import uvloop
 
 from loopwright.core.errors import StartError, Unavailable
 from loopwright.kit.db import Database
@@ -63,6 +64,31 @@ async def test_a_transaction_is_kept_whole_or_not_at_all(database_url: str) -> N
         await break_off()
     assert await db.rows("SELECT * FROM bells") == [{"name": "kept"}]
     await db.close()
+
+
+def test_it_works_on_uvloop(database_url: str) -> None:
+    async def main() -> None:
+        db = await Database.open(database_url)
+        heard = asyncio.Event()
+        ready = asyncio.Event()
+
+        async def hear(payload: str) -> None:
+            assert payload == "now"
+            heard.set()
+
+        async def reconnected() -> None:
+            ready.set()
+
+        listening = asyncio.create_task(db.listen("bells", hear, reconnected=reconnected))
+        await ready.wait()
+        async with db.transaction() as connection:
+            await connection.execute("SELECT pg_notify('bells', 'now')")
+        await heard.wait()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await db.close()
+
+    uvloop.run(main())
 
 
 async def test_a_wrong_statement_is_an_error_of_its_own(database_url: str) -> None:

@@ -59,7 +59,7 @@ async def test_a_job_runs_with_its_arguments_and_is_gone(database_url: str) -> N
     assert await bench.jobs.defer("note", what={"deep": [1, "two", None]})
     await bench.work_until_noted(1)
     assert bench.noted == [{"deep": [1, "two", None]}]
-    assert await db.rows("SELECT * FROM procrastinate_jobs") == []
+    assert await db.rows("SELECT * FROM procrastinate_jobs WHERE task_name = 'note'") == []
     await db.close()
 
 
@@ -70,7 +70,7 @@ async def test_a_job_for_later_waits(database_url: str) -> None:
     await bench.jobs.defer_at(datetime.now(UTC) - timedelta(hours=1), "note", what="due")
     await bench.work_until_noted(1)
     assert bench.noted == ["due"]
-    assert len(await db.rows("SELECT * FROM procrastinate_jobs WHERE status = 'todo'")) == 1
+    assert len(await db.rows("SELECT * FROM procrastinate_jobs WHERE status = 'todo' AND task_name = 'note'")) == 1
     await db.close()
 
 
@@ -145,6 +145,17 @@ async def test_a_job_whose_worker_was_killed_goes_to_another(database_url: str) 
     await db.run("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")
     await db.run("UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT id FROM procrastinate_workers)")
     await bench.work_until_noted(1)
+    await db.close()
+
+
+async def test_a_job_that_kills_its_workers_comes_to_an_end(database_url: str) -> None:
+    db, bench = await open_bench(database_url)
+    bench.jobs.register("note", bench.note)
+    await bench.jobs.defer("note")
+    await db.run("UPDATE procrastinate_jobs SET status = 'doing', attempts = 10")
+    assert await bench.jobs.recover() == 1
+    assert await db.row("SELECT status FROM procrastinate_jobs") == {"status": "failed"}
+    assert await bench.jobs.recover() == 0
     await db.close()
 
 
@@ -228,8 +239,10 @@ async def test_an_outage_is_waited_out(tmp_path: Path) -> None:
                 await bench.jobs.defer("note", what="after")
             await asyncio.sleep(0.1)
     assert set(bench.noted) == {"before", "after"}
-    working.cancel()
-    with suppress(asyncio.CancelledError):
-        await working
-    await db.close()
+    # And one may stop working in the middle of another.
     await server.stop()
+    working.cancel()
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await working
+    await db.close()

