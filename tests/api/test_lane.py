@@ -1,4 +1,5 @@
 import asyncio
+from typing import TypedDict
 
 import pytest
 from hypothesis import given, settings
@@ -31,11 +32,15 @@ async def stream(exchange: Exchange) -> None:
     await exchange.end()
 
 
+class Lanes(TypedDict):
+    fast: bool
+
+
 LANES = pytest.mark.parametrize("lanes", [{"fast": True}, {"fast": False}], ids=["lane", "asgi"])
 
 
 @LANES
-async def test_a_request_is_answered_and_the_connection_kept(lanes: dict[str, bool]) -> None:
+async def test_a_request_is_answered_and_the_connection_kept(lanes: Lanes) -> None:
     async with served(echo, **lanes) as port:
         raw = await Raw.open(port)
         for word in (b"one", b"two", b""):
@@ -57,7 +62,7 @@ async def test_an_offer_of_http2_is_declined_without_losing_the_body() -> None:
 
 
 @LANES
-async def test_a_stream_arrives_in_chunks_and_the_connection_is_kept(lanes: dict[str, bool]) -> None:
+async def test_a_stream_arrives_in_chunks_and_the_connection_is_kept(lanes: Lanes) -> None:
     async with served(stream, **lanes) as port:
         raw = await Raw.open(port)
         for word in (b"hello", b"again"):
@@ -158,7 +163,7 @@ async def test_a_request_that_does_not_arrive_ends_the_connection(sent: bytes) -
 
 @LANES
 @pytest.mark.parametrize("when", ["before", "during"])
-async def test_a_client_that_hangs_up_cancels_the_answer(when: str, lanes: dict[str, bool]) -> None:
+async def test_a_client_that_hangs_up_cancels_the_answer(when: str, lanes: Lanes) -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(exchange: Exchange) -> None:

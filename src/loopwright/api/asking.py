@@ -1,0 +1,92 @@
+"""Who asks the management REST, and how its errors read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from loopwright.app import App
+from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, Unauthenticated
+from loopwright.core.who import Principal
+from loopwright.kit import wire_out
+
+_bearer = HTTPBearer(auto_error=False, description="A key made by `loopwright keys create`.")
+
+
+def house(request: Request) -> App:
+    """The App behind this server."""
+    app: App = request.app.state.house
+    return app
+
+
+House = Annotated[App, Depends(house)]
+
+
+def asker(app: House, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Principal:
+    """Who asks.
+
+    Raises:
+        Unauthenticated: no key or an unknown one.
+    """
+    who = app.keys.find(given.credentials) if given is not None else None
+    if who is None:
+        raise Unauthenticated("this needs a live API key: send it as `Authorization: Bearer lw-…`")
+    return who
+
+
+Asker = Annotated[Principal, Depends(asker)]
+
+
+def administrator(who: Asker) -> Principal:
+    """Who asks, if an administrator.
+
+    Raises:
+        Refused: an ordinary key.
+    """
+    if not who.admin:
+        raise Refused(f"key {who.key_name!r} is not an administrator's: use the key in `.loopwright/admin.key`")
+    return who
+
+
+Administrator = Annotated[Principal, Depends(administrator)]
+
+
+def scope_of(who: Principal) -> int | None:
+    """The project an asker may see; None for all."""
+    return None if who.admin else who.project_id
+
+
+def say_errors(api: FastAPI) -> None:
+    """Make every error of `api` OpenAI-shaped."""
+
+    async def ours(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, LoopwrightError)
+        headers = {} if error.retry_after is None else {"retry-after": str(max(round(error.retry_after), 1))}
+        if isinstance(error, Unauthenticated):
+            headers["www-authenticate"] = "Bearer"
+        return JSONResponse(wire_out.error_body(error), error.status, headers=headers)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first: dict[str, Any] = dict(error.errors()[0])
+        where = [str(part) for part in first["loc"] if part not in {"query", "body", "path"}]
+        param = ".".join(where) or None
+        return await ours(request, BadRequest(f"{param or 'the request'}: {first['msg']}", param=param))
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return await ours(
+                request, NotFound(f"there is no {request.method} {request.url.path}: see /api/openapi.json")
+            )
+        body = {"error": {"message": error.detail, "type": "invalid_request_error", "code": None, "param": None}}
+        return JSONResponse(body, error.status_code, headers=error.headers)
+
+    api.add_exception_handler(LoopwrightError, ours)
+    api.add_exception_handler(RequestValidationError, invalid)
+    api.add_exception_handler(HTTPException, http)

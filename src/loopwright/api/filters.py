@@ -1,0 +1,78 @@
+"""Which calls: the query parameters of the management REST."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import Depends, Query
+
+from loopwright.api.asking import Asker, scope_of
+from loopwright.calls.query import CallFilter
+from loopwright.core.call import Outcome
+from loopwright.core.errors import BadRequest
+from loopwright.core.money import NANO
+
+
+def tag_of(text: str | None) -> tuple[str, str] | None:
+    """A `name:value` pair.
+
+    Raises:
+        BadRequest: there is no colon.
+    """
+    if text is None:
+        return None
+    name, colon, value = text.partition(":")
+    if not colon or not name:
+        raise BadRequest(f"tag: {text!r} is not of the form name:value", param="tag")
+    return name, value
+
+
+def filtered(
+    who: Asker,
+    *,
+    model: str | None = None,
+    key: Annotated[int | None, Query(description="Id of a key.")] = None,
+    outcome: Outcome | None = None,
+    error_code: str | None = None,
+    task: str | None = None,
+    session: str | None = None,
+    tag: Annotated[str | None, Query(description="name:value")] = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    min_cost_usd: Annotated[Decimal | None, Query(ge=0)] = None,
+    min_latency_ms: Annotated[float | None, Query(ge=0)] = None,
+    text: Annotated[str | None, Query(description="Words that all occur in prompt or answer.", max_length=1000)] = None,
+) -> CallFilter:
+    """The filter a query asks for, within what the asker may see."""
+    return CallFilter(
+        project_id=scope_of(who),
+        model=model,
+        key_id=key,
+        outcome=outcome,
+        error_code=error_code,
+        task=task,
+        session=session,
+        tag=tag_of(tag),
+        since=_aware(since),
+        until=_aware(until),
+        min_cost_nano=None if min_cost_usd is None else int(min_cost_usd * NANO),
+        min_latency_ms=min_latency_ms,
+        text=text,
+    )
+
+
+Filtered = Annotated[CallFilter, Depends(filtered)]
+
+
+def picked(session: str | None = None, tag: str | None = None, key: int | None = None) -> dict[str, Any]:
+    """What a deletion names, by the arguments of `Calls.delete`."""
+    return {"session": session, "tag": tag_of(tag), "key_id": key}
+
+
+Picked = Annotated[dict[str, Any], Depends(picked)]
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,155 @@
+"""The management REST under `/api`: what the command line, the console's scripts and your programs use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Query
+
+from loopwright import __version__
+from loopwright.api import shapes
+from loopwright.api.asking import Administrator, Asker, House, say_errors, scope_of
+from loopwright.api.filters import Filtered, Picked
+from loopwright.app import App
+from loopwright.calls.query import CallFilter
+from loopwright.core.errors import BadRequest, Refused, Unavailable
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/calls", tags=["calls"])
+async def list_calls(
+    app: House,
+    which: Filtered,
+    *,
+    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> shapes.CallsOut:
+    """Calls, newest first."""
+    page = await app.calls.page(which, before=before, limit=limit)
+    return shapes.CallsOut(calls=[shapes.call_out(call) for call in page.calls], next=page.next)
+
+
+@router.get("/calls/{call_id}", tags=["calls"])
+async def get_call(app: House, who: Asker, call_id: str) -> shapes.CallDetailOut:
+    """One call with its texts; finds a call whose answer has just ended."""
+    return shapes.detail_out(await app.calls.get(call_id, project_id=scope_of(who)))
+
+
+@router.delete("/calls/{call_id}", tags=["calls"])
+async def delete_call(app: House, who: Asker, call_id: str) -> shapes.Deleted:
+    """Forget one call: its row, its texts, its words in the index, its place in the spool."""
+    return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), call_id=call_id))
+
+
+@router.delete("/calls", tags=["calls"])
+async def delete_calls(app: House, who: Asker, picked: Picked) -> shapes.Deleted:
+    """Forget all calls of a session, a tag or a key."""
+    named = {name: value for name, value in picked.items() if value is not None}
+    if len(named) != 1:
+        raise BadRequest("name exactly one of session, tag or key: a deletion is for ever", param="session")
+    return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), **named))
+
+
+@router.get("/overview", tags=["calls"])
+async def overview(
+    app: House,
+    who: Asker,
+    *,
+    model: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    points: Annotated[int, Query(ge=1, le=500)] = 60,
+) -> dict[str, Any]:
+    """Totals, a time series and a row for each model; by default of the last 24 hours. Read from roll-ups."""
+    end = until or datetime.now(UTC)
+    span = CallFilter(project_id=scope_of(who), model=model, since=since or end - timedelta(days=1), until=end)
+    series = await app.calls.series(span, points=points)
+    return {
+        "summary": await app.calls.summary(span),
+        "series": series,
+        "models": await app.calls.by("model", span),
+    }
+
+
+@router.get("/models", tags=["models"])
+async def list_models(app: House, who: Asker) -> dict[str, Any]:
+    """The cards of the models this key may call."""
+    return {"models": [card for card in app.cards() if who.may_call(card["name"])]}
+
+
+@router.get("/keys", tags=["keys"])
+async def list_keys(
+    app: House, _who: Administrator, *, project: str | None = None, revoked: bool = False
+) -> shapes.KeysOut:
+    """Keys, oldest first."""
+    keys = await app.keys.list(project, revoked=revoked)
+    return shapes.KeysOut(keys=[shapes.key_out(key) for key in keys])
+
+
+@router.post("/keys", tags=["keys"], status_code=201)
+async def create_key(app: House, _who: Administrator, new: shapes.NewKey) -> shapes.KeyMade:
+    """A new key. Its secret is in this answer and nowhere else."""
+    models = None if new.models is None else tuple(new.models)
+    key, secret = await app.keys.create(new.project, new.name, admin=new.admin, models=models)
+    return shapes.KeyMade(key=shapes.key_out(key), secret=secret)
+
+
+@router.delete("/keys/{key_id}", tags=["keys"])
+async def revoke_key(app: House, who: Administrator, key_id: int) -> shapes.KeyOut:
+    """End a key."""
+    if key_id == who.key_id:
+        raise Refused("a key cannot revoke itself: use another administrator's key")
+    return shapes.key_out(await app.keys.revoke(key_id))
+
+
+@router.get("/projects", tags=["projects"])
+async def list_projects(app: House, _who: Administrator) -> shapes.ProjectsOut:
+    """Projects by name."""
+    found = await app.projects.list()
+    return shapes.ProjectsOut(projects=[shapes.ProjectOut.model_validate(project) for project in found])
+
+
+@router.post("/projects", tags=["projects"], status_code=201)
+async def create_project(app: House, _who: Administrator, new: shapes.NewProject) -> shapes.ProjectOut:
+    """A new project."""
+    return shapes.ProjectOut.model_validate(await app.projects.create(new.name))
+
+
+@router.get("/status", tags=["house"])
+async def status(app: House, _who: Asker) -> shapes.Status:
+    """How the house is."""
+    try:
+        await app.db.row("select 1")
+        database = "up"
+    except Unavailable as error:
+        database = error.message
+    now = datetime.now(UTC)
+    return shapes.Status(
+        version=__version__,
+        started_at=app.started_at,
+        uptime_s=(now - app.started_at).total_seconds(),
+        workers=app.settings.server.workers,
+        database=database,
+        database_where=app.db.where,
+        engines=[shapes.EngineOut.model_validate(engine) for engine in app.engines().values()],
+        models=len(app.targets),
+        spool_bytes=app.spool.used,
+    )
+
+
+def management(app: App) -> FastAPI:
+    """The REST application over `app`."""
+    api = FastAPI(
+        title="Loopwright",
+        version=__version__,
+        description="Management REST. Model calls are under `/v1`, in OpenAI's dialect.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    api.state.house = app
+    api.include_router(router)
+    say_errors(api)
+    return api

@@ -1,0 +1,95 @@
+"""One port for everything: the hot routes on the fast lane, REST under `/api`, the console at the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from loopwright.api.asgi import AsgiExchange
+from loopwright.api.lane import lane
+from loopwright.api.management import management
+from loopwright.api.openai import OPERATIONS, OpenAIRoutes
+from loopwright.api.public import public
+from loopwright.app import App
+
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+KEEP_ALIVE = 75
+"""Seconds an idle connection stays open: longer than the SDKs and load balancers keep theirs."""
+
+
+def routes(app: App) -> OpenAIRoutes:
+    """The hot routes over `app`."""
+    return OpenAIRoutes(chat=app.chat, find=app.keys.find, refusals=app.recorded)
+
+
+def asgi(app: App, hot: OpenAIRoutes, console: list[BaseRoute]) -> Asgi:
+    """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
+    rest = management(app)
+    open_routes = public(app)
+    pages = Starlette(routes=console)
+    pages.state.house = app
+
+    async def dispatch(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if path in OPERATIONS and scope["method"] == "POST":
+            exchange = AsgiExchange(
+                scope,
+                receive,
+                send,
+                body_limit=app.settings.server.body_limit,
+                body_timeout=app.settings.server.body_timeout,
+            )
+            try:
+                await hot.answer(exchange)
+            finally:
+                await exchange.close()
+        elif path.startswith("/api/"):
+            await rest(scope, receive, send)
+        elif path.startswith("/v1/") or path in {"/healthz", "/readyz", "/metrics"}:
+            await open_routes(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return dispatch
+
+
+async def serve(app: App, listening: socket.socket, console: list[BaseRoute]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is being answered (for `server.drain_timeout` at most)."""
+    server = app.settings.server
+    hot = routes(app)
+    config = uvicorn.Config(
+        asgi(app, hot, console),
+        http=lane(
+            hot.answer,
+            {path: path for path in OPERATIONS},
+            body_limit=server.body_limit,
+            body_timeout=server.body_timeout,
+        ),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(server.drain_timeout),
+        backlog=4096,
+    )
+    watching = asyncio.create_task(app.watch())
+    # What exists now lives as long as the process: the collector need not look at it again (15-20 % of CPU).
+    gc.collect()
+    gc.freeze()
+    try:
+        await uvicorn.Server(config).serve(sockets=[listening])
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching

@@ -1,0 +1,187 @@
+"""What the management REST says, as OpenAPI knows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from loopwright.access.keys import Key
+from loopwright.core.call import Call, CallDetail
+from loopwright.core.money import usd
+
+
+class Shape(BaseModel):
+    """Read from our frozen values by attribute."""
+
+    model_config = ConfigDict(from_attributes=True, extra="forbid", protected_namespaces=())
+
+
+class CallOut(Shape):
+    """A call without its texts."""
+
+    id: str
+    started_at: datetime
+    project_id: int
+    key_id: int
+    operation: str
+    model: str
+    target: str
+    provider: str
+    outcome: str
+    status: int
+    error_code: str | None
+    error: str | None
+    finish: str | None
+    stream: bool
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    usage_estimated: bool
+    cost_usd: str | None = Field(description="A decimal; null when the model's price is not known, which is not zero.")
+    price_source: str | None
+    ttft_us: int | None = Field(description="Microseconds to the first piece of the answer.")
+    tpot_us: float | None = Field(description="Microseconds a token after the first.")
+    latency_us: int
+    client: str
+    session: str | None
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    task: str | None
+    variant: str | None
+    prompt_version: str | None
+    tags: dict[str, str]
+
+
+def call_out(call: Call) -> CallOut:
+    """A call as REST shows it."""
+    fields = {name: getattr(call, name) for name in CallOut.model_fields if name != "cost_usd"}
+    fields["tags"] = dict(call.tags)
+    return CallOut(**fields, cost_usd=None if call.cost_nano is None else usd(call.cost_nano))
+
+
+class CallsOut(Shape):
+    """A page of calls, newest first."""
+
+    calls: list[CallOut]
+    next: str | None = Field(description="Pass it as `before` for the next page; null at the end.")
+
+
+class CallDetailOut(Shape):
+    """A call with its texts."""
+
+    call: CallOut
+    request: dict[str, Any] | None = Field(description="The body in OpenAI's form; null when payloads are not kept.")
+    response: dict[str, Any] | None = Field(description="The answer in OpenAI's non-streamed form.")
+
+
+def detail_out(detail: CallDetail) -> CallDetailOut:
+    """A call with its texts as REST shows it."""
+    return CallDetailOut(
+        call=call_out(detail.call),
+        request=None if detail.request is None else dict(detail.request),
+        response=None if detail.response is None else dict(detail.response),
+    )
+
+
+class Deleted(Shape):
+    """What a deletion removed."""
+
+    deleted: int
+
+
+class KeyOut(Shape):
+    """A key; its secret is never shown again."""
+
+    id: int
+    project_id: int
+    project: str
+    name: str
+    prefix: str
+    admin: bool
+    models: list[str] | None
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def key_out(key: Key) -> KeyOut:
+    """A key as REST shows it."""
+    return KeyOut.model_validate(key)
+
+
+class KeysOut(Shape):
+    """Keys, oldest first."""
+
+    keys: list[KeyOut]
+
+
+class NewKey(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100)
+    project: str = "default"
+    admin: bool = False
+    models: list[str] | None = Field(default=None, description="Names the key may call; null for every model.")
+
+
+class KeyMade(Shape):
+    """A key and its secret, this once."""
+
+    key: KeyOut
+    secret: str
+
+
+class ProjectOut(Shape):
+    """A tenant."""
+
+    id: int
+    name: str
+    created_at: datetime
+
+
+class ProjectsOut(Shape):
+    """Projects by name."""
+
+    projects: list[ProjectOut]
+
+
+class NewProject(BaseModel):
+    """A project to make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+
+
+class EngineOut(Shape):
+    """A local engine, as the supervisor last saw it."""
+
+    name: str
+    kind: str
+    healthy: bool
+    pid: int | None
+    restarts: int
+    context: int
+    slots: int
+    last_exit: str | None
+
+
+class Status(Shape):
+    """How the house is."""
+
+    version: str
+    started_at: datetime
+    uptime_s: float
+    workers: int
+    database: str = Field(description="`up`, or what is wrong with it.")
+    database_where: str
+    engines: list[EngineOut]
+    models: int
+    spool_bytes: int = Field(
+        description="Bytes of calls on this machine's disk, waiting for the database or just drained."
+    )

@@ -1,0 +1,192 @@
+"""The composition root: the only file that knows every room. Reads top to bottom as a request flows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from loopwright.access.keys import Keys
+from loopwright.access.projects import Projects
+from loopwright.calls.drain import Drain
+from loopwright.calls.query import Calls
+from loopwright.calls.spool import Spool
+from loopwright.catalog import prices
+from loopwright.catalog.models import Catalog
+from loopwright.core.chat import Chat
+from loopwright.core.errors import Unavailable
+from loopwright.core.money import Price
+from loopwright.engines import endpoints
+from loopwright.engines.endpoints import Endpoint
+from loopwright.gateway.admitted import Admitted
+from loopwright.gateway.encoded import Encoded
+from loopwright.gateway.recorded import Recorded
+from loopwright.gateway.routed import Routed, Target
+from loopwright.kit.db import Database
+from loopwright.kit.jobs import Jobs
+from loopwright.kit.plugins import Registry
+from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, Timeouts
+from loopwright.providers.protocol import Provider
+
+ROOMS = ("access", "catalog", "calls")
+"""Those with tables, in the order of their migrations."""
+_PROVIDERS: Mapping[str, str] = {
+    "openai": "loopwright.providers.openai:OpenAICompatible",
+    "scripted": "loopwright.providers.scripted:Scripted",
+}
+_ENGINES: Mapping[str, str] = {
+    "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",
+    "embedding": "loopwright.engines.embedding:Embedding",
+}
+_ENGINE_TIMEOUTS = Timeouts(connect=2.0, first_token=600.0, between_tokens=120.0, total=3600.0)
+"""Engines of ours queue what they cannot answer at once, so their first token may be long in coming."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """One process of the house: every room, and the road of a request through them."""
+
+    settings: Settings
+    db: Database
+    keys: Keys
+    projects: Projects
+    calls: Calls
+    catalog: Catalog
+    spool: Spool
+    targets: Mapping[str, Target]
+    chat: Chat
+    """The whole road."""
+    recorded: Recorded
+    """Its outermost wrapper, which also takes refusals at the door."""
+    providers: tuple[Provider, ...]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def engines(self) -> Mapping[str, Endpoint]:
+        """The local engines, as the supervisor last wrote of them."""
+        return endpoints.read(self.settings.home)
+
+    async def watch(self) -> None:
+        """Keep what is held in memory current until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keys.watch())
+            group.create_task(_tick(self.spool))
+
+    async def close(self) -> None:
+        """Let go of everything, the road first."""
+        for provider in self.providers:
+            await provider.close()
+        self.spool.close()
+        await self.db.close()
+
+
+async def build(settings: Settings) -> App:
+    """The house of one process. The supervisor has migrated the database and written where the engines answer.
+
+    Raises:
+        StartError: the database does not answer.
+    """
+    db = await Database.open(settings.database.url or "", size=settings.database.pool)
+    keys = Keys(db)
+    await keys.load()
+    spool = Spool(settings.home / "spool", settings.calls.spool_limit)
+    catalog = Catalog(settings)
+    targets, opened = _targets(settings, catalog, endpoints.read(settings.home))
+
+    chat: Chat = Routed(targets)
+    chat = Admitted(chat)
+    chat = recorded = Recorded(chat, spool, payloads=settings.calls.payloads)
+
+    return App(
+        settings=settings,
+        db=db,
+        keys=keys,
+        projects=Projects(db),
+        calls=Calls(db, settings.calls),
+        catalog=catalog,
+        spool=spool,
+        targets=targets,
+        chat=chat,
+        recorded=recorded,
+        providers=opened,
+    )
+
+
+def build_drain(settings: Settings, db: Database) -> Drain:
+    """The recorder's half of a call's life: from the spool to the database."""
+    return Drain(db, settings.home / "spool", settings.calls)
+
+
+def _targets(
+    settings: Settings, catalog: Catalog, engines: Mapping[str, Endpoint]
+) -> tuple[dict[str, Target], tuple[Provider, ...]]:
+    """Every callable name and where it leads. A provider is opened once, whatever number of models it serves."""
+    opened = {name: _open(name, provider) for name, provider in settings.providers.items()}
+    local: list[Provider] = []
+    targets: dict[str, Target] = {}
+    for name, model in catalog.configured().items():
+        if model.engine is not None:
+            endpoint = engines.get(name)
+            if endpoint is None:
+                continue
+            provider = _open(model.engine.kind, _engine_provider(endpoint))
+            local.append(provider)
+            target = _target(provider, name, model, _engine_price(model, endpoint), endpoint.operations)
+        else:
+            provider = opened[model.provider or ""]
+            price = _price(name, model, settings.providers[model.provider or ""])
+            target = _target(provider, name, model, price, model.operations)
+        targets.update(dict.fromkeys((name, *model.aliases), target))
+    return targets, (*opened.values(), *local)
+
+
+def _open(name: str, settings: ProviderSettings) -> Provider:
+    registry: Registry[Provider] = Registry("providers", builtin=_PROVIDERS)
+    return registry.find(settings.kind)(name, settings)
+
+
+def engine_of(kind: str) -> Engine:
+    """The engine plug-in of a kind.
+
+    Raises:
+        NotFound: names the nearest.
+    """
+    registry: Registry[Engine] = Registry("engines", builtin=_ENGINES)
+    return registry.find(kind)()
+
+
+def _engine_provider(endpoint: Endpoint) -> ProviderSettings:
+    return ProviderSettings(base_url=endpoint.url, api_key=endpoint.secret, timeouts=_ENGINE_TIMEOUTS)
+
+
+def _target(
+    provider: Provider, name: str, model: ModelSettings, price: Price | None, operations: tuple[str, ...]
+) -> Target:
+    upstream = model.model or name
+    chat = provider.chat(upstream)
+    return Target(
+        chat=chat if wire else Encoded(chat),
+        provider=provider.name,
+        model=upstream,
+        operations=frozenset(operations),  # type: ignore[arg-type]
+        price=price,
+    )
+
+
+def _price(name: str, model: ModelSettings, provider: ProviderSettings) -> Price | None:
+    if model.price is not None:
+        return prices.configured(model.price)
+    return prices.listed(model.model or name, base_url=provider.base_url)
+
+
+def _engine_price(model: ModelSettings, endpoint: Endpoint) -> Price | None:
+    return None if model.price is None else prices.configured(model.price, slots=endpoint.slots)
+
+
+async def _tick(spool: Spool) -> None:
+    while True:
+        await asyncio.sleep(5.0)
+        try:
+            spool.tick()
+        except Unavailable:
+            continue
