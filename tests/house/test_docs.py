@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.house.sources import PACKAGE, ROOT, docs, package_files, rooms, shown
 
-from loopwright.kit.settings_file import variables
+from loopwright.core.errors import SettingsError
+from loopwright.kit.settings_file import load, variables
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VARIABLE = re.compile(r"\bLOOPWRIGHT_[A-Z][A-Z_]*[A-Z]\b")
@@ -105,3 +107,18 @@ def test_the_version_has_its_changes() -> None:
 def test_make_targets_are_written_down() -> None:
     targets = set(re.findall(r"^([a-z]+):.*##", read("Makefile"), re.MULTILINE))
     assert not {target for target in targets if f"make {target}" not in docs() + read("CONTRIBUTING.md")}
+
+
+def test_the_mistakes_in_the_docs_read_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = read("docs/configuration.md")
+    wrong, said = page.split("```yaml\n")[1].split("```")[0], page.split("```text\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("loopwright.yaml").write_text(wrong, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(env={})
+    assert str(caught.value) == said.strip()
+
+
+def test_the_example_of_a_company_loads() -> None:
+    env = {"LOOPWRIGHT_PG": "postgresql://db/loopwright", "OPENAI_API_KEY": "sk"}
+    assert load(ROOT / "examples" / "loopwright.yaml", env=env).models["gpt-4o-mini"].aliases == ("small",)

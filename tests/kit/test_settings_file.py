@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from loopwright.core.errors import SettingsError
 from loopwright.kit.settings import (
@@ -373,89 +371,3 @@ def test_variables_are_unique_and_documented_names() -> None:
     assert len(names) == len(set(names))
     assert {"LOOPWRIGHT_HOME", "LOOPWRIGHT_DATABASE_URL", "LOOPWRIGHT_SERVER_PORT"} <= set(names)
     assert not {"LOOPWRIGHT_CONFIG", "LOOPWRIGHT_URL", "LOOPWRIGHT_API_KEY"} & set(names)
-
-
-KEYS = st.sampled_from(
-    [
-        each.name
-        for schema in (Settings, Server, ProviderSettings, ModelSettings, EngineSettings)
-        for each in fields(schema)
-    ]
-)
-WORDS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=12),
-    st.sampled_from(
-        ["${A}", "${A:-1}", "${", "20MB", "30s", "chat", "openai", "http://h", "*x", "!t", "<<", "9" * 400]
-    ),
-)
-TREES = st.recursive(
-    WORDS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.one_of(KEYS, st.text(max_size=5)), inner, max_size=6)
-    ),
-    max_leaves=25,
-)
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@QUICK
-@given(TREES)
-def test_any_tree_loads_or_is_refused(tmp_path: Path, tree: object) -> None:
-    try:
-        load(write(tmp_path, yaml.safe_dump(tree, allow_unicode=True)), env={"A": "x"})
-    except SettingsError as error:
-        str(error).encode()
-
-
-@QUICK
-@given(st.binary(max_size=200) | st.text(alphabet="{}[]:,-&*!|>'\"%@#?\n \t\\~aU0x<=$", max_size=80).map(str.encode))
-def test_any_bytes_load_or_are_refused(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "any.yaml"
-    path.write_bytes(data)
-    try:
-        load(path, env={})
-    except SettingsError as error:
-        str(error).encode()
-
-
-NAMES = st.text(alphabet="abcxyz-_.0", min_size=1, max_size=8).filter(lambda name: not name.startswith("task/"))
-SERVERS = st.builds(
-    Server,
-    host=st.sampled_from(["127.0.0.1", "::1", "localhost"]),
-    port=st.integers(0, 65_535),
-    workers=st.integers(1, 256),
-    body_limit=st.integers(1_000, 2_000_000_000),
-    body_timeout=st.floats(0.001, 86_400),
-)
-PROVIDERS = st.builds(
-    ProviderSettings,
-    base_url=st.none() | st.just("http://h:1/v1"),
-    api_key=st.none() | st.text(alphabet="sk-0=1 #:{}", min_size=1).filter(str.strip),
-    headers=st.dictionaries(st.just("X-A"), st.text(alphabet="ab 1:", min_size=1).filter(str.strip)),
-)
-
-
-def _plain(value: Any) -> Any:
-    """A settings value as YAML would write it."""
-    if is_dataclass(value):
-        return {name: _plain(getattr(value, name)) for name in told(type(value))}
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-@QUICK
-@given(SERVERS, st.dictionaries(NAMES, PROVIDERS, max_size=3), st.sampled_from(["debug", "info"]))
-def test_what_is_written_is_read_back(
-    tmp_path: Path, server: Server, providers: dict[str, ProviderSettings], level: Any
-) -> None:
-    models = {f"m-{name}": ModelSettings(provider=name, aliases=(f"a-{name}",)) for name in providers}
-    meant = Settings(server=server, providers=providers, models=models, log_level=level)
-    path = write(tmp_path, yaml.safe_dump(_plain(meant)))
-    assert load(path, env={}) == replace(meant, file=path)

@@ -177,6 +177,8 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
 
 
 def _check_provider(path: KeyPath, provider: ProviderSettings, reader: Reader) -> None:
+    if provider.kind == "openai" and provider.base_url is None and not reader.failed(path, "base_url", "kind"):
+        reader.report(path, "base_url is missing; allowed: http://HOST[:PORT]/PATH or https://…, up to and with /v1")
     if provider.base_url is not None and not _answers_http(provider.base_url):
         found = reader.found((*path, "base_url"), provider.base_url)
         reader.report((*path, "base_url"), f"found {found}; allowed: http://HOST[:PORT]/PATH or https://…")
