@@ -1,0 +1,185 @@
+"""The drain: moves calls from the spool of this machine to the database, each exactly once.
+
+A batch is stored in one transaction together with the positions it was read up to, so whatever dies in between, the
+next drain goes on from the last batch that counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psycopg
+
+from loopwright.calls.intake import Batch, Entry, Intake
+from loopwright.calls.store import Store
+from loopwright.core.errors import StartError, Unavailable
+from loopwright.kit.db import Database
+from loopwright.kit.lock import FolderLock
+from loopwright.kit.settings import CallsSettings
+
+_BUSY: Final = 0.05
+_IDLE: Final = 0.25
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 10.0
+_LOCK_PAUSE: Final = 0.2
+_log = logging.getLogger(__name__)
+
+
+class Drain:
+    """Drains `folder`. One at a time on a machine: a second one waits for the first to go."""
+
+    def __init__(self, db: Database, folder: Path, settings: CallsSettings) -> None:
+        self._folder = folder
+        self._store = Store(db, settings)
+        self._intake = Intake(folder)
+        self._lock: FolderLock | None = None
+        self._stands = False
+        self.stored = 0
+        """Calls stored since this process began."""
+        self.failing: str | None = None
+        """Why nothing can be stored now; None while all is well."""
+
+    async def run(self) -> None:
+        """Drain until cancelled; an outage of the database is waited out."""
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                try:
+                    moved = await self.once()
+                except Unavailable as error:
+                    if self.failing is None:
+                        _log.warning("calls stay in the spool: %s", error)
+                    self.failing = error.message
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    continue
+                except (psycopg.Error, OSError, ValueError) as error:
+                    # The recorder must not die of a disk or a statement: it says so and tries again.
+                    _log.exception("calls stay in the spool")
+                    self.failing = f"{type(error).__name__}: {error}"
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    continue
+                if self.failing is not None:
+                    _log.warning("calls are being stored again")
+                    self.failing = None
+                pause = _FIRST_PAUSE
+                if moved == 0:
+                    await asyncio.sleep(_IDLE)
+                elif moved < _SMALL:
+                    await asyncio.sleep(_BUSY)
+        finally:
+            self.close()
+
+    async def once(self) -> int:
+        """Store one batch; how many records it held, those dropped as deleted or known included.
+
+        Raises:
+            Unavailable: the database cannot answer now. Nothing is lost: the next `once` begins by asking it.
+            StartError: another drain works on this folder and does not go.
+        """
+        if self._lock is None:
+            self._lock = await self._take_lock()
+        if not self._stands:
+            await self._stand()
+        try:
+            batch = await asyncio.to_thread(self._intake.take)
+            if batch:
+                await self._save(batch)
+        except BaseException:
+            # Whether it was committed only the database knows, and which partitions there are: the next round asks.
+            self._stands = False
+            raise
+        await asyncio.to_thread(self._intake.forget, batch.finished)
+        return len(batch.entries)
+
+    @property
+    def set_aside(self) -> int:
+        """Records that could not be read or stored and lie in the folder `bad`."""
+        return self._intake.set_aside
+
+    def backlog(self) -> int:
+        """Bytes spooled and not stored yet."""
+        return self._intake.backlog()
+
+    async def open_days(self, now: datetime | None = None) -> None:
+        """Make the partitions of today and tomorrow; call it every hour or so, and after retention.
+
+        Raises:
+            Unavailable: the database cannot answer now.
+        """
+        today = (now or datetime.now(UTC)).date()
+        self._store.forget_days()
+        await self._store.open_days({today, today + timedelta(days=1)})
+
+    def close(self) -> None:
+        """Close files and let the next drain in."""
+        self._intake.close()
+        self._stands = False
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def _take_lock(self) -> FolderLock:
+        patience = 50
+        while True:
+            try:
+                return FolderLock.take(self._folder / "drain.lock")
+            except StartError:
+                # The one before us may still be on its way out.
+                patience -= 1
+                if not patience:
+                    raise
+            await asyncio.sleep(_LOCK_PAUSE)
+
+    async def _stand(self) -> None:
+        names = await asyncio.to_thread(self._intake.names)
+        positions, finished, carried = await self._store.standing(names)
+        await asyncio.to_thread(self._intake.reset, positions, finished, carried)
+        await self.open_days()
+        self._stands = True
+
+    async def _save(self, batch: Batch) -> None:
+        try:
+            self.stored += await self._store.store(batch)
+        except psycopg.DataError as error:
+            if len(batch.entries) > 1:
+                for half in _halves(batch):
+                    await self._save(half)
+                return
+            if not batch.entries:
+                raise
+            # One record that the database refuses must not hold up the others.
+            entry = batch.entries[0]
+            data = msgspec.msgpack.encode(entry.record)
+            await asyncio.to_thread(self._intake.put_aside, entry.segment, entry.end, data, str(error))
+            batch.entries.clear()
+            await self._save(batch)
+
+
+_SMALL: Final = 500
+"""Records of a batch below which waiting a moment makes the next one worth its transaction."""
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    """The batch in two, in order; what concerns whole files goes with the second."""
+    middle = len(batch.entries) // 2
+    first = Batch(entries=batch.entries[:middle], positions=_ends(batch.entries[:middle]))
+    second = Batch(
+        entries=batch.entries[middle:],
+        positions=batch.positions,
+        finished=batch.finished,
+        carried=batch.carried,
+        closed=batch.closed,
+    )
+    return first, second
+
+
+def _ends(entries: list[Entry]) -> dict[str, int]:
+    return {entry.segment: entry.end for entry in entries}

@@ -1,0 +1,222 @@
+"""Fills full text behind the drain: takes queued calls in groups, and merges small groups into large ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+
+from loopwright.calls.erase import GONE, LOCK
+from loopwright.calls.groups import TIERS, write_group
+from loopwright.calls.payloads import Packer, Payload
+from loopwright.calls.postings import Pairs, Row, bits_for, pack, pairs_of, unpack
+from loopwright.calls.words import all_words_of, hash_of
+from loopwright.core.errors import Unavailable
+from loopwright.kit.db import Connection, Database
+
+_ALONE: Final = 0x776F7264
+"""Of Postgres's advisory locks: one machine at a time fills full text."""
+_LEAST: Final = 512
+"""Calls queued for today that make up a group; fewer are searched by reading their texts."""
+_MOST_LINES: Final = 8
+"""Lines of the queue (each of up to 1,024 calls) that one group takes."""
+_MOST_POSTINGS: Final = 2_000_000
+_MOST_MERGED: Final = 8_000_000
+"""Postings of a merged group: 64 MB while it is being made."""
+_MERGED: Final = 8
+_REMEMBERED: Final = 500_000
+_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 10.0
+_log = logging.getLogger(__name__)
+
+
+class Indexer:
+    """Fills full text. Any number may run; one at a time works."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._packer = Packer()
+        self._hashes: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Index until cancelled; an outage of the database is waited out."""
+        pause = _PAUSE
+        while True:
+            try:
+                busy = await self.once() + await self.merge_once()
+                pause = _PAUSE
+            except Unavailable:
+                busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
+            except (psycopg.Error, ValueError):
+                # Full text must not take the recorder along: it says so and tries again.
+                _log.exception("full text is not being filled")
+                busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
+            if not busy:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load)
+
+    async def once(self, today: date | None = None) -> int:
+        """Put queued calls of one day into a group; how many. 0 when too few wait, or another machine is at it.
+
+        Raises:
+            Unavailable: the database cannot answer now.
+        """
+        async with self._db.transaction() as connection:
+            if not await _alone(connection):
+                return 0
+            await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
+            day = await _day_to_do(connection, today or datetime.now(UTC).date())
+            if day is None:
+                return 0
+            cursor = await connection.execute(
+                "select * from call_unindexed where day = %s order by batch limit %s", (day, _MOST_LINES)
+            )
+            members: list[bytes] = []
+            words: list[list[int]] = []
+            done: list[int] = []
+            postings = 0
+            async for line in cursor:
+                ids, hashes = await self._read(connection, day, line)
+                members += ids
+                words += hashes
+                postings += sum(map(len, hashes))
+                done.append(line["batch"])
+                if postings > _MOST_POSTINGS:
+                    break
+            ordered, pairs, rows, bits = await asyncio.to_thread(_build, members, words)
+            await write_group(connection, day, ordered, pairs, rows, bits=bits)
+            await connection.execute("delete from call_unindexed where batch = any(%s)", (done,))
+            return len(ordered)
+
+    async def merge_once(self) -> int:
+        """Merge some small groups of one day and tier; how many calls they hold. 0 when there are too few.
+
+        Raises:
+            Unavailable: the database cannot answer now.
+        """
+        async with self._db.transaction() as connection:
+            if not await _alone(connection):
+                return 0
+            await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
+            chosen = await _groups_to_merge(connection)
+            if not chosen:
+                return 0
+            day, numbers = chosen[0]["day"], [row["group_id"] for row in chosen]
+            cursor = await connection.execute(
+                "select group_id, body from call_postings where day = %s and group_id = any(%s) order by group_id, bucket",
+                (day, numbers),
+            )
+            bodies: dict[int, list[bytes]] = {number: [] for number in numbers}
+            async for row in cursor:
+                bodies[row["group_id"]].append(bytes(row["body"]))
+            parts = [(bytes(row["ids"]), bodies[row["group_id"]]) for row in chosen]
+            ordered, pairs, rows, bits = await asyncio.to_thread(_merge, parts)
+            await write_group(connection, day, ordered, pairs, rows, bits=bits, old=numbers)
+            return len(ordered)
+
+    async def _read(
+        self, connection: Connection, day: date, line: dict[str, Any]
+    ) -> tuple[list[bytes], list[list[int]]]:
+        """Ids and word hashes of the calls of a line of the queue, without those deleted meanwhile."""
+        cursor = await connection.execute(
+            "select block, body from call_payloads where day = %s and block = any(%s)", (day, line["blocks"])
+        )
+        bodies = {row["block"]: bytes(row["body"]) for row in await cursor.fetchall()}
+        return await asyncio.to_thread(self._words, line, bodies)
+
+    def _words(self, line: dict[str, Any], bodies: dict[int, bytes]) -> tuple[list[bytes], list[list[int]]]:
+        ids, members, hashes = bytes(line["ids"]), [], []
+        offset = 0
+        if len(self._hashes) > _REMEMBERED:
+            self._hashes.clear()
+        for block, size in zip(line["blocks"], line["sizes"], strict=True):
+            payloads: Sequence[Payload | None] = self._packer.unpack(bodies[block]) if block in bodies else []
+            for slot in range(size):
+                member = ids[offset : offset + 16]
+                offset += 16
+                payload = payloads[slot] if slot < len(payloads) else None
+                if payload is not None and member != GONE:
+                    members.append(member)
+                    hashes.append(self._hashed(all_words_of(payload)))
+        return members, hashes
+
+    def _hashed(self, words: set[str]) -> list[int]:
+        known = self._hashes
+        hashes = set()
+        for word in words:
+            number = known.get(word)
+            if number is None:
+                number = known[word] = hash_of(word)
+            hashes.add(number)
+        return list(hashes)
+
+
+async def _alone(connection: Connection) -> bool:
+    cursor = await connection.execute("select pg_try_advisory_xact_lock(%s) as alone", (_ALONE,))
+    row = await cursor.fetchone()
+    return bool(row and row["alone"])
+
+
+async def _day_to_do(connection: Connection, today: date) -> date | None:
+    cursor = await connection.execute(
+        """select day from call_unindexed group by day
+           having day < %s or sum(length(ids)) >= %s order by day limit 1""",
+        (today, 16 * _LEAST),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row["day"]
+
+
+async def _groups_to_merge(connection: Connection) -> list[dict[str, Any]]:
+    """The oldest groups of a day and tier that has enough of them, up to what fits into memory."""
+    cursor = await connection.execute(
+        "select day, tier from call_groups where tier < %s group by day, tier having count(*) >= %s limit 1",
+        (len(TIERS) - 1, _MERGED),
+    )
+    found = await cursor.fetchone()
+    if found is None:
+        return []
+    cursor = await connection.execute(
+        """select day, group_id, postings, ids from call_groups where day = %s and tier = %s
+           order by first_id limit %s""",
+        (found["day"], found["tier"], _MERGED),
+    )
+    chosen: list[dict[str, Any]] = []
+    total = 0
+    for row in await cursor.fetchall():
+        total += row["postings"]
+        if total > _MOST_MERGED:
+            break
+        chosen.append(row)
+    return chosen if len(chosen) > 1 else []
+
+
+def _build(members: list[bytes], words: list[list[int]]) -> tuple[list[bytes], Pairs, list[Row], int]:
+    order = sorted(range(len(members)), key=members.__getitem__)
+    pairs = pairs_of([words[index] for index in order])
+    bits = bits_for(len(pairs))
+    return [members[index] for index in order], pairs, pack(pairs, bits), bits
+
+
+def _merge(parts: list[tuple[bytes, list[bytes]]]) -> tuple[list[bytes], Pairs, list[Row], int]:
+    """One group of several: (ids, rows) each."""
+    members = [ids[start : start + 16] for ids, _ in parts for start in range(0, len(ids), 16)]
+    order = sorted(range(len(members)), key=members.__getitem__)
+    rank = np.empty(len(members), dtype=np.uint64)
+    rank[order] = np.arange(len(members), dtype=np.uint64)
+    pieces: list[Pairs] = []
+    offset = 0
+    for ids, bodies in parts:
+        pairs = unpack(bodies)
+        numbers = (pairs & np.uint64(0xFFFF_FFFF)).astype(np.int64) + offset
+        pieces.append((pairs >> np.uint64(32) << np.uint64(32)) | rank[numbers])
+        offset += len(ids) // 16
+    merged = np.concatenate(pieces)
+    merged.sort()
+    bits = bits_for(len(merged))
+    return [members[index] for index in order], merged, pack(merged, bits), bits

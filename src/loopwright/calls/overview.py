@@ -1,0 +1,141 @@
+"""Totals, series and groups from the roll-ups; raw calls are never read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypedDict
+
+from loopwright.calls.histogram import quantiles
+from loopwright.calls.question import CallFilter, Counts, Dimension, Group, Point, Series, Spread, Summary
+from loopwright.calls.rollup import ALL_KEYS, COUNTERS, FINE_DAYS, FIVE_MINUTES, HISTOGRAMS, HOUR
+from loopwright.core.errors import BadRequest
+from loopwright.kit.db import Database
+
+_STEPS: Final = (
+    *(minutes * 60 for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720)),
+    *(days * 86_400 for days in (1, 2, 7, 14, 28, 91, 364)),
+)
+_MOST_POINTS: Final = 1000
+_SHARES: Final = (0.5, 0.95, 0.99)
+_SUMS: Final = ", ".join(f"sum(r.{name})::bigint as {name}" for name in COUNTERS)
+_LAID: Final = ", ".join(f"string_agg(r.{name}, ''::bytea) as {name}" for name in HISTOGRAMS)
+_NAMES: Final[Mapping[Dimension, str]] = {
+    "model": "s.model",
+    "key": "r.key_id",
+    "task": "s.task",
+    "variant": "s.variant",
+    "prompt_version": "s.prompt_version",
+}
+
+
+class _Measures(TypedDict):
+    counts: Counts
+    latency: Spread
+    ttft: Spread
+    tpot: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A time in whole buckets of one of the two tables."""
+
+    table: str
+    width: int
+    since: int
+    until: int
+    """Unix seconds; exclusive."""
+
+
+async def summary(db: Database, asked: CallFilter) -> Summary:
+    """See `Calls.summary`."""
+    span = _span(asked)
+    row = await db.row(f"select {_SUMS}, {_LAID} {_from(span)}", _params(asked, span))
+    return Summary(since=_moment(span.since), until=_moment(span.until), **_measures(row or {}))
+
+
+async def series(db: Database, asked: CallFilter, points: int) -> Series:
+    """See `Calls.series`."""
+    if not 1 <= points <= _MOST_POINTS:
+        raise BadRequest(f"points must be from 1 to {_MOST_POINTS}, not {points}", param="points")
+    span = _span(asked)
+    exact = (span.until - span.since) / points
+    step = next((step for step in _STEPS if step >= max(exact, span.width)), _STEPS[-1])
+    rows = await db.rows(
+        f"""select (extract(epoch from r.bucket)::bigint / %(step)s) as step, {_SUMS}, {_LAID} {_from(span)}
+            group by 1""",  # noqa: S608
+        _params(asked, span) | {"step": step},
+    )
+    by_step = {row["step"]: row for row in rows}
+    first, last = span.since // step, -(-span.until // step)
+    return Series(
+        step_seconds=step,
+        points=tuple(
+            Point(at=_moment(number * step), **_measures(by_step.get(number, {}))) for number in range(first, last)
+        ),
+    )
+
+
+async def by(db: Database, dimension: Dimension, asked: CallFilter) -> list[Group]:
+    """See `Calls.by`."""
+    name = _NAMES.get(dimension)
+    if name is None:
+        raise BadRequest(f"there is no dimension {dimension!r}: use one of {', '.join(_NAMES)}", param="dimension")
+    span = _span(asked)
+    rows = await db.rows(
+        f"""select {name} as name, {_SUMS}, {_LAID} {_from(span, by_key=dimension == "key")}
+            group by 1 order by requests desc, name""",
+        _params(asked, span),
+    )
+    return [Group(name=row["name"], **_measures(row)) for row in rows]
+
+
+def _from(span: _Span, *, by_key: bool = False) -> str:
+    keys = "coalesce(%(key)s::int, r.key_id) = r.key_id and r.key_id >= 0" if by_key else "r.key_id = %(key_or_all)s"
+    return f"""
+        from {span.table} r join call_series s on s.id = r.series_id
+        where {keys} and r.bucket >= to_timestamp(%(since)s) and r.bucket < to_timestamp(%(until)s)
+          and (%(project)s::int is null or s.project_id = %(project)s)
+          and (%(model)s::text is null or s.model = %(model)s) and (%(task)s::text is null or s.task = %(task)s)
+    """
+
+
+def _params(asked: CallFilter, span: _Span) -> dict[str, Any]:
+    return {
+        "key": asked.key_id,
+        "key_or_all": ALL_KEYS if asked.key_id is None else asked.key_id,
+        "since": span.since,
+        "until": span.until,
+        "project": asked.project_id,
+        "model": asked.model,
+        "task": asked.task,
+    }
+
+
+def _span(asked: CallFilter) -> _Span:
+    now = datetime.now(UTC)
+    until = asked.until or now + timedelta(seconds=1)
+    since = asked.since or until - timedelta(days=1)
+    fine = since.timestamp() >= (now - timedelta(days=FINE_DAYS - 1)).replace(hour=0, minute=0, second=0).timestamp()
+    table, width = ("call_rollups_5m", FIVE_MINUTES) if fine else ("call_rollups_1h", HOUR)
+    first = int(since.timestamp()) // width * width
+    return _Span(table, width, first, max(-(-int(until.timestamp()) // width) * width, first + width))
+
+
+def _measures(row: Mapping[str, Any]) -> _Measures:
+    return _Measures(
+        counts=Counts(**{name: row.get(name) or 0 for name in COUNTERS}),
+        latency=_spread(row.get("latency")),
+        ttft=_spread(row.get("ttft")),
+        tpot=_spread(row.get("tpot")),
+    )
+
+
+def _spread(stored: bytes | None) -> Spread:
+    p50, p95, p99 = quantiles(bytes(stored or b""), _SHARES)
+    return Spread(p50=p50, p95=p95, p99=p99)
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,232 @@
+"""Reads calls by filter: the SQL of a page, one call with its texts. Every value is a parameter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from loopwright.calls.payloads import Packer, Payload
+from loopwright.calls.question import CallFilter
+from loopwright.calls.rows import SELECT, call_of, clipped, day_of, outcome_number
+from loopwright.core.call import Call, CallDetail
+from loopwright.core.errors import BadRequest, NotFound
+from loopwright.kit.db import Database
+from loopwright.kit.ids import floor_of, time_of
+
+MOST: Final = 1000
+"""Calls of a page."""
+_FEW_SERIES: Final = 128
+"""Up to here each series is walked by its own index; beyond, they make up so much that the newest calls are walked."""
+_LATEST: Final = timedelta(minutes=15)
+"""A call that began this long ago may still be on its way."""
+_FIRST_WAIT: Final = 0.01
+_LONGEST_WAIT: Final = 0.1
+
+_NARROW: Final = """
+    c.id, c.block, c.slot, c.trace_id, c.span_id, c.parent_id, c.started_at, c.latency_us, c.ttft_us, c.cost_nano,
+    c.project_id, c.key_id, c.input_tokens, c.output_tokens, c.cached_tokens, c.reasoning_tokens, c.outcome, c.status,
+    c.stream, c.usage_estimated, c.client, c.finish, c.price_source, c.session, c.error_code, c.error, c.tags,
+    c.series_id
+"""
+
+
+class Condition:
+    """A filter as SQL: `where` over `calls c`, and its parameters."""
+
+    __slots__ = ("params", "series", "where")
+
+    def __init__(self, asked: CallFilter, series: list[int] | None) -> None:
+        self.series = series
+        """Which series, when the filter tells; None is all."""
+        self.params: dict[str, Any] = {"series": series}
+        self.where: list[str] = []
+        if series is not None:
+            self.where.append("c.series_id = any(%(series)s::int[])")
+        elif asked.project_id is not None:
+            self._add("c.project_id = %(project)s", project=asked.project_id)
+        self._add_time(asked)
+        plain = {
+            "key": ("c.key_id = %(key)s", asked.key_id),
+            "error_code": ("c.error_code = %(error_code)s", asked.error_code),
+            "session": ("c.session = %(session)s", asked.session and clipped(asked.session)),
+            "cost": ("c.cost_nano >= %(cost)s", asked.min_cost_nano),
+            "latency": ("c.latency_us >= %(latency)s", asked.min_latency_ms and int(asked.min_latency_ms * 1000)),
+        }
+        for name, (condition, value) in plain.items():
+            if value is not None:
+                self._add(condition, **{name: value})
+        if asked.outcome is not None:
+            number = outcome_number(asked.outcome)
+            # The second half lets the planner use the index of what is not ok.
+            self._add("c.outcome = %(outcome)s" + (" and c.outcome <> 0" if number else ""), outcome=number)
+        if asked.tag is not None:
+            name, value = asked.tag
+            self._add("c.tags @> jsonb_build_object(%(tag)s::text, %(value)s::text)", tag=name, value=value)
+
+    def before(self, call_id: str) -> None:
+        """Only calls older than `call_id`."""
+        self._add("c.id < %(before)s::uuid", before=checked_id(call_id, "before"))
+
+    def after(self, call_id: str) -> None:
+        """Only calls newer than `call_id`."""
+        self._add("c.id > %(after)s::uuid", after=checked_id(call_id, "after"))
+
+    def _add_time(self, asked: CallFilter) -> None:
+        if asked.since is not None:
+            self._add("c.id >= %(since)s::uuid", since=floor_of(_aware(asked.since)))
+        if asked.until is not None:
+            self._add("c.id < %(until)s::uuid", until=floor_of(_aware(asked.until)))
+
+    def _add(self, condition: str, **params: object) -> None:
+        self.where.append(condition)
+        self.params |= params
+
+    def sql(self) -> str:
+        """All of it."""
+        return " and ".join(self.where) or "true"
+
+
+async def condition_of(db: Database, asked: CallFilter) -> Condition | None:
+    """The condition of a filter; None when no call can pass it."""
+    if asked.model is None and asked.task is None:
+        return Condition(asked, None)
+    found = await db.rows(
+        """select id from call_series
+           where (%(project)s::int is null or project_id = %(project)s)
+             and (%(model)s::text is null or model = %(model)s) and (%(task)s::text is null or task = %(task)s)""",
+        {"project": asked.project_id, "model": asked.model, "task": asked.task},
+    )
+    return Condition(asked, [row["id"] for row in found]) if found else None
+
+
+async def newest(db: Database, condition: Condition, limit: int) -> list[dict[str, Any]]:
+    """The newest rows under `condition`, with block and slot of their texts."""
+    params = condition.params | {"limit": limit}
+    series = condition.series
+    if series is not None and len(series) <= _FEW_SERIES:
+        # One walk backwards through (series, id) for each series: never more than limit rows of each are read.
+        where = " and ".join(part for part in condition.where if "%(series)s" not in part) or "true"
+        inner = f"""
+            select f.* from unnest(%(series)s::int[]) w cross join lateral (
+                select {_NARROW} from calls c where c.series_id = w and {where} order by c.id desc limit %(limit)s
+            ) f order by f.id desc limit %(limit)s
+        """  # noqa: S608  (made of the fragments above; values are parameters)
+    else:
+        inner = f"select {_NARROW} from calls c where {condition.sql()} order by c.id desc limit %(limit)s"  # noqa: S608
+    return await db.rows(
+        f"""select {SELECT}, c.block, c.slot from ({inner}) c join call_series s on s.id = c.series_id
+            order by c.id desc""",  # noqa: S608
+        params,
+    )
+
+
+async def among(db: Database, condition: Condition, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """Those of `ids` that are under `condition`, newest first."""
+    return await db.rows(
+        f"""select {SELECT}, c.block, c.slot from calls c join call_series s on s.id = c.series_id
+            where c.id = any(%(ids)s) and {condition.sql()} order by c.id desc""",  # noqa: S608
+        condition.params | {"ids": list(ids)},
+    )
+
+
+async def texts_of(db: Database, rows: Sequence[Mapping[str, Any]], packer: Packer) -> dict[UUID, Payload]:
+    """The texts of the calls `rows`; those without are left out."""
+    blocks: dict[tuple[Any, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["block"] is not None:
+            blocks.setdefault((day_of(str(row["id"])), row["block"]), []).append(row)
+    found: dict[UUID, Payload] = {}
+    if not blocks:
+        return found
+    stored = await db.rows(
+        """select p.day, p.block, p.body from unnest(%s::date[], %s::bigint[]) w (day, block)
+           join call_payloads p on p.day = w.day and p.block = w.block""",
+        ([day for day, _ in blocks], [block for _, block in blocks]),
+    )
+    for line in stored:
+        payloads = packer.unpack(bytes(line["body"]))
+        for row in blocks[line["day"], line["block"]]:
+            payload = payloads[row["slot"]]
+            if payload is not None:
+                found[row["id"]] = payload
+    return found
+
+
+async def get(db: Database, call_id: str, *, project_id: int | None, wait: float) -> CallDetail:
+    """See `Calls.get`."""
+    missing = f"there is no call {call_id!r}: it was deleted, is past its retention, or never was"
+    try:
+        wanted = UUID(call_id)
+        recent = datetime.now(UTC) - time_of(str(wanted)) < _LATEST
+    except ValueError:
+        raise NotFound(missing) from None
+    deadline = time.monotonic() + (wait if recent else 0.0)
+    pause = _FIRST_WAIT
+    condition = Condition(CallFilter(), None)
+    while not (rows := await among(db, condition, [wanted])):
+        if time.monotonic() >= deadline:
+            raise NotFound(missing)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_WAIT)
+    row = rows[0]
+    if project_id is not None and row["project_id"] != project_id:
+        raise NotFound(missing)
+    payload = (await texts_of(db, rows, Packer())).get(row["id"])
+    return detail_of(call_of(row), payload)
+
+
+def detail_of(call: Call, payload: Payload | None) -> CallDetail:
+    """A call with its texts, read."""
+    if payload is None:
+        return CallDetail(call=call, request=None, response=None)
+    request = _object(payload.request)
+    raw = None
+    if request is None and payload.request:
+        raw = payload.request.decode("utf-8", "replace")
+    response = _object(payload.response)
+    if response is None and payload.response:
+        response = {"raw": payload.response.decode("utf-8", "replace")}
+    return CallDetail(call=call, request=request, response=response, request_raw=raw)
+
+
+def checked_id(call_id: str, param: str) -> str:
+    """`call_id` in its canonical form.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    try:
+        canonical = str(UUID(call_id))
+        time_of(canonical)
+    except ValueError:
+        raise BadRequest(f"{param} must be a call id, not {call_id!r}", param=param) from None
+    return canonical
+
+
+def checked_limit(limit: int) -> int:
+    """`limit` itself.
+
+    Raises:
+        BadRequest: it is not in 1…1,000.
+    """
+    if not 1 <= limit <= MOST:
+        raise BadRequest(f"limit must be from 1 to {MOST}, not {limit}", param="limit")
+    return limit
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

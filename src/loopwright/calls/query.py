@@ -1,0 +1,120 @@
+"""What can be asked of the calls on record: pages, one call, totals and series, deletion. The face of this room."""
+
+from __future__ import annotations
+
+from loopwright.calls import erase, overview, pages, search
+from loopwright.calls.question import (
+    CallFilter,
+    CallPage,
+    Counts,
+    Dimension,
+    Group,
+    Point,
+    Series,
+    Spread,
+    Summary,
+)
+from loopwright.calls.rows import call_of
+from loopwright.core.call import Call, CallDetail
+from loopwright.kit.db import Database
+from loopwright.kit.settings import CallsSettings
+
+__all__ = ["CallFilter", "CallPage", "Calls", "Counts", "Dimension", "Group", "Point", "Series", "Spread", "Summary"]
+
+
+class Calls:
+    """The calls on record. Every method raises `Unavailable` while the database cannot answer.
+
+    Totals (`summary`, `series`, `by`) come from roll-ups, which know project, model, key, task and time, and keep
+    counting calls that were deleted later.
+    """
+
+    __slots__ = ("_db", "settings")
+
+    def __init__(self, db: Database, settings: CallsSettings) -> None:
+        self._db = db
+        self.settings = settings
+        """What is kept, and for how long."""
+
+    async def page(self, filter: CallFilter, *, before: str | None = None, limit: int = 50) -> CallPage:  # noqa: A002
+        """Calls that pass `filter`, newest first, older than the call `before`.
+
+        Raises:
+            BadRequest: `before` is no call id, `limit` is not in 1…1,000, or a search text without a word.
+        """
+        pages.checked_limit(limit)
+        condition = await pages.condition_of(self._db, filter)
+        if condition is None:
+            return CallPage(calls=(), next=None)
+        if before is not None:
+            condition.before(before)
+        if filter.text is not None:
+            found = await search.find(self._db, filter, condition, limit + 1)
+            rows, onward = found.rows, found.searched_to
+        else:
+            rows, onward = await pages.newest(self._db, condition, limit + 1), None
+        if len(rows) > limit:
+            rows = rows[:limit]
+            onward = str(rows[-1]["id"])
+        return CallPage(calls=tuple(call_of(row) for row in rows), next=onward)
+
+    async def newer(self, filter: CallFilter, *, after: str, limit: int = 50) -> tuple[Call, ...]:  # noqa: A002
+        """Calls that started after the call `after`, newest first: the latest `limit` of them.
+
+        Raises:
+            BadRequest: as `page`.
+        """
+        pages.checked_limit(limit)
+        condition = await pages.condition_of(self._db, filter)
+        if condition is None:
+            return ()
+        condition.after(after)
+        if filter.text is not None:
+            rows = (await search.find(self._db, filter, condition, limit)).rows
+        else:
+            rows = await pages.newest(self._db, condition, limit)
+        return tuple(call_of(row) for row in rows)
+
+    async def get(self, call_id: str, *, project_id: int | None, wait: float = 3.0) -> CallDetail:
+        """One call with its texts; waits up to `wait` seconds for a call of the last quarter of an hour to be drained.
+
+        Raises:
+            NotFound: there is none, it was deleted, or it belongs to another project.
+        """
+        return await pages.get(self._db, call_id, project_id=project_id, wait=wait)
+
+    async def summary(self, filter: CallFilter) -> Summary:  # noqa: A002
+        """Totals; without `since` of the last day. In whole hours when it begins before yesterday, else five minutes."""
+        return await overview.summary(self._db, filter)
+
+    async def series(self, filter: CallFilter, *, points: int = 60) -> Series:  # noqa: A002
+        """Totals over time in at most about `points` steps of a round length; without `since` of the last day.
+
+        Raises:
+            BadRequest: `points` is not in 1…1,000.
+        """
+        return await overview.series(self._db, filter, points)
+
+    async def by(self, dimension: Dimension, filter: CallFilter) -> list[Group]:  # noqa: A002
+        """Totals for each value of `dimension`, most requests first; without `since` of the last day."""
+        return await overview.by(self._db, dimension, filter)
+
+    async def delete(
+        self,
+        *,
+        project_id: int | None,
+        call_id: str | None = None,
+        key_id: int | None = None,
+        session: str | None = None,
+        tag: tuple[str, str] | None = None,
+    ) -> int:
+        """Delete calls with their texts from tables, full text and spool; returns how many were on record.
+
+        Exactly one of `call_id`, `key_id`, `session` and `tag` says which: all such calls begun before now. What
+        still waits in a spool is dropped when it is drained, and its file goes within about two minutes.
+
+        Raises:
+            BadRequest: none of them, or more than one, or a call id that is none.
+        """
+        target = erase.Target(project_id=project_id, call_id=call_id, key_id=key_id, session=session, tag=tag)
+        return await erase.delete(self._db, target)

@@ -1,0 +1,125 @@
+"""What is asked of the calls on record, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from loopwright.core.call import Call, Outcome
+
+Dimension = Literal["model", "key", "task", "variant", "prompt_version"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFilter:
+    """Which calls; None asks for nothing. Everything given must hold."""
+
+    project_id: int | None = None
+    """None is every project: for administrators only."""
+    since: datetime | None = None
+    """Aware; calls that started then or later."""
+    until: datetime | None = None
+    """Aware; calls that started before."""
+    model: str | None = None
+    """The name that was asked for."""
+    key_id: int | None = None
+    outcome: Outcome | None = None
+    error_code: str | None = None
+    task: str | None = None
+    session: str | None = None
+    tag: tuple[str, str] | None = None
+    min_cost_nano: int | None = None
+    """Unpriced calls never match."""
+    min_latency_ms: float | None = None
+    text: str | None = None
+    """Words of the prompt or the answer, all of which must occur; `"a phrase"` in quotes as it stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPage:
+    """Some calls, newest first."""
+
+    calls: tuple[Call, ...]
+    next: str | None
+    """Pass it as `before` for what is older; None when there is nothing. A search through very much text may stop
+    after two seconds with fewer calls than asked for (even none) and a `next`: go on from there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Percentiles in microseconds, at most 1.1 % off; None when nothing was measured."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Totals of some calls."""
+
+    requests: int = 0
+    errors: int = 0
+    """Of ours and upstream; what was refused is not among them."""
+    refused: int = 0
+    cancelled: int = 0
+    interrupted: int = 0
+    unpriced: int = 0
+    """Calls without a known price: `cost_nano` knows nothing of them."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nano: int = 0
+
+    @property
+    def error_rate(self) -> float:
+        """Errors and interruptions, as a share of all requests; 0 when there are none."""
+        return (self.errors + self.interrupted) / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Totals over a time, from the roll-ups."""
+
+    since: datetime
+    until: datetime
+    counts: Counts
+    latency: Spread
+    ttft: Spread
+    """Time to the first piece of the answer."""
+    tpot: Spread
+    """Time per output token after the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One step of a series."""
+
+    at: datetime
+    """Where the step begins."""
+    counts: Counts
+    latency: Spread
+    ttft: Spread
+    tpot: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Totals over time, oldest first, without gaps."""
+
+    step_seconds: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Totals of the calls that share one value of a dimension."""
+
+    name: str | int | None
+    """The value (a key's id for `key`); None for calls without one."""
+    counts: Counts
+    latency: Spread
+    ttft: Spread
+    tpot: Spread

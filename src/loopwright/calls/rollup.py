@@ -1,0 +1,163 @@
+"""Roll-ups: counters and latency histograms by five minutes and by hour, kept up in the drain's own transaction.
+
+Each call counts in four rows: five minutes and hour, each for its key and for all keys together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.calls.histogram import bins_of, merged, unpacked
+from loopwright.calls.record import Record
+from loopwright.kit.db import Connection
+
+ALL_KEYS: Final = -1
+FIVE_MINUTES: Final = 300
+HOUR: Final = 3600
+FINE_DAYS: Final = 2
+"""Days that the five-minute rows are kept."""
+COUNTERS: Final = (
+    "requests", "errors", "refused", "cancelled", "interrupted", "unpriced",
+    "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano",
+)  # fmt: skip
+HISTOGRAMS: Final = ("latency", "ttft", "tpot")
+_LOCK: Final = 0x726F6C6C
+"""Of Postgres's advisory locks: drains of several machines take turns here, so a merge never overtakes another."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What some calls add to the roll-ups: one line a call."""
+
+    seconds: Ints
+    """When it started, in Unix seconds."""
+    series: Ints
+    keys: Ints
+    counters: Ints
+    """Shape (calls, counters)."""
+    measures: tuple[NDArray[np.float64], ...]
+    """Latency, TTFT and TPOT in microseconds; NaN where there is none."""
+
+
+def tally(records: Sequence[Record], series: Sequence[int]) -> Tally:
+    """Count `records`, which belong to `series`."""
+    counters = np.array([_counters(record) for record in records], dtype=np.int64).reshape(-1, len(COUNTERS))
+    nan = float("nan")
+    ttft = [nan if record.ttft_us is None else float(record.ttft_us) for record in records]
+    return Tally(
+        np.array([record.started_ns // 1_000_000_000 for record in records], dtype=np.int64),
+        np.array(series, dtype=np.int64),
+        np.array([record.key_id for record in records], dtype=np.int64),
+        counters,
+        (
+            np.array([float(record.latency_us) for record in records]),
+            np.array(ttft),
+            np.array([_tpot(record) for record in records]),
+        ),
+    )
+
+
+async def add(connection: Connection, counted: Tally, *, fine_from: int) -> None:
+    """Add `counted` to the roll-ups; five-minute rows only for calls since `fine_from` (Unix seconds)."""
+    if not len(counted.seconds):
+        return
+    await connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+    everyone = np.full_like(counted.keys, ALL_KEYS)
+    fine = counted.seconds >= fine_from
+    for keys in (counted.keys, everyone):
+        await _add_to(connection, "call_rollups_1h", HOUR, counted, keys, np.ones_like(fine))
+        if fine.any():
+            await _add_to(connection, "call_rollups_5m", FIVE_MINUTES, counted, keys, fine)
+
+
+async def _add_to(
+    connection: Connection, table: str, width: int, counted: Tally, keys: Ints, chosen: NDArray[np.bool_]
+) -> None:
+    buckets = counted.seconds[chosen] // width * width
+    lines = np.stack((keys[chosen], buckets, counted.series[chosen]), axis=1)
+    groups, which = np.unique(lines, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    size = len(groups)
+    sums = [
+        np.bincount(which, weights=column, minlength=size).astype(np.int64) for column in counted.counters[chosen].T
+    ]
+    identity = [groups[:, column].tolist() for column in range(3)]
+    stored = await _stored(connection, table, identity)
+    histograms = []
+    for number, measure in enumerate(counted.measures):
+        values = measure[chosen]
+        measured = ~np.isnan(values)
+        old_groups, old_bins, old_counts = unpacked([row[number] for row in stored])
+        histograms.append(
+            merged(
+                np.concatenate((which[measured], old_groups)),
+                np.concatenate((bins_of(values[measured]), old_bins)),
+                np.concatenate((np.ones(int(measured.sum()), dtype=np.int64), old_counts)),
+                size,
+            ),
+        )
+    await connection.execute(_UPSERT[table], (*identity, *(column.tolist() for column in sums), *histograms))
+
+
+async def _stored(connection: Connection, table: str, identity: list[list[int]]) -> list[tuple[bytes, ...]]:
+    cursor = await connection.execute(_STORED[table], identity)
+    found: list[tuple[bytes, ...]] = [(b"", b"", b"")] * len(identity[0])
+    for row in await cursor.fetchall():
+        found[row["line"] - 1] = tuple(bytes(row[name]) for name in HISTOGRAMS)
+    return found
+
+
+def _statements(table: str) -> tuple[bytes, bytes]:
+    """(read the histograms, add) for one of our two tables."""
+    columns = ", ".join((*COUNTERS, *HISTOGRAMS))
+    kinds = ["int[]", "bigint[]", "int[]", *(["bigint[]"] * len(COUNTERS)), *(["bytea[]"] * len(HISTOGRAMS))]
+    arrays = ", ".join(f"%s::{kind}" for kind in kinds)
+    adds = ", ".join(f"{name} = r.{name} + excluded.{name}" for name in COUNTERS)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in HISTOGRAMS)
+    stored = f"""
+        select g.line, r.latency, r.ttft, r.tpot
+        from unnest(%s::int[], %s::bigint[], %s::int[]) with ordinality as g (key_id, bucket, series_id, line)
+        join {table} r on r.key_id = g.key_id and r.bucket = to_timestamp(g.bucket) and r.series_id = g.series_id
+    """  # noqa: S608  (names of our own tables)
+    upsert = f"""
+        insert into {table} as r (key_id, bucket, series_id, {columns})
+        select g.key_id, to_timestamp(g.bucket), g.series_id, {columns}
+        from unnest({arrays}) as g (key_id, bucket, series_id, {columns})
+        on conflict (key_id, bucket, series_id) do update set {adds}, {sets}
+    """  # noqa: S608
+    return stored.encode(), upsert.encode()
+
+
+_TABLES: Final = ("call_rollups_5m", "call_rollups_1h")
+_STORED: Final = {table: _statements(table)[0] for table in _TABLES}
+_UPSERT: Final = {table: _statements(table)[1] for table in _TABLES}
+
+
+def _counters(record: Record) -> tuple[Any, ...]:
+    outcome = record.outcome
+    return (
+        1,
+        outcome == "error",
+        outcome == "refused",
+        outcome == "cancelled",
+        outcome == "interrupted",
+        record.cost_nano is None,
+        record.input_tokens,
+        record.output_tokens,
+        record.cached_tokens,
+        record.reasoning_tokens,
+        record.cost_nano or 0,
+    )
+
+
+def _tpot(record: Record) -> float:
+    if record.ttft_us is None or record.output_tokens < 2:
+        return float("nan")
+    return (record.latency_us - record.ttft_us) / (record.output_tokens - 1)

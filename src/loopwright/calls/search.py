@@ -1,0 +1,236 @@
+"""Finds calls by their words, newest first: candidates from the word index and the queue before it, checked on the texts.
+
+The index knows each call's words, so a word that is rare costs a few row reads and words that seldom meet are
+intersected before any text is read. Texts decide in the end: about phrases, and about hashes that collide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.calls.pages import Condition, among, newest, texts_of
+from loopwright.calls.payloads import Packer
+from loopwright.calls.postings import bucket_of, lookup
+from loopwright.calls.question import CallFilter
+from loopwright.calls.words import Phrase, hash_of, holds, phrases_of
+from loopwright.kit.db import Database
+
+_BUDGET: Final = 2.0
+"""Seconds after which a search returns what it has."""
+_DIRECT: Final = 500
+"""When the rest of the filter leaves at most this many calls, their texts are read without the index."""
+_CHECKED: Final = 64
+"""Candidates whose texts are read at once, at first; more when they come to little."""
+_MOST_CHECKED: Final = 512
+_GROUPS: Final = 8
+"""Groups asked at once, at first; more when they come to little."""
+_MOST_GROUPS: Final = 64
+_THREAD_ROWS: Final = 8
+"""Texts of more calls than this are read in a thread."""
+_LATEST_DAY: Final = date(9999, 12, 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found."""
+
+    rows: list[dict[str, Any]]
+    """Newest first."""
+    searched_to: str | None
+    """Everything newer than this id was looked at; None when everything was."""
+
+
+class _MovedError(Exception):
+    """A group is no longer where it was."""
+
+
+async def find(db: Database, asked: CallFilter, condition: Condition, limit: int) -> Found:
+    """The newest `limit` calls under `condition` that hold `asked.text`.
+
+    Raises:
+        BadRequest: there is no word in the text.
+        Unavailable: the database cannot answer now.
+    """
+    phrases = phrases_of(asked.text or "")
+    packer = Packer()
+    if _narrow(asked):
+        rows = await newest(db, condition, _DIRECT + 1)
+        if len(rows) <= _DIRECT:
+            found = await _verified(db, rows, phrases, packer)
+            return Found(found[:limit], None)
+    deadline = time.monotonic() + _BUDGET
+    while True:
+        try:
+            return await _through_index(db, condition, phrases, limit, packer, deadline)
+        except _MovedError:
+            # A group was merged into another meanwhile: look where it went.
+            await asyncio.sleep(0)
+
+
+async def _through_index(
+    db: Database, condition: Condition, phrases: Sequence[Phrase], limit: int, packer: Packer, deadline: float
+) -> Found:
+    found: list[dict[str, Any]] = []
+    size = _CHECKED
+    async with aclosing(_candidates(db, condition, phrases)) as runs:
+        async for ids in runs:
+            for start in range(0, len(ids), size):
+                rows = await among(db, condition, ids[start : start + size])
+                found += await _verified(db, rows, phrases, packer)
+                if len(found) >= limit:
+                    return Found(found[:limit], None)
+                if time.monotonic() > deadline:
+                    return Found(found, str(ids[min(start + size, len(ids)) - 1]))
+            size = min(size * 2, _MOST_CHECKED)
+    return Found(found, None)
+
+
+def _narrow(asked: CallFilter) -> bool:
+    given = (
+        asked.key_id, asked.outcome, asked.error_code, asked.task, asked.session, asked.tag, asked.min_cost_nano,
+        asked.min_latency_ms, asked.model,
+    )  # fmt: skip
+    return any(value is not None for value in given)
+
+
+async def _verified(
+    db: Database, rows: Sequence[dict[str, Any]], phrases: Sequence[Phrase], packer: Packer
+) -> list[dict[str, Any]]:
+    texts = await texts_of(db, rows, packer)
+
+    def check() -> list[dict[str, Any]]:
+        return [row for row in rows if row["id"] in texts and holds(texts[row["id"]], phrases)]
+
+    return await asyncio.to_thread(check) if len(rows) > _THREAD_ROWS else check()
+
+
+@dataclass(slots=True)
+class _Source:
+    """Some calls with an order: a group of the index, or the queue before it."""
+
+    first: UUID
+    last: UUID
+    group: dict[str, Any] | None
+    ids: list[UUID]
+
+
+async def _candidates(
+    db: Database, condition: Condition, phrases: Sequence[Phrase]
+) -> AsyncGenerator[list[UUID], None]:
+    """Ids of calls that may hold the phrases, newest first, in runs that overlap no other."""
+    low, high = _bounds(condition)
+    words = sorted({hash_of(word) for phrase in phrases for word in phrase})
+    sources = await _sources(db, low, high)
+    waiting: list[UUID] = []
+    position, size = 0, _GROUPS
+    while position < len(sources):
+        chunk = sources[position : position + size]
+        position += len(chunk)
+        size = min(size * 2, _MOST_GROUPS)
+        waiting += await _of_groups(db, [source for source in chunk if source.group is not None], words)
+        for source in chunk:
+            waiting += source.ids
+        # What is newer than everything in the sources to come is in its final order.
+        edge = max((source.last for source in sources[position:]), default=None)
+        ready = sorted((one for one in waiting if edge is None or one > edge), reverse=True)
+        waiting = [] if edge is None else [one for one in waiting if one <= edge]
+        ready = [one for one in ready if low <= one < high]
+        if ready:
+            yield ready
+
+
+async def _sources(db: Database, low: UUID, high: UUID) -> list[_Source]:
+    """Where candidates can come from within [low, high), the one with the newest call first."""
+    first_day, last_day = _day(low), _day(high)
+    # One statement, one snapshot: a call moves from the queue to a group in a transaction and is seen in one of them.
+    rows = await db.rows(
+        """select day, group_id, bits, first_id, last_id, null::bytea as ids from call_groups
+           where day between %(first)s and %(last)s and last_id >= %(low)s and first_id < %(high)s
+           union all
+           select day, batch, 0, null, null, ids from call_unindexed where day between %(first)s and %(last)s""",
+        {"first": first_day, "last": last_day, "low": low, "high": high},
+    )
+    sources = []
+    for row in rows:
+        if row["ids"] is None:
+            sources.append(_Source(row["first_id"], row["last_id"], row, []))
+        else:
+            data = bytes(row["ids"])
+            ids = sorted(UUID(bytes=data[start : start + 16]) for start in range(0, len(data), 16))
+            sources.append(_Source(ids[0], ids[-1], None, ids))
+    return sorted(sources, key=lambda source: source.last, reverse=True)
+
+
+async def _of_groups(db: Database, sources: Sequence[_Source], words: Sequence[int]) -> list[UUID]:
+    wanted: list[tuple[date, int, int, int]] = [
+        (source.group["day"], source.group["group_id"], bucket_of(word, source.group["bits"]), word)
+        for source in sources
+        if source.group is not None
+        for word in words
+    ]
+    if not wanted:
+        return []
+    rows = await db.rows(
+        """select w.day, w.group_id, w.word, p.body
+           from unnest(%s::date[], %s::bigint[], %s::int[], %s::bigint[]) w (day, group_id, bucket, word)
+           join call_groups g on g.day = w.day and g.group_id = w.group_id
+           left join call_postings p on p.day = w.day and p.group_id = w.group_id and p.bucket = w.bucket""",
+        tuple(list(column) for column in zip(*wanted, strict=True)),
+    )
+    if len(rows) < len(wanted):
+        raise _MovedError
+    numbers: dict[tuple[date, int], list[NDArray[np.int64]]] = {}
+    for row in rows:
+        if row["body"] is None:
+            continue
+        numbers.setdefault((row["day"], row["group_id"]), []).append(lookup(bytes(row["body"]), row["word"]))
+    days: list[date] = []
+    groups: list[int] = []
+    slots: list[int] = []
+    for (day, group), lists in numbers.items():
+        if len(lists) < len(words):
+            continue
+        lists.sort(key=len)
+        common = lists[0]
+        for other in lists[1:]:
+            common = np.intersect1d(common, other, assume_unique=True)
+        days += [day] * len(common)
+        groups += [group] * len(common)
+        slots += common.tolist()
+    if not slots:
+        return []
+    ids = await db.rows(
+        """select substring(g.ids from w.slot * 16 + 1 for 16) as id
+           from unnest(%s::date[], %s::bigint[], %s::int[]) w (day, group_id, slot)
+           join call_groups g on g.day = w.day and g.group_id = w.group_id""",
+        (days, groups, slots),
+    )
+    if len(ids) < len(slots):
+        raise _MovedError
+    return [UUID(bytes=bytes(row["id"])) for row in ids]
+
+
+def _bounds(condition: Condition) -> tuple[UUID, UUID]:
+    """The ids a condition allows, as [low, high)."""
+    params = condition.params
+    low = max((UUID(params[name]) for name in ("since", "after") if name in params), default=UUID(int=0))
+    high = min((UUID(params[name]) for name in ("until", "before") if name in params), default=UUID(int=2**128 - 1))
+    return low, high
+
+
+def _day(call_id: UUID) -> date:
+    milliseconds = call_id.int >> 80
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).date()
+    except (ValueError, OverflowError, OSError):
+        return _LATEST_DAY
