@@ -49,10 +49,14 @@ def test_it_goes_with_a_killed_holder(tmp_path: Path) -> None:
 def test_a_child_does_not_inherit_it(tmp_path: Path) -> None:
     lock = FolderLock.take(tmp_path / "up.lock")
     with subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"],
+        [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         close_fds=False,
-    ):
+    ) as child:
+        # The kernel drops what is closed on exec a moment after Popen knows of the exec.
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
         lock.release()
         FolderLock.take(tmp_path / "up.lock").release()
 
