@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.house.sources import PACKAGE, ROOT, docs, package_files, rooms, shown
 
 from loopwright.core.errors import SettingsError
 from loopwright.kit.settings_file import load, variables
+from tests.house.sources import PACKAGE, ROOT, docs, package_files, rooms, shown
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VARIABLE = re.compile(r"\bLOOPWRIGHT_[A-Z][A-Z_]*[A-Z]\b")
