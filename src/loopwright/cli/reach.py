@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from loopwright.client import Client
+from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
 
 Url = Annotated[
@@ -36,15 +37,15 @@ Config = Annotated[
 ]
 
 
-def reach(url: str | None, api_key: str | None, *, timeout: float = 60.0) -> Client:
-    """A client of the server that is meant.
+def reach(url: str | None, api_key: str | None, *, timeout: float = 60.0, settings: Settings | None = None) -> Client:
+    """A client of the server that is meant; `settings` when they are read already.
 
     Raises:
         SettingsError: neither option nor environment says where it is, and the configuration is wrong.
     """
     if url and api_key:
         return Client(url, api_key, timeout=timeout)
-    settings = load(env=os.environ)
+    settings = settings or load(env=os.environ)
     host = settings.server.host
     here = "127.0.0.1" if host in {"0.0.0.0", ""} else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104 - reading, not binding
     return Client(url or f"http://{here}:{settings.server.port}", api_key, home=settings.home, timeout=timeout)
