@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from tests.house.sources import PACKAGE, ROOT, functions, package_files, python_files, shown, tree
@@ -78,3 +82,27 @@ def test_heavy_libraries_stay_in_their_extras() -> None:
         if name.partition(".")[0] in heavy
     }
     assert not found
+
+
+def _normal(name: str) -> str:
+    return re.split(r"[\[\]<>=!~; ]", name, maxsplit=1)[0].lower().replace("_", "-").replace(".", "-")
+
+
+def _undeclared(paths: Iterable[Path], declared: set[str]) -> set[str]:
+    owners = packages_distributions()
+    return {
+        f"{shown(path)} imports {name}"
+        for path in paths
+        for name in _imported(path)
+        if (top := name.partition(".")[0]) not in sys.stdlib_module_names
+        and top not in {"loopwright", "tests", "bench"}
+        and not {_normal(owner) for owner in owners.get(top, ())} & declared
+    }
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = {_normal(each) for each in project["dependencies"]}
+    dev = base | {_normal(each) for each in project["optional-dependencies"]["dev"]}
+    assert not _undeclared(package_files(), base)
+    assert not _undeclared(set(python_files()) - set(package_files()), dev)
