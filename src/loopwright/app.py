@@ -19,12 +19,12 @@ from loopwright.core.errors import Unavailable
 from loopwright.core.money import Price
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
+from loopwright.engines.protocol import Engine
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.routed import Routed, Target
 from loopwright.kit.db import Database
-from loopwright.kit.jobs import Jobs
 from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, Timeouts
 from loopwright.providers.protocol import Provider
@@ -95,7 +95,8 @@ async def build(settings: Settings) -> App:
 
     chat: Chat = Routed(targets)
     chat = Admitted(chat)
-    chat = recorded = Recorded(chat, spool, payloads=settings.calls.payloads)
+    prices_of = {(target.provider, target.model): target.price for target in targets.values()}
+    chat = recorded = Recorded(chat, spool, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
 
     return App(
         settings=settings,
@@ -131,11 +132,21 @@ def _targets(
                 continue
             provider = _open(model.engine.kind, _engine_provider(endpoint))
             local.append(provider)
-            target = _target(provider, name, model, _engine_price(model, endpoint), endpoint.operations)
+            chat = provider.chat(model.model or name)
+            price, operations = _engine_price(model, endpoint), endpoint.operations
         else:
+            elsewhere = settings.providers[model.provider or ""]
             provider = opened[model.provider or ""]
-            price = _price(name, model, settings.providers[model.provider or ""])
-            target = _target(provider, name, model, price, model.operations)
+            chat = provider.chat(model.model or name)
+            chat = chat if elsewhere.kind == "openai" else Encoded(chat)
+            price, operations = _price(name, model, elsewhere), model.operations
+        target = Target(
+            chat=chat,
+            provider=provider.name,
+            model=model.model or name,
+            operations=frozenset(operations),  # type: ignore[arg-type]
+            price=price,
+        )
         targets.update(dict.fromkeys((name, *model.aliases), target))
     return targets, (*opened.values(), *local)
 
@@ -157,20 +168,6 @@ def engine_of(kind: str) -> Engine:
 
 def _engine_provider(endpoint: Endpoint) -> ProviderSettings:
     return ProviderSettings(base_url=endpoint.url, api_key=endpoint.secret, timeouts=_ENGINE_TIMEOUTS)
-
-
-def _target(
-    provider: Provider, name: str, model: ModelSettings, price: Price | None, operations: tuple[str, ...]
-) -> Target:
-    upstream = model.model or name
-    chat = provider.chat(upstream)
-    return Target(
-        chat=chat if wire else Encoded(chat),
-        provider=provider.name,
-        model=upstream,
-        operations=frozenset(operations),  # type: ignore[arg-type]
-        price=price,
-    )
 
 
 def _price(name: str, model: ModelSettings, provider: ProviderSettings) -> Price | None:

@@ -3,15 +3,14 @@ import json
 from contextlib import aclosing
 
 import pytest
-from tests.gateway.roads import Memory, ask, deltas, events, road, saying, scripted
 
 from loopwright.calls.record import Opened
 from loopwright.core.chat import Delta
 from loopwright.core.errors import BadRequest, LoopwrightError, Refused, UnknownModel, UpstreamBroke
 from loopwright.core.money import Usage
 from loopwright.core.who import Principal
-from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.routed import Target
+from tests.gateway.roads import Memory, ask, deltas, events, recorded, road, saying, scripted
 
 pytestmark = pytest.mark.anyio
 LIMITED = Principal(key_id=7, key_name="intern", project_id=3, project="p", models=frozenset({"m"}))
@@ -89,7 +88,7 @@ async def test_what_has_no_price_is_unpriced_and_not_free(spool: Memory) -> None
 
 
 async def test_a_failure_in_the_middle_is_recorded_with_what_was_said(spool: Memory) -> None:
-    chat = Recorded(saying(Delta(raw=b"data: {}\n\n", provider="p"), error=UpstreamBroke("cut off")), spool)
+    chat = recorded(saying(Delta(raw=b"data: {}\n\n", provider="p"), error=UpstreamBroke("cut off")), spool)
     with pytest.raises(UpstreamBroke):
         await deltas(chat, ask(stream=True))
     [record] = spool.records
@@ -105,7 +104,7 @@ async def test_a_failure_in_the_middle_is_recorded_with_what_was_said(spool: Mem
 
 async def test_a_bug_below_is_recorded_without_its_text(spool: Memory) -> None:
     with pytest.raises(RuntimeError):
-        await deltas(Recorded(saying(error=RuntimeError("secret")), spool), ask())
+        await deltas(recorded(saying(error=RuntimeError("secret")), spool), ask())
     assert "secret" not in (spool.records[0].error or "")
     assert spool.records[0].error_code == "internal"
 
@@ -167,7 +166,7 @@ async def test_several_choices_and_tool_calls_come_whole(spool: Memory) -> None:
 
 async def test_without_payloads_only_the_figures_are_kept() -> None:
     spool = Memory()
-    await deltas(Recorded(road({"m": scripted()}, Memory()), spool, payloads=False), ask("a secret"))
+    await deltas(recorded(road({"m": scripted()}, Memory()), spool, payloads=False), ask("a secret"))
     assert (spool.records[0].request, spool.records[0].answer) == (b"", b"")
     assert spool.records[0].input_tokens > 0
 

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from loopwright.core.money import Price, Usage
+from loopwright.core.money import Usage
 from loopwright.core.who import Principal
 
 Operation = Literal["chat", "completion", "embeddings"]
@@ -72,8 +72,6 @@ class Delta:
     """Which of `n` choices this belongs to (without `raw`)."""
     finish: str | None = None
     usage: Usage | None = None
-    price: Price | None = None
-    """What the target costs (set on the first Delta); None when nobody knows."""
     cost_nano: int | None = None
     """Nanodollars of the whole call, set by the recorder on the last Delta; None when it is unpriced."""
     speaks: bool = True
@@ -84,6 +82,22 @@ class Delta:
     """Which model answered (set on the first Delta)."""
     provider: str = ""
     """Which provider or engine answered (set on the first Delta)."""
+
+    def costing(self, nano: int) -> Delta:
+        """The same with the cost of its call; `dataclasses.replace` would take three times as long."""
+        return Delta(
+            raw=self.raw,
+            text=self.text,
+            extra=self.extra,
+            index=self.index,
+            finish=self.finish,
+            usage=self.usage,
+            cost_nano=nano,
+            speaks=self.speaks,
+            done=self.done,
+            model=self.model,
+            provider=self.provider,
+        )
 
 
 class Chat(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from loopwright.core.chat import Chat, Delta, Request, answering
+from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import Refused
 from loopwright.kit.nearest import hint
 
@@ -16,11 +16,9 @@ class Admitted:
 
     inner: Chat
 
-    async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Answer, or refuse before the first Delta."""
+    def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer, or refuse at once."""
         if not request.who.may_call(request.model):
             allowed = hint(request.model, request.who.models or ())
             raise Refused(f"key {request.who.key_name!r} may not call {request.model!r}{allowed}", param="model")
-        async with answering(self.inner, request) as answer:
-            async for delta in answer:
-                yield delta
+        return self.inner(request)

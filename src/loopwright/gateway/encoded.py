@@ -52,7 +52,7 @@ class Encoded:
         if first is None or last is None:
             return
         body = wire_out.whole([choices[index] for index in sorted(choices)], last.usage, request)
-        yield replace(last, raw=body, model=first.model, provider=first.provider, price=first.price, done=True)
+        yield replace(last, raw=body, model=first.model, provider=first.provider, done=True)
 
 
 def _gather(choices: dict[int, dict[str, Any]], delta: Delta) -> None:

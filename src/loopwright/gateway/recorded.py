@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
@@ -38,19 +38,21 @@ class Recorded:
 
     inner: Chat
     spool: Spooling
+    price: Callable[[str, str], Price | None]
+    """What a provider's model costs, by the names of both; None when nobody knows."""
     payloads: bool = True
     """Keep prompts and answers; embeddings' vectors are never kept."""
 
     async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Answer; the last Delta carries the cost."""
-        taken = _Taken(request, payloads=self.payloads)
+        taken = _Taken(request, self.price, payloads=self.payloads)
         try:
             async with answering(self.inner, request) as answer:
                 async for delta in answer:
                     opening = taken.add(delta)
                     if delta.done:
                         self.spool.write(taken.finished())
-                        yield delta if taken.cost_nano is None else replace(delta, cost_nano=taken.cost_nano)
+                        yield delta if taken.cost_nano is None else delta.costing(taken.cost_nano)
                     else:
                         if opening and request.stream:
                             self.spool.write(Opened(record=taken.record("interrupted", 200)))
@@ -68,7 +70,9 @@ class Recorded:
 
     def refuse(self, request: Request, error: LoopwrightError) -> None:
         """Record a request that was refused before it could take the road."""
-        self._close(_Taken(request, payloads=self.payloads), "refused", error.status, error.code, error.message)
+        self._close(
+            _Taken(request, self.price, payloads=self.payloads), "refused", error.status, error.code, error.message
+        )
 
     def _close(self, taken: _Taken, outcome: str, status: int, code: str, message: str) -> None:
         if taken.written:
@@ -84,12 +88,13 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_began", "_events", "_keep", "_payloads", "_size", "cost_nano", "first", "model", "pieces", "price", "provider", "request",
+        "_began", "_events", "_keep", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "pieces", "price", "provider", "request",
         "usage", "written",
     )  # fmt: skip
 
-    def __init__(self, request: Request, *, payloads: bool) -> None:
+    def __init__(self, request: Request, price: Callable[[str, str], Price | None], *, payloads: bool) -> None:
         self.request = request
+        self._price_of = price
         self._began = time.perf_counter_ns()
         self._payloads = payloads
         self._keep = payloads and request.operation != "embeddings"
@@ -107,7 +112,8 @@ class _Taken:
     def add(self, delta: Delta) -> bool:
         """Take note of a Delta; True when the answer begins with it."""
         if delta.provider:
-            self.provider, self.model, self.price = delta.provider, delta.model, delta.price
+            self.provider, self.model = delta.provider, delta.model
+            self.price = self._price_of(delta.provider, delta.model)
         if delta.usage is not None:
             self.usage = delta.usage
         size = len(delta.raw)

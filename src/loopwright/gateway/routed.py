@@ -1,11 +1,11 @@
-"""From the name of a model to the target that answers, and what that costs."""
+"""From the name of a model to the target that answers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from loopwright.core.chat import Chat, Delta, Operation, Request, answering
+from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import BadRequest, UnknownModel
 from loopwright.core.money import Price
 from loopwright.kit.nearest import hint
@@ -21,6 +21,7 @@ class Target:
     """The name the provider knows."""
     operations: frozenset[Operation]
     price: Price | None
+    """None when nobody knows: unpriced is not free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,6 @@ class Routed:
             raise BadRequest(f"model {request.model!r} does not do {request.operation}; it does: {can}", param="model")
         return target
 
-    async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Answer from the target; the first Delta says which one, and its price."""
-        target = self.target(request)
-        first = True
-        async with answering(target.chat, request) as answer:
-            async for delta in answer:
-                if first:
-                    first = False
-                    yield replace(delta, model=target.model, provider=target.provider, price=target.price)
-                else:
-                    yield delta
+    def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer from the target: no layer of its own, so nothing is added to each Delta."""
+        return self.target(request).chat(request)
