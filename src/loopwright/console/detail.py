@@ -1,0 +1,91 @@
+"""The page of one call: the conversation, where the time went, what it cost, how to run it again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from loopwright.console.conversation import answered, asked, pretty, tools_offered
+from loopwright.console.house import App
+from loopwright.console.listing import row_of
+from loopwright.console.overview import api_base
+from loopwright.console.shell import View, Visit
+from loopwright.console.snippets import curl, python
+
+_WIDE = 1000
+"""SVG units of the waterfall."""
+
+
+class Detail:
+    """One call with its texts."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, visit: Visit) -> View:
+        """Build the page; a call of another project is not there."""
+        found = await self._app.calls.get(visit.request.path_params["call_id"], project_id=visit.project_id)
+        project = None if visit.who.admin else visit.who.project
+        names = {key.id: key.name for key in await self._app.keys.list(project, revoked=True)}
+        call = row_of(found.call, names)
+        data: dict[str, Any] = {
+            "call": call,
+            "request": found.request,
+            "response": found.response,
+            "request_raw": found.request_raw,
+        }
+        base = api_base(visit)
+        known = found.request is not None and call["operation"] in ("chat", "completion", "embeddings")
+        return View(
+            data=data,
+            drawn={
+                "asked": asked(call["operation"], found.request),
+                "answered": answered(call["operation"], found.response),
+                "offered": tools_offered(found.request),
+                "waterfall": _waterfall(call),
+                "speed": _speed(call),
+                "raw_request": pretty(found.request) if found.request is not None else None,
+                "raw_response": pretty(found.response) if found.response is not None else None,
+                "curl": curl(base, call["operation"], found.request) if known and found.request else None,
+                "python": python(base, call["operation"], found.request) if known and found.request else None,
+                "parameters": _parameters(found.request),
+            },
+        )
+
+
+def _waterfall(call: dict[str, Any]) -> list[dict[str, Any]]:
+    """Stretches of the call's time: name, look, milliseconds, and where they lie in SVG units."""
+    total, first = call["latency_ms"], call["ttft_ms"]
+    if not total:
+        return []
+    if first is None:
+        parts = [("no answer began", "wait", total)]
+    elif call["stream"] or call["output_tokens"] > 1:
+        parts = [("until the first token", "wait", min(first, total)), ("generation", "work", max(total - first, 0))]
+    else:
+        parts = [("until the answer", "wait", total)]
+    stretches = []
+    start = 0.0
+    for name, look, ms in parts:
+        wide = ms / total * _WIDE
+        # Wide enough to be seen.
+        stretches.append({"name": name, "look": look, "ms": ms, "x": round(start, 1), "width": round(max(wide, 2), 1)})
+        start += wide
+    return stretches
+
+
+def _speed(call: dict[str, Any]) -> float | None:
+    """Tokens a second while generating."""
+    return 1000 / call["tpot_ms"] if call["tpot_ms"] else None
+
+
+def _parameters(body: Any) -> dict[str, str]:
+    """What the request set besides its texts."""
+    if body is None:
+        return {}
+    texts = ("model", "messages", "prompt", "input", "tools", "stream_options", "loopwright")
+    return {
+        str(name)[:60]: (value if isinstance(value, str) else json.dumps(value, default=str))[:200]
+        for name, value in body.items()
+        if name not in texts
+    }

@@ -1,0 +1,149 @@
+"""The list of calls: filters, search, pages, and what came since for the live tail."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from loopwright.calls.query import CallFilter
+from loopwright.console.asking import OUTCOMES, RANGES, float_of, nano_of, outcome_of, span_of, tag_of, whole_of
+from loopwright.console.figures import milliseconds
+from loopwright.console.house import App
+from loopwright.console.overview import api_base, first_model
+from loopwright.console.shell import View, Visit
+from loopwright.console.snippets import first_call
+from loopwright.core.call import Call
+from loopwright.core.errors import BadRequest
+from loopwright.core.money import usd
+from loopwright.kit.ids import time_of
+
+_PAGE = 50
+_FIELDS = (
+    "range",
+    "since",
+    "until",
+    "model",
+    "key",
+    "outcome",
+    "error",
+    "task",
+    "session",
+    "tag",
+    "min_cost_usd",
+    "min_latency_ms",
+    "q",
+    "before",
+    "after",
+)
+_MORE = ("task", "session", "tag", "error", "min_cost_usd", "min_latency_ms", "since", "until")
+
+
+class Listing:
+    """Newest first, fifty a page. With `after`, only what is newer than that call."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, visit: Visit) -> View:
+        """Build the page."""
+        params = visit.request.query_params
+        asked = self._filter(visit)
+        names = {key.id: key.name for key in await self._keys(visit)}
+        after, before = _id(params, "after"), _id(params, "before")
+        if after:
+            calls, following = await self._app.calls.newer(asked, after=after, limit=_PAGE), None
+            calls = tuple(sorted(calls, key=lambda call: call.id, reverse=True))
+        else:
+            page = await self._app.calls.page(asked, before=before, limit=_PAGE)
+            calls, following = page.calls, page.next
+        rows = [row_of(call, names) for call in calls]
+        filtered = {name: visit.asked(name) for name in _FIELDS}
+        data: dict[str, Any] = {"filter": filtered, "calls": rows, "next": following}
+        narrow = any(filtered.values())
+        return View(
+            data=data,
+            drawn={
+                "models": sorted({card["name"] for card in self._app.cards()} | {row["model"] for row in rows}),
+                "keys": names,
+                "outcomes": OUTCOMES,
+                "ranges": RANGES,
+                "narrow": narrow,
+                "more": any(filtered[name] for name in _MORE),
+                "curl": first_call(api_base(visit), first_model(self._app, visit)) if not rows and not narrow else "",
+            },
+        )
+
+    def _filter(self, visit: Visit) -> CallFilter:
+        params = visit.request.query_params
+        span = span_of(params, default=None, now=dt.datetime.now(dt.UTC))
+        return CallFilter(
+            project_id=visit.project_id,
+            since=span.since,
+            until=span.until,
+            model=visit.asked("model"),
+            key_id=whole_of(params, "key"),
+            outcome=outcome_of(params),
+            error_code=visit.asked("error"),
+            task=visit.asked("task"),
+            session=visit.asked("session"),
+            tag=tag_of(params),
+            min_cost_nano=nano_of(params, "min_cost_usd"),
+            min_latency_ms=float_of(params, "min_latency_ms"),
+            text=visit.asked("q"),
+        )
+
+    async def _keys(self, visit: Visit) -> tuple[Any, ...]:
+        project = None if visit.who.admin else visit.who.project
+        return await self._app.keys.list(project, revoked=True)
+
+
+def row_of(call: Call, key_names: Mapping[int, str]) -> dict[str, Any]:
+    """A call as built-in types, with units in the names."""
+    return {
+        "id": call.id,
+        "started_at": call.started_at,
+        "project_id": call.project_id,
+        "key_id": call.key_id,
+        "key": key_names.get(call.key_id),
+        "operation": call.operation,
+        "model": call.model,
+        "target": call.target,
+        "provider": call.provider,
+        "outcome": call.outcome,
+        "status": call.status,
+        "error_code": call.error_code,
+        "error": call.error,
+        "finish": call.finish,
+        "stream": call.stream,
+        "input_tokens": call.input_tokens,
+        "output_tokens": call.output_tokens,
+        "cached_tokens": call.cached_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
+        "usage_estimated": call.usage_estimated,
+        "cost_usd": None if call.cost_nano is None else usd(call.cost_nano),
+        "price_source": call.price_source,
+        "ttft_ms": milliseconds(call.ttft_us),
+        "tpot_ms": milliseconds(call.tpot_us),
+        "latency_ms": milliseconds(call.latency_us),
+        "client": call.client,
+        "session": call.session,
+        "trace_id": call.trace_id,
+        "span_id": call.span_id,
+        "parent_id": call.parent_id,
+        "task": call.task,
+        "variant": call.variant,
+        "prompt_version": call.prompt_version,
+        "tags": dict(call.tags),
+    }
+
+
+def _id(params: Mapping[str, str], name: str) -> str | None:
+    text = params.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        time_of(text)
+    except ValueError as error:
+        raise BadRequest(f"{name}: {error}", param=name) from None
+    return text

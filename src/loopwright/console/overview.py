@@ -1,0 +1,82 @@
+"""The overview: how much, how fast, how dear, how often wrong; by time and by model."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from loopwright.calls.query import CallFilter
+from loopwright.console.asking import RANGES, span_of
+from loopwright.console.charts import sparkline
+from loopwright.console.figures import charts, totals
+from loopwright.console.house import App
+from loopwright.console.shell import View, Visit
+from loopwright.console.snippets import first_call
+
+_POINTS = 60
+_SPARKS = 8
+
+
+class Overview:
+    """Everything here comes from roll-ups; no call is read."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, visit: Visit) -> View:
+        """Build the page."""
+        now = dt.datetime.now(dt.UTC)
+        span = span_of(visit.request.query_params, default="24h", now=now)
+        asked = CallFilter(
+            project_id=visit.project_id, model=visit.asked("model"), since=span.since, until=span.until or now
+        )
+        calls = self._app.calls
+        summary = totals(await calls.summary(asked))
+        points = [{"at": point.at, **totals(point)} for point in (await calls.series(asked, points=_POINTS)).points]
+        models = [{"name": group.name, **totals(group)} for group in await calls.by("model", asked)]
+        await self._add_curves(models, asked)
+        data: dict[str, Any] = {
+            "range": span.name,
+            "since": span.since,
+            "until": span.until,
+            "model": asked.model,
+            "summary": summary,
+            "series": points,
+            "models": models,
+        }
+        return View(
+            data=data,
+            drawn={
+                "charts": charts(points),
+                "sparks": [sparkline(model["curve"]) for model in models],
+                "ranges": RANGES,
+                "curl": first_call(api_base(visit), first_model(self._app, visit)) if not summary["requests"] else "",
+            },
+        )
+
+    async def _add_curves(self, models: list[dict[str, Any]], asked: CallFilter) -> None:
+        """Requests over time of the busiest models."""
+        for at, model in enumerate(models):
+            model["curve"] = []
+            if at < _SPARKS:
+                alone = CallFilter(
+                    project_id=asked.project_id, model=model["name"], since=asked.since, until=asked.until
+                )
+                model["curve"] = [
+                    point.counts.requests for point in (await self._app.calls.series(alone, points=30)).points
+                ]
+
+
+def api_base(visit: Visit) -> str:
+    """Where the OpenAI dialect answers, as this browser reaches it."""
+    return f"{visit.request.url.scheme}://{visit.request.url.netloc}/v1"
+
+
+def first_model(app: App, visit: Visit) -> str:
+    """A model to show in examples: the first that chats and that the key may call."""
+    return next((name for name in chat_models(app, visit)), "MODEL")
+
+
+def chat_models(app: App, visit: Visit) -> list[str]:
+    """Models that answer chats and that the key may call."""
+    return [card["name"] for card in app.cards() if "chat" in card["operations"] and visit.who.may_call(card["name"])]

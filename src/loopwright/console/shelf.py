@@ -1,0 +1,77 @@
+"""The page of models: what can be called, what it costs, how its engine is, and why it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loopwright.console import formats
+from loopwright.console.house import App
+from loopwright.console.shell import View, Visit
+from loopwright.engines.endpoints import Endpoint
+
+
+class Shelf:
+    """Cards of the models the key may call."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, visit: Visit) -> View:
+        """Build the page."""
+        engines = self._app.engines()
+        models = [
+            {**card, "serving": _state(engines.get(card["name"]))}
+            for card in self._app.cards()
+            if visit.who.may_call(card["name"])
+        ]
+        return View(data={"models": models}, drawn={"facts": [_facts(model) for model in models]})
+
+
+def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a card says, for reading; what is not known is left out."""
+    serving = card["serving"]
+    price = card.get("price")
+    found: list[tuple[str, object]] = [
+        ("served by", card.get("engine") or card.get("provider")),
+        ("asked for", ", ".join(card["operations"])),
+        ("also called", ", ".join(card.get("aliases") or ())),
+        ("context", _tokens(serving["context"] if serving else card.get("context"))),
+        ("at once", f"{serving['slots']} requests" if serving else None),
+        ("parameters", formats.parameters(card["parameters"]) if card.get("parameters") else None),
+        ("weights", _weights(card)),
+        ("licence", card.get("licence")),
+        ("source", card.get("source")),
+        ("tools", ("yes" if serving["supports_tools"] else "no") if serving else None),
+        ("price", str(price) if price else "none known: its calls are unpriced"),
+        ("process", f"{serving['pid'] or 'none'}, {serving['restarts']} restarts" if serving else None),
+    ]
+    return [(label, str(value)) for label, value in found if value]
+
+
+def _tokens(number: int | None) -> str | None:
+    return None if number is None else f"{number:,} tokens"
+
+
+def _weights(card: Mapping[str, Any]) -> str:
+    known = (card.get("quantisation"), formats.size(card["size_bytes"]) if card.get("size_bytes") else None)
+    return ", ".join(part for part in known if part)
+
+
+def _state(engine: Endpoint | None) -> dict[str, Any] | None:
+    """An engine as people may see it: without its address and secret."""
+    if engine is None:
+        return None
+    return {
+        "kind": engine.kind,
+        "healthy": engine.healthy,
+        "restarts": engine.restarts,
+        "last_exit": engine.last_exit,
+        "pid": engine.pid,
+        "context": engine.context,
+        "slots": engine.slots,
+        "operations": list(engine.operations),
+        "supports_tools": engine.supports_tools,
+        "notes": list(engine.notes),
+        "fit": engine.fit,
+    }

@@ -1,0 +1,52 @@
+"""The console's routes, for the server to mount after the API's."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from loopwright.console.assets import Assets
+from loopwright.console.detail import Detail
+from loopwright.console.house import App
+from loopwright.console.key_ring import KeyRing
+from loopwright.console.listing import Listing
+from loopwright.console.overview import Overview
+from loopwright.console.playground import Playground
+from loopwright.console.sessions import Sessions, secret_of
+from loopwright.console.shelf import Shelf
+from loopwright.console.shell import Shell
+from loopwright.console.signing import Signing
+from loopwright.core.errors import NotFound
+
+_MACHINES = ("/v1/", "/api/", "/otlp/")
+
+
+def console(app: App) -> list[Route]:
+    """Every route of the console; the last one answers all other addresses with a page that says so.
+
+    Raises:
+        StartError: the data folder cannot hold the console's secret.
+    """
+    assets = Assets()
+    shell = Shell(app, Sessions(secret_of(app.settings.home)), assets)
+
+    async def home(_request: Request) -> Response:
+        return RedirectResponse("/overview", 303)
+
+    async def unknown(request: Request) -> Response:
+        error = NotFound(f"there is nothing at {request.url.path}")
+        return shell.failed(request, error, page=not request.url.path.startswith(_MACHINES))
+
+    return [
+        shell.route("/", home),
+        shell.route("/static/{release}/{name}", assets.serve, page=False),
+        *Signing(shell).routes(),
+        *shell.page("/overview", "overview.html", Overview(app)),
+        *shell.page("/calls", "calls.html", Listing(app)),
+        *shell.page("/calls/{call_id}", "call.html", Detail(app)),
+        *Playground(shell).routes(),
+        *shell.page("/models", "models.html", Shelf(app)),
+        *KeyRing(shell).routes(),
+        shell.route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+    ]

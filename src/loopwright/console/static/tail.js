@@ -1,0 +1,67 @@
+// The live tail: asks for what is newer than the first row and puts it on top. The server writes the rows.
+
+const PERIOD = 2000;
+const MOST = 200;
+
+export function tail() {
+  const button = document.querySelector("[data-live]");
+  const table = document.querySelector("[data-calls]");
+  const params = new URLSearchParams(location.search);
+  if (!button || params.has("before") || params.has("until")) return;
+  button.hidden = false;
+  let timer = 0;
+  const stop = () => {
+    clearTimeout(timer);
+    timer = 0;
+    button.setAttribute("aria-pressed", "false");
+  };
+  button.addEventListener("click", () => {
+    if (timer) {
+      stop();
+      return;
+    }
+    if (!table) {
+      location.reload();
+      return;
+    }
+    button.setAttribute("aria-pressed", "true");
+    const turn = async () => {
+      let on = true;
+      // A hidden page asks nothing.
+      if (!document.hidden) on = await more(table).catch(() => true);
+      if (!on) stop();
+      else if (timer) timer = setTimeout(turn, PERIOD);
+    };
+    timer = setTimeout(turn, 0);
+  });
+}
+
+async function more(table) {
+  const address = new URL(location.href);
+  if (table.dataset.newest) address.searchParams.set("after", table.dataset.newest);
+  const page = await load(address);
+  const found = page?.querySelector("[data-calls]");
+  if (!page) return true;
+  // The session is over, or something is wrong: a reload says what.
+  if (!found) return page.querySelector("main") === null;
+  const rows = [...found.tBodies[0].rows].map((row) => document.importNode(row, true));
+  if (!rows.length) return true;
+  table.dataset.newest = rows[0].dataset.id;
+  document.querySelector("[data-none]")?.remove();
+  for (const row of rows) row.classList.add("fresh");
+  table.tBodies[0].prepend(...rows);
+  while (table.tBodies[0].rows.length > MOST) table.tBodies[0].rows[MOST].remove();
+  return true;
+}
+
+// Parsed as a document of its own: nothing in it runs, and no text is turned into markup here.
+function load(address) {
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    request.open("GET", address);
+    request.responseType = "document";
+    request.onload = () => resolve(request.status === 200 ? request.responseXML : null);
+    request.onerror = () => resolve(null);
+    request.send();
+  });
+}
