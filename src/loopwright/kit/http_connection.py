@@ -290,8 +290,8 @@ class Exchange(Answer):
             return UpstreamTimeout(f"{origin} did not end its answer") if now > self._settled else None
         if now - self._started > timeouts.total:
             return _late(origin, "the answer was not complete", "total", timeouts.total)
-        if self._complete or self._paused or self._pieces:
-            return None
+        if self._complete or self._paused or (self._pieces and self._want != Want.WHOLE):
+            return None  # it is not the upstream that is waited for
         if self._heard:
             if now - self._heard > timeouts.between_tokens:
                 return _late(origin, "nothing more came", "between_tokens", timeouts.between_tokens)
@@ -312,11 +312,12 @@ def _late(origin: str, what: str, which: str, seconds: float) -> UpstreamTimeout
 class Connection(asyncio.Protocol):
     """Bytes to and from one socket. One exchange at a time; the parser lives as long as the connection."""
 
-    __slots__ = ("_bare", "_head", "_loop", "_owner", "_parser", "_sent", "_spoiled", "exchange", "idle_since", "reused", "transport")  # fmt: skip
+    __slots__ = ("_bare", "_head", "_loop", "_origin", "_owner", "_parser", "_sent", "_spoiled", "exchange", "idle_since", "reused", "transport")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
         self._loop = loop
-        self._owner = owner
+        self._owner: Owner | None = owner
+        self._origin = owner.origin
         self._parser = httptools.HttpResponseParser(self)
         self._head: list[tuple[bytes, bytes]] = []
         self._bare = 0
@@ -359,18 +360,26 @@ class Connection(asyncio.Protocol):
         if self.usable() and self.transport is not None:
             self.transport.resume_reading()
 
+    def disown(self) -> None:
+        """Nobody waits for this connection any more: close it, or see that it never opens."""
+        self._owner = None
+        self.abort()
+
     def finish(self, *, reusable: bool) -> None:
         """The exchange has been consumed or left."""
         self.exchange = None
         if not reusable or not self.flushed():
             self.abort()
-        self._owner.release(self)
+        if self._owner is not None:
+            self._owner.release(self)
 
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open (and its TLS handshake done)."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        if self._owner is None:
+            self.abort()  # uvloop may open a socket after the wait for it was cancelled
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
@@ -382,13 +391,13 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
-            exchange.fail(UpstreamBroke(f"{self._owner.origin} does not answer in HTTP/1.1: {problem}"))
+            exchange.fail(UpstreamBroke(f"{self._origin} does not answer in HTTP/1.1: {problem}"))
             self.abort()
             return
         if self._spoiled:
             self.abort()
         elif self._bare > BARE_LIMIT:
-            exchange.fail(UpstreamBroke(f"{self._owner.origin} sent over {BARE_LIMIT} bytes of headers"))
+            exchange.fail(UpstreamBroke(f"{self._origin} sent over {BARE_LIMIT} bytes of headers"))
             self.abort()
             return
         exchange.arrived(self._loop.time(), self)
@@ -398,7 +407,7 @@ class Connection(asyncio.Protocol):
         self._spoiled = True
         exchange = self.exchange
         if exchange is not None:
-            origin = self._owner.origin
+            origin = self._origin
             if exc is None and exchange.until_close():
                 exchange.ended(keep=False)
                 exchange.arrived(self._loop.time(), self)
@@ -408,7 +417,8 @@ class Connection(asyncio.Protocol):
                 silent = self._bare == 0 and self._loop.time() - self._sent < STALE_WITHIN
                 failure = UpstreamBroke(f"{origin} closed the connection before it answered")
                 exchange.fail(failure, stale=silent and self.reused)
-        self._owner.lost(self)
+        if self._owner is not None:
+            self._owner.lost(self)
 
     # The parser's side.
 

@@ -181,15 +181,10 @@ class Pool:
             raise self._unreached(problem) from None
         finally:
             if not made:
-                self._not_connected(connection)
+                connection.disown()
+                self._open -= 1
+                self._next_turn()
         return connection
-
-    def _not_connected(self, connection: Connection) -> None:
-        if connection.transport is None:
-            self._open -= 1
-            self._next_turn()
-        else:
-            connection.abort()  # `lost` will count it out
 
     def _unreached(self, problem: OSError) -> LoopwrightError:
         if isinstance(problem, ssl.SSLError):
@@ -219,7 +214,7 @@ class Pool:
                 exchange.fail(late)
                 connection.abort()
         if self._idle and now - self._idle[0].idle_since > IDLE_SECONDS:
-            self._expire(now)
+            self.expire(now)
         self._watching = bool(self._busy)
         if self._watching:
             self._timer = loop.call_later(SWEEP_SECONDS, self._sweep, loop)
@@ -228,7 +223,8 @@ class Pool:
         else:
             self._timer = None
 
-    def _expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:
+        """Close what has been idle for too long at loop time `now`."""
         kept = []
         for connection in self._idle:
             if not connection.usable():

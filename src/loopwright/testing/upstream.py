@@ -56,6 +56,7 @@ class FaultyUpstream:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._changed = asyncio.Event()
+        self._closing = False
         self.requests = 0
         """Requests that have arrived whole."""
         self.in_flight = 0
@@ -88,6 +89,7 @@ class FaultyUpstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing = True
         if self._server is not None:
             self._server.close()
         tasks = [connection.task for connection in self._connections if connection.task is not None]
@@ -118,6 +120,8 @@ class FaultyUpstream:
         """A client has connected."""
         self.accepted += 1
         self._connections.add(connection)
+        if self._closing:
+            connection.close()
         self.changed()
 
     def left(self, connection: _Connection) -> None:
