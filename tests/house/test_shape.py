@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 from tests.house.sources import PACKAGE, ROOT, functions, package_files, python_files, shown, text_files, tree
 
@@ -17,12 +18,18 @@ def test_files_stay_small() -> None:
     assert not {name: lines for name, lines in sizes.items() if lines > LONGEST_FILE}
 
 
+def _lines(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """A command's signature is the table of its options, so in cli/ only what follows it counts."""
+    first = function.body[0].lineno if path.is_relative_to(PACKAGE / "cli") else function.lineno
+    return (function.end_lineno or first) - first + 1
+
+
 def test_functions_stay_small() -> None:
     long = {
         f"{shown(path)}:{function.lineno} {function.name}": size
         for path in python_files()
         for function in functions(path)
-        if (size := (function.end_lineno or 0) - function.lineno + 1) > LONGEST_FUNCTION
+        if (size := _lines(path, function)) > LONGEST_FUNCTION
     }
     assert not long
 
