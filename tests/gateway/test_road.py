@@ -111,7 +111,7 @@ async def test_a_bug_below_is_recorded_without_its_text(spool: Memory) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_client_that_hangs_up_is_recorded_once_with_its_tokens(when: str, spool: Memory) -> None:
-    args = {"answers": [{"text": "a b c d e f g h"}], "delay": 0.02}
+    args = {"answers": [{"text": "a b c d e f g h"}], "between": 0.02}
     chat = road({"m": scripted(args)}, spool)
     seen = asyncio.Event()
 

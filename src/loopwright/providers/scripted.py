@@ -89,7 +89,7 @@ class _Script(_Strict):
     """Words in a piece."""
     dimensions: int = 8
     """Of embeddings."""
-    models: list[str] = ["scripted"]
+    models: list[str] = msgspec.field(default_factory=lambda: ["scripted"])
 
 
 class Scripted:
