@@ -205,7 +205,7 @@ class Stream:
 
     def _check_silent(self, event: bytes) -> bool:
         """Whether an event without data may stand: a comment, or fields we need not know."""
-        if is_comment(event) or self._spoken or event.startswith((b"event:", b"id:", b"retry:")):
+        if is_comment(event) or event.startswith((b"event:", b"id:", b"retry:")):
             return True
         if event.startswith(b"error:"):  # older llama.cpp
             complaint = complaint_in(b'{"error":' + event[6:].strip() + b"}")
