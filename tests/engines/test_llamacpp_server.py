@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.engines.serving import House, Served, carried
 
 from loopwright.engines.llamacpp import LlamaCpp
 from loopwright.kit.settings import EngineSettings
+from tests.engines.serving import House, Served, carried
 
 
 @pytest.fixture(scope="module")
