@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 from loopwright.access.keys import Keys
 from loopwright.access.projects import Projects
 from loopwright.calls.drain import Drain
+from loopwright.calls.indexer import Indexer
 from loopwright.calls.query import Calls
+from loopwright.calls.retention import retain
 from loopwright.calls.spool import Spool
+from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog import prices
 from loopwright.catalog.models import Catalog
 from loopwright.core.chat import Chat
@@ -25,6 +28,7 @@ from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.routed import Routed, Target
 from loopwright.kit.db import Database
+from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, Timeouts
 from loopwright.providers.protocol import Provider
@@ -65,6 +69,10 @@ class App:
     def engines(self) -> Mapping[str, Endpoint]:
         """The local engines, as the supervisor last wrote of them."""
         return endpoints.read(self.settings.home)
+
+    async def waiting(self) -> Waiting:
+        """What is spooled on this machine and not yet in the database."""
+        return await waiting(self.db, self.settings.home / "spool")
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
@@ -113,9 +121,47 @@ async def build(settings: Settings) -> App:
     )
 
 
-def build_drain(settings: Settings, db: Database) -> Drain:
-    """The recorder's half of a call's life: from the spool to the database."""
-    return Drain(db, settings.home / "spool", settings.calls)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorder:
+    """The other half of a call's life: from the spool to the database, its words, its end."""
+
+    drain: Drain
+    indexer: Indexer | None
+    """Fills the full text behind the drain; None when it is off."""
+    jobs: Jobs
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.drain.run())
+            group.create_task(self.jobs.run())
+            if self.indexer is not None:
+                group.create_task(self.indexer.run())
+
+
+def build_recorder(settings: Settings, db: Database) -> Recorder:
+    """The recorder of one machine."""
+    jobs = Jobs(db)
+
+    async def retain_calls() -> None:
+        await retain(db, settings.calls, datetime.now(UTC))
+
+    jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
+    return Recorder(
+        drain=Drain(db, settings.home / "spool", settings.calls),
+        indexer=Indexer(db) if settings.calls.full_text else None,
+        jobs=jobs,
+    )
+
+
+def engine_of(kind: str) -> Engine:
+    """The engine plug-in of a kind.
+
+    Raises:
+        NotFound: names the nearest.
+    """
+    registry: Registry[Engine] = Registry("engines", builtin=_ENGINES)
+    return registry.find(kind)()
 
 
 def _targets(
@@ -154,16 +200,6 @@ def _targets(
 def _open(name: str, settings: ProviderSettings) -> Provider:
     registry: Registry[Provider] = Registry("providers", builtin=_PROVIDERS)
     return registry.find(settings.kind)(name, settings)
-
-
-def engine_of(kind: str) -> Engine:
-    """The engine plug-in of a kind.
-
-    Raises:
-        NotFound: names the nearest.
-    """
-    registry: Registry[Engine] = Registry("engines", builtin=_ENGINES)
-    return registry.find(kind)()
 
 
 def _engine_provider(endpoint: Endpoint) -> ProviderSettings:

@@ -125,7 +125,7 @@ async def status(app: House, _who: Asker) -> shapes.Status:
         database = "up"
     except Unavailable as error:
         database = error.message
-    now = datetime.now(UTC)
+    now, behind = datetime.now(UTC), await app.waiting()
     return shapes.Status(
         version=__version__,
         started_at=app.started_at,
@@ -135,7 +135,8 @@ async def status(app: House, _who: Asker) -> shapes.Status:
         database_where=app.db.where,
         engines=[shapes.EngineOut.model_validate(engine) for engine in app.engines().values()],
         models=len(app.targets),
-        spool_bytes=app.spool.used,
+        waiting_bytes=behind.bytes,
+        waiting_seconds=behind.seconds,
     )
 
 

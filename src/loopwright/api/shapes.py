@@ -182,6 +182,5 @@ class Status(Shape):
     database_where: str
     engines: list[EngineOut]
     models: int
-    spool_bytes: int = Field(
-        description="Bytes of calls on this machine's disk, waiting for the database or just drained."
-    )
+    waiting_bytes: int = Field(description="Bytes of calls on this machine that wait for the database.")
+    waiting_seconds: float = Field(description="Age of the oldest of them; 0 when none waits.")

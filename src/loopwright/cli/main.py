@@ -40,6 +40,7 @@ class Entry:
 
 
 ENTRIES: Final = (
+    Entry(name="up", module="loopwright.cli.up", help="Start everything and serve until told to stop.", panel=RUN),
     Entry(
         name="init", module="loopwright.cli.init", help="Write a commented loopwright.yaml to start from.", panel=RUN
     ),
@@ -50,6 +51,8 @@ ENTRIES: Final = (
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, revoke.", panel=LOOK),
+    Entry(name="_gateway", module="loopwright.cli.gateway", hidden=True),
+    Entry(name="_recorder", module="loopwright.cli.recorder", hidden=True),
 )
 
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 from loopwright.access.keys import Keys
 from loopwright.app import ROOMS, engine_of
 from loopwright.catalog.models import Catalog
-from loopwright.cli.processes import LISTEN_FD
+from loopwright.cli.starting import LISTEN_FD
 from loopwright.core.errors import Conflict, StartError
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from loopwright import __version__
-from loopwright.cli.processes import raise_file_limit, start_log
+from loopwright.cli.starting import raise_file_limit, start_log
 from loopwright.cli.tree import ADMIN_KEY, Tree
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load

@@ -1,0 +1,44 @@
+"""The process that `loopwright up` starts once a machine to record calls. A hidden command, not for people."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import typer
+import uvloop
+
+from loopwright.app import build_recorder
+from loopwright.cli.starting import start_log
+from loopwright.kit.db import Database
+from loopwright.kit.settings import Settings
+from loopwright.kit.settings_file import load
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def recorder() -> None:
+    """Move calls from the spool to the database and run the jobs, until told to stop."""
+    settings = load(env=os.environ)
+    start_log(settings)
+    uvloop.run(_recorder(settings))
+
+
+async def _recorder(settings: Settings) -> None:
+    db = await Database.open(settings.database.url or "", size=4)
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    house = build_recorder(settings, db)
+    working, waiting = asyncio.create_task(house.run()), asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        waiting.cancel()
+        working.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+        await db.close()
