@@ -68,7 +68,7 @@ class Embedding:
     def program(self, plan: Plan, *, port: int, secret: str, log: Path) -> Program:
         """See `Engine.program`."""
         return Program(
-            name=f"engine {plan.name}",
+            name=plan.name,
             command=[sys.executable, "-m", "loopwright.engines.embedding_server"],
             env={ENVIRONMENT: json.dumps({**plan.arguments, "port": port, "secret": secret})},
             log=log,

@@ -108,7 +108,7 @@ class LlamaCpp:
         """See `Engine.program`."""
         told = {**plan.arguments, "port": port, "secret": secret}
         return Program(
-            name=f"engine {plan.name}",
+            name=plan.name,
             command=[sys.executable, "-m", "loopwright.engines.llamacpp_server"],
             env={ENVIRONMENT: json.dumps(told)},
             log=log,
