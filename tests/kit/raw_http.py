@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from loopwright.kit.http import Answer
 
+Run = Callable[[Coroutine[Any, Any, None]], None]
 Answering = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -78,3 +81,8 @@ async def until(true: Callable[[], bool]) -> None:
 async def take_all(answer: Answer, taken: list[bytes]) -> None:
     async for piece in answer:
         taken.append(piece)  # noqa: PERF401 - what came before a failure counts
+
+
+async def bounded(main: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(30):
+        await main

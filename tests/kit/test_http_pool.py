@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
 
 import pytest
-import uvloop
-from tests.kit.raw_http import saying, serving, until
 
 from loopwright.core.errors import UpstreamTimeout
 from loopwright.kit import http_pool
 from loopwright.kit.http import HttpClient
 from loopwright.kit.settings import Timeouts
 from loopwright.testing import FaultyUpstream
+from tests.kit.raw_http import Run, saying, serving, until
 
-Run = Callable[[Coroutine[Any, Any, None]], None]
 PATH = "/chat/completions"
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    runner = asyncio.run if request.param == "asyncio" else uvloop.run
-
-    async def bounded(main: Coroutine[Any, Any, None]) -> None:
-        async with asyncio.timeout(30):
-            await main
-
-    return lambda main: runner(bounded(main))
 
 
 def asking(fault: str, *, stream: bool = True) -> bytes:

@@ -7,7 +7,8 @@ import ssl
 from collections import deque
 
 from loopwright.core.errors import LoopwrightError, Unavailable, UpstreamBroke, UpstreamTimeout
-from loopwright.kit.http_connection import Connection, Exchange
+from loopwright.kit.http_connection import Connection
+from loopwright.kit.http_exchange import Exchange
 from loopwright.kit.settings import Timeouts
 
 IDLE_SECONDS = 30.0
