@@ -103,7 +103,7 @@ async def build(settings: Settings) -> App:
 
     chat: Chat = Routed(targets)
     chat = Admitted(chat)
-    prices_of = {(target.provider, target.model): target.price for target in targets.values()}
+    prices_of = {(name, target.provider, target.model): target.price for name, target in targets.items()}
     chat = recorded = Recorded(chat, spool, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
 
     return App(

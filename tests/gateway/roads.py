@@ -44,12 +44,12 @@ def scripted(args: dict[str, Any] | None = None, *, price: Price | None = PRICE)
 
 
 def road(targets: dict[str, Target], spool: Memory) -> Recorded:
-    prices = {(target.provider, target.model): target.price for target in targets.values()}
+    prices = {(name, target.provider, target.model): target.price for name, target in targets.items()}
     return Recorded(Admitted(Routed(targets)), spool, lambda *served: prices.get(served))
 
 
 def recorded(chat: Chat, spool: Memory, *, payloads: bool = True) -> Recorded:
-    return Recorded(chat, spool, lambda _provider, _model: PRICE, payloads=payloads)
+    return Recorded(chat, spool, lambda *_served: PRICE, payloads=payloads)
 
 
 def ask(text: str = "hi", *, model: str = "m", stream: bool = False, who: Principal = HOUSE, **body: Any) -> Request:

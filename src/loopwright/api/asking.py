@@ -87,6 +87,10 @@ def say_errors(api: FastAPI) -> None:
         body = {"error": {"message": error.detail, "type": "invalid_request_error", "code": None, "param": None}}
         return JSONResponse(body, error.status_code, headers=error.headers)
 
+    async def unforeseen(request: Request, _error: Exception) -> JSONResponse:
+        return await ours(request, LoopwrightError("something failed inside Loopwright: its log says what"))
+
+    api.add_exception_handler(Exception, unforeseen)
     api.add_exception_handler(LoopwrightError, ours)
     api.add_exception_handler(RequestValidationError, invalid)
     api.add_exception_handler(HTTPException, http)

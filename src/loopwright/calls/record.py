@@ -25,6 +25,7 @@ class Record(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fals
     error: str | None
     stream: bool
     ttft_us: int | None
+    """To the first piece that says something; None for a non-streamed answer, which has no first piece."""
     latency_us: int
     input_tokens: int
     output_tokens: int

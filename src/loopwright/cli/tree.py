@@ -48,6 +48,8 @@ class Tree:
     supervisor: Supervisor
     endpoints: dict[str, Endpoint]
     plans: dict[str, Plan]
+    engines: dict[str, Process]
+    """The process of each local model."""
     watching: list[asyncio.Task[None]]
 
     @classmethod
@@ -72,6 +74,7 @@ class Tree:
             supervisor=Supervisor(),
             endpoints={},
             plans={},
+            engines={},
             watching=[],
         )
         try:
@@ -147,7 +150,7 @@ class Tree:
             port = int(endpoint.url.rsplit(":", 1)[1].split("/")[0])
             log = logs / f"engine-{_file_name(name)}.log"
             program = engine_of(plan.kind).program(plan, port=port, secret=endpoint.secret, log=log)
-            await self.supervisor.start(replace(program, stage=_ENGINES))
+            self.engines[name] = await self.supervisor.start(replace(program, stage=_ENGINES))
         await self.supervisor.start(self._program("recorder", "_recorder", stage=_RECORDER, grace=30.0))
         grace = self.settings.server.drain_timeout + 10.0
         for number in range(1, self.settings.server.workers + 1):
@@ -201,7 +204,7 @@ class Tree:
             endpoints.write(self.settings.home, noted)
 
     def _noted(self, name: str, endpoint: Endpoint) -> Endpoint:
-        process: Process | None = self.supervisor.processes.get(name)
+        process = self.engines.get(name)
         if process is None:
             return endpoint
         status = process.status

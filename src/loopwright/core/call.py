@@ -42,7 +42,7 @@ class Call:
     """Nanodollars; None is unpriced, which is not zero."""
     price_source: str | None
     ttft_us: int | None
-    """Microseconds from arrival to the first piece of the answer."""
+    """Microseconds from arrival to the first piece of the answer; None for a non-streamed one, which comes whole."""
     latency_us: int
     """Microseconds from arrival to the end of the answer."""
     client: str

@@ -55,6 +55,9 @@ class ContextOverflow(BadRequest):
 
     code = "context_length_exceeded"
 
+    def __init__(self, message: str = "", *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, param=param or "messages", retry_after=retry_after)
+
 
 class TooLarge(BadRequest):
     """The request body is over the limit."""

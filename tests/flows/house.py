@@ -1,0 +1,110 @@
+"""A real house in a folder of its own: `loopwright up` as a user starts it, and what tests do to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+_UP = re.compile(r"OpenAI\s+(http://\S+)/v1")
+SCRIPTED = """
+providers:
+  fake: {kind: scripted, args: {answers: [{match: "^count (?P<n>\\\\d+)$", text: "answer $n"}], between: 0.001}}
+models:
+  fake: {provider: fake, price: {input: 1.0, output: 2.0}}
+  unpriced: {provider: fake, model: fake}
+"""
+
+
+class House:
+    """One data folder, one `loopwright up`."""
+
+    def __init__(self, folder: Path, *, config: str | None = None, arguments: tuple[str, ...] = (), **env: str) -> None:
+        self.folder = folder
+        self.log = folder / "up.log"
+        self.arguments = arguments
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith("LOOPWRIGHT_")} | env
+        if config is not None:
+            (folder / "loopwright.yaml").write_text(config)
+
+    def start(self) -> House:
+        """Start and wait until it says that it is up."""
+        command = [sys.executable, "-m", "loopwright.cli.main", "up", "--port", "0", *self.arguments]
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env=self._env, stdout=output, stderr=output, start_new_session=True
+            )
+        process = self._process
+        wait(lambda: _UP.search(self.log.read_text()) or process.poll() is not None)
+        found = _UP.search(self.log.read_text())
+        assert found, f"it did not start:\n{self.log.read_text()}"
+        self.url = found[1]
+        return self
+
+    def stop(self) -> int:
+        """As an operator does; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(90)
+
+    def kill(self) -> None:
+        """`kill -9` of every process of the house at once."""
+        assert self._process is not None
+        processes = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
+        for process in processes:
+            process.kill()
+        self._process.wait(30)
+        psutil.wait_procs(processes, 30)
+
+    def children(self, word: str) -> list[psutil.Process]:
+        """Its processes that have `word` in their command line."""
+        assert self._process is not None
+        found = psutil.Process(self._process.pid).children(recursive=True)
+        return [process for process in found if word in " ".join(process.cmdline())]
+
+    @property
+    def key(self) -> str:
+        """The administrator's."""
+        return (self.folder / ".loopwright" / "admin.key").read_text().strip()
+
+    def api(self, method: str, path: str, *, key: str | None = None, **options: Any) -> httpx.Response:
+        """A management request."""
+        headers = {"authorization": f"Bearer {key or self.key}"}
+        return httpx.request(method, self.url + path, headers=headers, timeout=60, **options)
+
+    def calls(self, **filters: Any) -> list[dict[str, Any]]:
+        """All calls on record that pass the filters, newest first."""
+        found: list[dict[str, Any]] = []
+        before: str | None = None
+        while True:
+            page = self.api(
+                "GET", "/api/calls", params={**filters, "limit": 1000, **({"before": before} if before else {})}
+            )
+            assert page.status_code == 200, page.text
+            found += page.json()["calls"]
+            before = page.json()["next"]
+            if before is None:
+                return found
+
+    def settled(self) -> None:
+        """Wait until nothing is left in the spool."""
+        wait(lambda: self.api("GET", "/api/status").json()["waiting_bytes"] == 0)
+
+
+def wait(condition: Callable[[], object], seconds: float = 180) -> None:
+    """Until `condition` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
