@@ -134,6 +134,18 @@ def test_an_answer_over_the_limit_breaks(run: Run) -> None:
     run(main())
 
 
+def test_a_small_answer_over_a_small_limit_breaks(run: Run) -> None:
+    async def main() -> None:
+        async with serving(saying(OK)) as server:
+            client = HttpClient(base_url=server.url, body_limit=1)
+            with pytest.raises(UpstreamBroke, match="larger than 1 bytes"):
+                await client.request("GET", "/x")
+            assert (client.pool.idle, client.pool.busy) == (1, 0)
+            await client.close()
+
+    run(main())
+
+
 def test_a_slow_consumer_slows_the_upstream_down(run: Run) -> None:
     total = 32 * 1024 * 1024
 

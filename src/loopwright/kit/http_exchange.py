@@ -134,11 +134,16 @@ class Exchange(Answer):
             await self._wait()
 
     def whole(self) -> bytes:
-        """The body of a complete answer; gives its connection back."""
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        """The body of a complete answer; gives its connection back.
+
+        Raises:
+            UpstreamBroke: it is over the limit.
+        """
         self._leave()
-        return body
+        if self._size > self._limit:  # its last read brought both the excess and the end
+            raise UpstreamBroke(f"the answer is larger than {self._limit} bytes")
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def read(self) -> bytes:
         """The rest of the body. Raises as `Answer.read` does."""
