@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from loopwright.access.keys import Keys
 from loopwright.access.projects import Projects
@@ -16,7 +17,7 @@ from loopwright.calls.retention import retain
 from loopwright.calls.spool import Spool
 from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog import prices
-from loopwright.catalog.models import Catalog
+from loopwright.catalog.models import Catalog, ModelCard
 from loopwright.core.chat import Chat
 from loopwright.core.errors import Unavailable
 from loopwright.core.money import Price
@@ -57,6 +58,8 @@ class App:
     projects: Projects
     calls: Calls
     catalog: Catalog
+    known: tuple[ModelCard, ...]
+    """The card of each configured model."""
     spool: Spool
     targets: Mapping[str, Target]
     chat: Chat
@@ -65,6 +68,10 @@ class App:
     """Its outermost wrapper, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def cards(self) -> list[dict[str, Any]]:
+        """What is known of each model that can be called, as JSON; the path of its weights is nobody's business."""
+        return [_shown(card) for card in self.known]
 
     def engines(self) -> Mapping[str, Endpoint]:
         """The local engines, as the supervisor last wrote of them."""
@@ -113,6 +120,7 @@ async def build(settings: Settings) -> App:
         projects=Projects(db),
         calls=Calls(db, settings.calls),
         catalog=catalog,
+        known=tuple(await asyncio.to_thread(catalog.cards)),
         spool=spool,
         targets=targets,
         chat=chat,
@@ -214,6 +222,13 @@ def _price(name: str, model: ModelSettings, provider: ProviderSettings) -> Price
 
 def _engine_price(model: ModelSettings, endpoint: Endpoint) -> Price | None:
     return None if model.price is None else prices.configured(model.price, slots=endpoint.slots)
+
+
+def _shown(card: ModelCard) -> dict[str, Any]:
+    price = card.price
+    shown = {**asdict(card), "price": None if price is None else str(price), "rates": price.rates() if price else {}}
+    del shown["path"]
+    return shown
 
 
 async def _tick(spool: Spool) -> None:

@@ -63,3 +63,12 @@ def test_dollars_read_back_exactly_and_without_an_exponent(nano: int) -> None:
     text = usd(nano)
     assert "e" not in text.lower()
     assert Decimal(text) * NANO == nano
+
+
+def test_a_price_reads_as_people_quote_it() -> None:
+    price = Price(input=150_000, output=600_000, cached=75_000, source="list")
+    assert price.rates() == {"input": "0.15", "output": "0.6", "cached": "0.075"}
+    assert str(price).startswith("$0.15 a million input tokens, $0.6 a million output tokens")
+    assert str(price).endswith("(list)")
+    assert str(Price(input=0, output=0, source="mine")) == "free (mine)"
+    assert Price(input=0, output=0, second=10**8).rates() == {"hour": "0.36"}

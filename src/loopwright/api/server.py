@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,11 +30,11 @@ def routes(app: App) -> OpenAIRoutes:
     return OpenAIRoutes(chat=app.chat, find=app.keys.find, refusals=app.recorded)
 
 
-def asgi(app: App, hot: OpenAIRoutes, console: list[BaseRoute]) -> Asgi:
+def asgi(app: App, hot: OpenAIRoutes, console: Sequence[BaseRoute]) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
     rest = management(app)
     open_routes = public(app)
-    pages = Starlette(routes=console)
+    pages = Starlette(routes=list(console))
     pages.state.house = app
 
     async def dispatch(scope: Any, receive: Any, send: Any) -> None:
@@ -61,7 +61,7 @@ def asgi(app: App, hot: OpenAIRoutes, console: list[BaseRoute]) -> Asgi:
     return dispatch
 
 
-async def serve(app: App, listening: socket.socket, console: list[BaseRoute]) -> None:
+async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being answered (for `server.drain_timeout` at most)."""
     server = app.settings.server
     hot = routes(app)

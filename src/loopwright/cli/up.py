@@ -34,8 +34,13 @@ def up(
 ) -> None:
     """Start the database, the engines, the recorder and the gateway, and serve until Ctrl-C or SIGTERM."""
     settings = load(env=os.environ)
-    given = {"port": port, "host": host, "workers": workers}
-    server = replace(settings.server, **{name: value for name, value in given.items() if value is not None})
+    server = settings.server
+    server = replace(
+        server,
+        port=server.port if port is None else port,
+        host=server.host if host is None else host,
+        workers=server.workers if workers is None else workers,
+    )
     settings = replace(settings, server=server)
     start_log(replace(settings, log_level="warning" if settings.log_level == "info" else settings.log_level))
     raise_file_limit()

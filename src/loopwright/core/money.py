@@ -65,6 +65,31 @@ class Price:
         half = _PICO_PER_NANO // 2
         return nano + (1 if rest > half or (rest == half and nano % 2) else 0)
 
+    def rates(self) -> dict[str, str]:
+        """US dollars a million tokens, a call, and an hour, as decimals; only what is charged."""
+        found = {
+            "input": self.input,
+            "output": self.output,
+            "cached": self.cached,
+            "cache_written": self.cache_written,
+        }
+        rates = {name: _decimal(pico, 10**6) for name, pico in found.items() if pico}
+        if self.request:
+            rates["request"] = _decimal(self.request, 10**12)
+        if self.second:
+            rates["hour"] = _decimal(self.second * 3600, 10**12)
+        return rates
+
+    def __str__(self) -> str:
+        units = {"request": "a call", "hour": "an hour of one slot"}
+        said = [f"${amount} {units.get(name, f'a million {name} tokens')}" for name, amount in self.rates().items()]
+        return f"{', '.join(said) or 'free'} ({self.source})"
+
+
+def _decimal(pico: int, unit: int) -> str:
+    text = f"{Decimal(pico) / unit:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
 
 def per_million(usd: str | float | Decimal) -> int:
     """Picodollars a token from US dollars a million tokens.
