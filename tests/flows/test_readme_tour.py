@@ -62,6 +62,7 @@ def _answers(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A folder in which `loopwright up` runs, and its address."""
     folder = tmp_path_factory.mktemp("tour")
+    (folder / "examples").symlink_to(ROOT / "examples")
     address = f"127.0.0.1:{_free_port()}"
     log = folder / "up.log"
     command = [sys.executable, "-m", "loopwright.cli.main", "up", "--port", address.rpartition(":")[2]]
@@ -83,7 +84,7 @@ def _environment(address: str) -> dict[str, str]:
 
 def test_the_tour_runs_as_written(server: tuple[Path, str]) -> None:
     folder, address = server
-    assert len(steps()) >= 4
+    assert len(steps()) >= 5
     for command, printed in steps():
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command.replace(HERE, address)],
