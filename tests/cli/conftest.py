@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cli.stand_in import SECRET, House, standing
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -12,7 +12,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from loopwright import __version__
+
 SECRET = "lw-" + "s" * 43
+STATUS: dict[str, Any] = {
+    "version": __version__,
+    "uptime_s": 61.0,
+    "workers": 1,
+    "models": 1,
+    "database": "up",
+    "engines": [],
+    "spool_bytes": 0,
+    "drain_lag_s": None,
+}
+MODELS: list[dict[str, Any]] = [
+    {"name": "vectors", "kind": "local", "engine": "embedding", "operations": ["embeddings"], "context": 256},
+    {
+        "name": "small",
+        "kind": "local",
+        "engine": "llamacpp",
+        "operations": ["chat", "completion"],
+        "context": 2048,
+        "price": "$0.5 an hour of one slot (loopwright.yaml)",
+        "rates": {"hour": "0.5"},
+    },
+]
 
 
 def call(number: int, **changed: Any) -> dict[str, Any]:
@@ -68,6 +92,8 @@ class House:
     fault: str = ""
     """`error`, `cut` or `refuse`: what goes wrong with a chat."""
     usage: bool = True
+    status: dict[str, Any] = field(default_factory=dict)
+    """What is different in `/api/status`."""
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
 
@@ -77,6 +103,7 @@ class House:
 
 class _Speaker(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     house: House
 
     def log_message(self, *_args: object) -> None:
@@ -102,7 +129,7 @@ class _Speaker(BaseHTTPRequestHandler):
         name = f"{method} {url.path}"
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         if name == "POST /v1/chat/completions":
-            self._chat(body)
+            self._chat(body or {})
             return
         told = self._told(name, query, body)
         if told is None:
@@ -112,30 +139,20 @@ class _Speaker(BaseHTTPRequestHandler):
 
     def _told(self, name: str, query: dict[str, str], body: Any) -> Any:
         house = self.house
-        if name == "GET /api/status":
-            return {"version": "0.1.0", "uptime_s": 61.0, "workers": 1, "models": 1, "database": "up", "engines": []}
-        if name == "GET /api/models":
-            chat, vectors = ["chat", "completion"], ["embeddings"]
-            return {
-                "models": [
-                    {"name": "vectors", "kind": "local", "engine": "embedding", "operations": vectors, "context": 256},
-                    {"name": "small", "kind": "local", "engine": "llamacpp", "operations": chat, "context": 2048},
-                ]
-            }
-        if name == "GET /v1/models":
-            return {"object": "list", "data": [{"id": "small", "object": "model"}]}
-        if name == "GET /api/keys":
-            return {"keys": [key for key in house.keys if query.get("revoked") or not key["revoked_at"]]}
-        if name == "POST /api/keys":
-            return {"key": {"id": 7, "prefix": SECRET[:9], **body}, "secret": SECRET}
+        plain: dict[str, Any] = {
+            "GET /api/status": {**STATUS, **house.status},
+            "GET /api/models": {"models": MODELS},
+            "GET /v1/models": {"object": "list", "data": [{"id": "small", "object": "model"}]},
+            "GET /api/keys": {"keys": [key for key in house.keys if query.get("revoked") or not key["revoked_at"]]},
+            "POST /api/keys": {"key": {"id": 7, "prefix": SECRET[:9], **(body or {})}, "secret": SECRET},
+            "GET /api/overview": {"summary": {"requests": len(house.calls)}, "series": [], "models": []},
+            "DELETE /api/calls": {"deleted": 3},
+            "GET /api/calls": self._page(query),
+        }
+        if name in plain:
+            return plain[name]
         if name.startswith("DELETE /api/keys/"):
             return next(key for key in house.keys if key["id"] == int(name.rsplit("/", 1)[1]))
-        if name == "GET /api/overview":
-            return {"summary": {"requests": len(house.calls)}, "series": [], "models": []}
-        if name == "DELETE /api/calls":
-            return {"deleted": 3}
-        if name == "GET /api/calls":
-            return self._page(query)
         if name.startswith("DELETE /api/calls/"):
             return {"deleted": 1}
         return self._detail(name.removeprefix("GET /api/calls/"))

@@ -1,3 +1,5 @@
+"""`loopwright calls` from outside."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""`loopwright keys` from outside."""
+
 from __future__ import annotations
 
 import json
@@ -44,7 +46,11 @@ def test_create_as_json(run: Run, house: House) -> None:
 
 
 def test_list(run: Run, house: House) -> None:
-    house.keys = [_key(1, "admin", admin=True), _key(2, "old", revoked_at="2026-11-21T10:00:00Z"), _key(3, "app", models=[])]
+    house.keys = [
+        _key(1, "admin", admin=True),
+        _key(2, "old", revoked_at="2026-11-21T10:00:00Z"),
+        _key(3, "app", models=[]),
+    ]
     shown = run("keys", "list", house=house).stdout
     assert "admin" in shown
     assert "old" not in shown

