@@ -30,10 +30,20 @@ def parse(body: object, operation: Operation = "chat", **more: Any) -> Request:
 
 
 def test_a_body_is_kept_byte_for_byte() -> None:
-    raw = b'{ "model":"m", "messages":[{"role":"user","content":"h\\u0069"}], "unknown":{"a":[1,2.50]} }'
+    raw = b'{ "model":"m", "messages":[{"role":"user","content":"h\\u2014"}], "unknown":{"a":[1,2.50]} }'
     request = parse(raw)
     assert request.raw == raw
     assert request.body["unknown"] == {"a": [1, 2.5]}
+
+
+@pytest.mark.parametrize("key", ["model", "m\\u006fdel"])
+@pytest.mark.parametrize("house", ["", ', "loopwright": {}'])
+def test_the_model_that_is_checked_is_the_only_one_that_leaves(key: str, house: str) -> None:
+    raw = f'{{"{key}": "dear", "messages": [{{"role": "user", "content": "x"}}], "model": "cheap"{house}}}'.encode()
+    request = parse(raw)
+    assert request.model == "cheap"
+    assert json.loads(request.raw or b"", object_pairs_hook=list)[0][1] == "cheap"
+    assert b"dear" not in (request.raw or b"")
 
 
 def test_our_own_member_is_taken_out_and_the_rest_left_alone() -> None:

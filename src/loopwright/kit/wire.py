@@ -153,19 +153,19 @@ def parse(
         raise BadRequest(f"the request body is not valid JSON: {error}") from None
     _check_prompt(body)
     house = body.loopwright
-    kept: bytes | None = raw
-    fields: Mapping[str, Any] = Body(raw)
     if house is not None:
-        kept = without(raw, "loopwright")
-        fields = Body(kept)
+        raw = without(raw, "loopwright")
+    elif raw.count(b'"model"') != 1 or b"\\u00" in raw:
+        # A second `model`, spelt plainly or in escapes, could be the one that an upstream takes: only one may leave.
+        raw = with_fields(raw)
     stream = bool(getattr(body, "stream", False))
     options = getattr(body, "stream_options", None)
     return Request(
         id=call_id,
         operation=operation,
         model=body.model,
-        body=fields,
-        raw=kept,
+        body=Body(raw),
+        raw=raw,
         stream=stream,
         who=who,
         started_ns=started_ns,
