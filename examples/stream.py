@@ -13,17 +13,18 @@ from openai import OpenAI
 URL = os.environ.get("LOOPWRIGHT_URL", "http://127.0.0.1:4100")
 HOME = Path(os.environ.get("LOOPWRIGHT_HOME", ".loopwright"))
 KEY = os.environ.get("LOOPWRIGHT_API_KEY") or (HOME / "admin.key").read_text().strip()
+MODEL = os.environ.get("MODEL", "smollm2")
 
 
 def main() -> None:
     question = " ".join(sys.argv[1:]) or "Write two sentences about the sea."
     client = OpenAI(base_url=f"{URL}/v1", api_key=KEY)
-    model = next(iter(client.models.list())).id
     started, first, tokens = time.perf_counter(), 0.0, 0
     stream = client.chat.completions.create(
-        model=model,
+        model=MODEL,
         messages=[{"role": "user", "content": question}],
         max_tokens=80,
+        temperature=0,
         stream=True,
         stream_options={"include_usage": True},
     )
