@@ -130,7 +130,7 @@ def _highest(lines: Sequence[Line], kind: str) -> float:
 
 def _scale(top: float) -> list[float]:
     """Three to five round marks from zero to at least `top`."""
-    if top <= 0 or not math.isfinite(top):
+    if top < 1e-9 or not math.isfinite(top):
         return [0.0, 1.0]
     rough = top / 3
     power = 10.0 ** math.floor(math.log10(rough))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from loopwright.app import App
 from loopwright.console.conversation import answered, asked, pretty, tools_offered
-from loopwright.console.house import App
 from loopwright.console.listing import row_of
 from loopwright.console.overview import api_base
 from loopwright.console.shell import View, Visit

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from loopwright.access.keys import Key
-from loopwright.console.house import App
+from loopwright.app import App
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.snippets import first_call

@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.console.asking import OUTCOMES, RANGES, float_of, nano_of, outcome_of, span_of, tag_of, whole_of
 from loopwright.console.figures import milliseconds
-from loopwright.console.house import App
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call

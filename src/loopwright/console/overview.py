@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.console.asking import RANGES, span_of
 from loopwright.console.charts import sparkline
 from loopwright.console.figures import charts, totals
-from loopwright.console.house import App
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
 

@@ -18,9 +18,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from loopwright.app import App
 from loopwright.console.conversation import answered, asked
 from loopwright.console.forms import body_of, check_same_site
-from loopwright.console.house import App
 from loopwright.console.overview import chat_models
 from loopwright.console.shell import Shell, View, Visit, check_token
 from loopwright.core.chat import Delta, answering

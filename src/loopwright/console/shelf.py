@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.app import App
 from loopwright.console import formats
-from loopwright.console.house import App
 from loopwright.console.shell import View, Visit
 from loopwright.engines.endpoints import Endpoint
 
@@ -31,19 +31,20 @@ class Shelf:
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a card says, for reading; what is not known is left out."""
     serving = card["serving"]
-    price = card.get("price")
+    tools = serving["supports_tools"] if serving else card["supports_tools"]
     found: list[tuple[str, object]] = [
-        ("served by", card.get("engine") or card.get("provider")),
+        ("served by", " as ".join(name for name in (card["engine"] or card["provider"], card["model"]) if name)),
         ("asked for", ", ".join(card["operations"])),
-        ("also called", ", ".join(card.get("aliases") or ())),
-        ("context", _tokens(serving["context"] if serving else card.get("context"))),
+        ("also called", ", ".join(card["aliases"])),
+        ("context", _tokens(serving["context"] if serving else card["context"])),
         ("at once", f"{serving['slots']} requests" if serving else None),
-        ("parameters", formats.parameters(card["parameters"]) if card.get("parameters") else None),
+        ("parameters", formats.parameters(card["parameters"]) if card["parameters"] else None),
         ("weights", _weights(card)),
-        ("licence", card.get("licence")),
-        ("source", card.get("source")),
-        ("tools", ("yes" if serving["supports_tools"] else "no") if serving else None),
-        ("price", str(price) if price else "none known: its calls are unpriced"),
+        ("licence", card["licence"]),
+        ("source", card["source"]),
+        ("SHA-256", card["sha256"]),
+        ("tools", None if tools is None else "yes" if tools else "no"),
+        ("price", card["price"] or "none known: its calls are unpriced"),
         ("process", f"{serving['pid'] or 'none'}, {serving['restarts']} restarts" if serving else None),
     ]
     return [(label, str(value)) for label, value in found if value]
@@ -54,7 +55,7 @@ def _tokens(number: int | None) -> str | None:
 
 
 def _weights(card: Mapping[str, Any]) -> str:
-    known = (card.get("quantisation"), formats.size(card["size_bytes"]) if card.get("size_bytes") else None)
+    known = (card["quantisation"], formats.size(card["size_bytes"]) if card["size_bytes"] else None)
     return ", ".join(part for part in known if part)
 
 

@@ -17,10 +17,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from loopwright import __version__
+from loopwright.app import App
 from loopwright.console import formats
 from loopwright.console.assets import Assets
 from loopwright.console.forms import check_same_site, form_of, local_path
-from loopwright.console.house import App
 from loopwright.console.sessions import COOKIE, Sessions, matches
 from loopwright.core.errors import LoopwrightError, Refused, Unauthenticated
 from loopwright.core.who import Principal

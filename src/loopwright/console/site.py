@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from loopwright.app import App
 from loopwright.console.assets import Assets
 from loopwright.console.detail import Detail
-from loopwright.console.house import App
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
 from loopwright.console.overview import Overview

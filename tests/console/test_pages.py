@@ -1,0 +1,421 @@
+"""The pages as a browser without scripts gets them."""
+
+import re
+import time
+from collections.abc import Iterator
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.console.housing import House, csrf
+
+PAGES = ("/overview", "/calls", "/playground", "/models", "/keys")
+
+
+@pytest.fixture
+def boss(house: House) -> Iterator[httpx.Client]:
+    with house.client("boss") as client:
+        yield client
+
+
+@pytest.fixture
+def clerk(house: House) -> Iterator[httpx.Client]:
+    with house.client("clerk") as client:
+        yield client
+
+
+def test_nothing_is_shown_without_a_session(house: House) -> None:
+    with house.client() as nobody:
+        for path in (*PAGES, "/calls/x"):
+            answer = nobody.get(path, follow_redirects=False)
+            assert answer.status_code == 303
+            assert answer.headers["location"].startswith("/sign-in?next=%2F")
+            twin = nobody.get(f"{path}.json")
+            assert twin.status_code == 401
+            assert twin.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_sign_in_leads_on_to_the_page_that_was_asked_for(house: House) -> None:
+    with house.client() as client:
+        form = client.get("/calls?model=parrot")
+        assert form.url.path == "/sign-in"
+        fields = {"csrf": csrf(form), "key": house.secrets["clerk"], "next": "/calls?model=parrot"}
+        arrived = client.post("/sign-in", data=fields)
+        assert str(arrived.url).endswith("/calls?model=parrot")
+
+
+def test_the_session_cookie_is_closed_to_scripts_and_other_sites(house: House) -> None:
+    with house.client() as client:
+        fields = {"csrf": csrf(client.get("/sign-in")), "key": house.secrets["clerk"]}
+        answer = client.post("/sign-in", data=fields, follow_redirects=False)
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+
+
+def test_a_wrong_key_is_refused_and_many_of_them_limited(
+    database: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = House(home=tmp_path_factory.mktemp("door"), database_url=database)
+    other.start(keys=False)
+    try:
+        with other.client() as client:
+            token = csrf(client.get("/sign-in"))
+            for _ in range(10):
+                answer = client.post("/sign-in", data={"csrf": token, "key": "lw-wrong"})
+                assert answer.status_code == 401
+                assert "No live key" in answer.text
+            answer = client.post("/sign-in", data={"csrf": token, "key": "lw-wrong"})
+            assert answer.status_code == 429
+            assert int(answer.headers["retry-after"]) > 0
+            assert "try again in" in answer.text
+    finally:
+        other.stop()
+
+
+def test_a_revoked_key_ends_its_session_at_once(house: House, boss: httpx.Client) -> None:
+    key, house.secrets["brief"] = house.do(house.app.keys.create("default", "brief"))
+    with house.client("brief") as client:
+        assert client.get("/calls").url.path == "/calls"
+        token = csrf(boss.get("/keys"))
+        assert boss.post(f"/keys/{key.id}/revoke", data={"csrf": token}).status_code == 200
+        assert client.get("/calls").url.path == "/sign-in"
+        assert client.get("/calls.json").status_code == 401
+
+
+def test_signing_out_ends_it(house: House) -> None:
+    with house.client("clerk") as client:
+        token = csrf(client.get("/calls"))
+        assert client.post("/sign-out", data={"csrf": token}).url.path == "/sign-in"
+        assert client.get("/calls").url.path == "/sign-in"
+
+
+@pytest.mark.parametrize("path", ["/keys", "/keys/1/revoke", "/theme", "/sign-out", "/playground"])
+def test_a_change_without_the_sessions_token_is_refused(boss: httpx.Client, path: str) -> None:
+    for fields in ({}, {"csrf": "x" * 43}):
+        answer = boss.post(path, data={**fields, "name": "forged", "prompt": "hi", "model": "parrot"})
+        assert answer.status_code in {400, 403}
+    names = [key["name"] for key in boss.get("/keys.json").json()["keys"]]
+    assert "forged" not in names
+
+
+def test_a_change_from_another_site_is_refused(boss: httpx.Client) -> None:
+    token = csrf(boss.get("/keys"))
+    for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+        answer = boss.post("/keys", data={"csrf": token, "name": "forged", "project": "default"}, headers=headers)
+        assert answer.status_code == 403
+        assert "another site" in answer.text
+
+
+def test_sign_in_itself_cannot_be_forged(house: House) -> None:
+    with house.client() as client:
+        answer = client.post("/sign-in", data={"key": house.secrets["clerk"], "csrf": "x"})
+        assert answer.status_code == 403
+        assert client.get("/calls").url.path == "/sign-in"
+
+
+def test_a_link_from_elsewhere_finds_the_strict_cookie_on_a_second_step(house: House) -> None:
+    with house.client() as client:
+        first = client.get("/calls", headers={"sec-fetch-site": "cross-site"}, follow_redirects=False)
+        assert first.status_code == 200
+        assert 'http-equiv="refresh"' in first.text
+
+
+def test_every_answer_carries_the_security_headers(boss: httpx.Client) -> None:
+    for path in (*PAGES, "/calls.json", "/sign-in", "/nothing", "/calls?range=5y"):
+        headers = boss.get(path, follow_redirects=False).headers
+        policy = headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+
+
+def test_pages_hold_no_inline_scripts_or_styles_and_nothing_from_elsewhere(house: House, boss: httpx.Client) -> None:
+    call_id = house.call(key="boss")
+    house.drained()
+    for path in (*PAGES, f"/calls/{call_id}"):
+        text = boss.get(path).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text)
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", text)
+        assert not re.search(r"""(src|href|action)=["'](?![/#?])""", text)
+
+
+def test_ordinary_keys_see_their_project_only(house: House, clerk: httpx.Client) -> None:
+    mine = house.call(key="clerk", session="scope")
+    theirs = house.call(key="seeker", session="scope")
+    house.drained()
+    found = {call["id"] for call in clerk.get("/calls.json", params={"session": "scope"}).json()["calls"]}
+    assert mine in found
+    assert theirs not in found
+    assert clerk.get(f"/calls/{theirs}").status_code == 404
+    assert clerk.get(f"/calls/{theirs}.json").status_code == 404
+    refused = clerk.get("/keys")
+    assert refused.status_code == 403
+    assert "administrator" in refused.text
+    assert clerk.get("/keys.json").status_code == 403
+    assert 'href="/keys"' not in clerk.get("/calls").text
+
+
+def test_filters_narrow_the_list(house: House, boss: httpx.Client) -> None:
+    wanted = house.call(session="s-1", tags={"env": "prod"}, latency_us=9_000_000, cost_nano=5_000_000, task="triage")
+    failed = house.call(
+        session="s-1",
+        outcome="error",
+        status=502,
+        error_code="upstream_broke",
+        error="it broke",
+        ttft_us=None,
+        cost_nano=None,
+    )
+    house.drained()
+    for query in (
+        "tag=env:prod", "min_latency_ms=8000", "min_cost_usd=0.004", "task=triage", "outcome=ok",
+        f"key={house.key_id('clerk')}&outcome=ok", "range=1h&outcome=ok", "model=parrot&outcome=ok",
+    ):  # fmt: skip
+        page = boss.get(f"/calls?session=s-1&{query}").text
+        assert wanted in page
+        assert failed not in page
+    page = boss.get("/calls?session=s-1&error=upstream_broke").text
+    assert failed in page
+    assert "unpriced" in page
+    assert "No call passes these filters" in boss.get("/calls?session=nobody").text
+
+
+def test_words_are_searched_in_prompts(house: House, boss: httpx.Client) -> None:
+    wanted = house.call(question="where do quokkas sleep")
+    house.drained()
+    assert [call["id"] for call in boss.get("/calls.json?q=quokkas").json()["calls"]] == [wanted]
+
+
+def test_pages_follow_one_another(house: House, boss: httpx.Client) -> None:
+    made = [house.call(session="paged", ago=1000 - at) for at in range(120)]
+    house.drained()
+    seen: list[str] = []
+    address = "/calls?session=paged"
+    while True:
+        page = boss.get(address).text
+        seen += re.findall(r'data-id="([^"]+)"', page)
+        older = re.search(r'rel="next" href="([^"]+)"', page)
+        if older is None:
+            break
+        address = older[1].replace("&amp;", "&")
+    assert seen == made[::-1]
+
+
+def test_the_tail_shows_what_came_since(house: House, boss: httpx.Client) -> None:
+    first = house.call(session="tail", ago=30)
+    house.drained()
+    second = house.call(session="tail", ago=20)
+    house.drained()
+    page = boss.get("/calls", params={"session": "tail", "after": first}).text
+    assert re.findall(r'data-id="([^"]+)"', page) == [second]
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [("range=5y", "5y"), ("tag=novalue", "name:value"), ("since=yesterday", "yesterday"), ("before=1", "call id"), ("outcome=x", "outcome")],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_used_is_said(boss: httpx.Client, query: str, says: str) -> None:
+    answer = boss.get(f"/calls?{query}")
+    assert answer.status_code == 400
+    assert says in answer.text
+    twin = boss.get(f"/calls.json?{query}")
+    assert twin.status_code == 400
+    assert twin.json()["error"]["code"] == "invalid_request"
+
+
+def test_the_overview_shows_unpriced_calls_as_such(house: House, boss: httpx.Client) -> None:
+    house.call(model="mynah", cost_nano=None, price_source=None)
+    house.drained()
+    data = boss.get("/overview.json?range=1h&model=mynah").json()
+    assert data["summary"]["requests"] == data["summary"]["unpriced"] >= 1
+    assert data["summary"]["cost_usd"] is None
+    page = boss.get("/overview?range=1h&model=mynah").text
+    assert "unpriced" in page
+    assert page.count('<svg class="plot"') == 6
+    assert page.count("<desc id=") == 6
+
+
+def test_every_twin_equals_its_page(house: House, boss: httpx.Client) -> None:
+    call_id = house.call(key="boss", session="twin", tags={"a": "b"}, question="twins?")
+    house.drained()
+    detail = boss.get(f"/calls/{call_id}.json").json()
+    page = boss.get(f"/calls/{call_id}").text
+    assert detail["call"]["id"] == call_id
+    assert detail["request"]["messages"][0]["content"] == "twins?"
+    for shown in (call_id, "twins?", "Hello there", "a:b", detail["call"]["trace_id"], "loopwright.yaml"):
+        assert shown in page
+    listed = boss.get("/calls.json?session=twin").json()["calls"]
+    assert listed == [detail["call"]]
+    overview = boss.get("/overview.json?range=1h").json()
+    page = boss.get("/overview?range=1h").text
+    for model in overview["models"]:
+        assert model["name"] in page
+    models = boss.get("/models.json").json()["models"]
+    page = boss.get("/models").text
+    assert {model["name"] for model in models} >= {"parrot", "mynah"}
+    for model in models:
+        assert model["name"] in page
+    engine = next(model for model in models if model["name"] == "local")["serving"]
+    assert engine["healthy"]
+    assert engine["fit"] in page
+    for key in boss.get("/keys.json").json()["keys"]:
+        assert key["prefix"] in boss.get("/keys").text
+
+
+def test_a_twin_answers_a_key_too(house: House) -> None:
+    headers = {"authorization": f"Bearer {house.secrets['clerk']}"}
+    assert httpx.get(f"{house.url}/calls.json", headers=headers).status_code == 200
+    assert httpx.get(f"{house.url}/calls", headers=headers).status_code == 303
+
+
+def test_secrets_are_nowhere_but_on_the_page_that_makes_them(house: House, boss: httpx.Client) -> None:
+    token = csrf(boss.get("/keys"))
+    made = boss.post("/keys", data={"csrf": token, "name": "fresh", "project": "default", "models": "parrot, mynah"})
+    assert made.status_code == 201
+    found = re.search(r"lw-[\w-]{43}", made.text)
+    assert found is not None
+    who = house.app.keys.find(found[0])
+    assert who is not None
+    assert who.models == frozenset({"parrot", "mynah"})
+    assert found[0] not in boss.get("/keys").text
+    assert found[0] not in boss.get("/keys.json").text
+    assert "engine-secret" not in boss.get("/models").text + boss.get("/models.json").text
+    again = boss.post("/keys", data={"csrf": token, "name": "fresh", "project": "default"})
+    assert again.status_code == 409
+    assert "already" in again.text
+    wrong = boss.post("/keys", data={"csrf": token, "name": "wrong", "project": "default", "models": "parot"})
+    assert wrong.status_code == 400
+    assert "parot" in wrong.text
+
+
+def test_a_key_of_a_new_project(house: House, boss: httpx.Client) -> None:
+    token = csrf(boss.get("/keys"))
+    made = boss.post("/keys", data={"csrf": token, "name": "first", "project": "default", "project_new": "team-b"})
+    assert made.status_code == 201
+    assert "team-b" in boss.get("/keys.json").json()["projects"]
+    bad = boss.post("/keys", data={"csrf": token, "name": "second", "project_new": "Team B"})
+    assert bad.status_code == 400
+    assert 'value="second"' in bad.text
+
+
+def test_the_playground_answers_without_scripts(house: House, boss: httpx.Client) -> None:
+    token = csrf(boss.get("/playground"))
+    fields = {"csrf": token, "model": "parrot", "model_b": "mynah", "prompt": "echo me", "max_tokens": "20"}
+    answer = boss.post("/playground", data=fields)
+    assert answer.status_code == 200
+    assert answer.text.count('<div class="text" id="turn-') == 2
+    call_id = re.findall(r'href="/calls/([0-9a-f-]{36})"', answer.text)[0]
+    house.drained()
+    call = boss.get(f"/calls/{call_id}.json").json()["call"]
+    assert call["key_id"] == house.key_id("boss")
+    assert call["client"] == "loopwright console"
+    assert boss.post("/playground", data={**fields, "prompt": " "}).status_code == 400
+    assert "not a number" in boss.post("/playground", data={**fields, "seed": "x"}).text
+    assert "slow down" in boss.post("/playground", data={**fields, "prompt": "refuse"}).text
+
+
+def test_the_stream_needs_session_and_token(house: House, boss: httpx.Client) -> None:
+    body = {"model": "parrot", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    assert boss.post("/playground/chat", json=body).status_code == 403
+    with house.client() as nobody:
+        assert nobody.post("/playground/chat", json=body).status_code == 401
+    token = {"x-csrf-token": csrf(boss.get("/playground"))}
+    answer = boss.post("/playground/chat", json=body, headers=token)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.endswith("data: [DONE]\n\n")
+    unknown = boss.post("/playground/chat", json={**body, "model": "parot"}, headers=token)
+    assert unknown.status_code == 404
+    assert "parrot" in unknown.json()["error"]["message"]
+    assert boss.post("/playground/chat", json={**body, "messages": []}, headers=token).status_code == 400
+    cut = boss.post("/playground/chat", json={**body, "messages": [{"role": "user", "content": "fail"}]}, headers=token)
+    assert '"code":"upstream_broke"' in cut.text
+    whole = boss.post("/playground/chat", json={**body, "stream": False}, headers=token)
+    assert whole.json()["choices"][0]["message"]["content"] == "hi"
+
+
+def test_a_reader_that_leaves_stops_the_answer(house: House, boss: httpx.Client) -> None:
+    headers = {"x-csrf-token": csrf(boss.get("/playground"))}
+    body = {"model": "parrot", "messages": [{"role": "user", "content": "long"}], "stream": True}
+    with boss.stream("POST", "/playground/chat", json=body, headers=headers) as answer:
+        call_id = answer.headers["x-loopwright-call-id"]
+        next(answer.iter_bytes())
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        house.drained()
+        found = boss.get(f"/calls/{call_id}.json")
+        if found.status_code == 200 and found.json()["call"]["outcome"] == "cancelled":
+            break
+    assert found.json()["call"]["outcome"] == "cancelled"
+    assert found.json()["call"]["output_tokens"] < 1000
+
+
+def test_a_playground_filled_from_a_call(house: House, boss: httpx.Client) -> None:
+    call_id = house.call(key="boss", question="fill me in")
+    house.drained()
+    assert "fill me in</textarea>" in boss.get(f"/playground?from={call_id}").text
+
+
+def test_unknown_addresses_and_calls(boss: httpx.Client) -> None:
+    answer = boss.get("/nothing/here")
+    assert answer.status_code == 404
+    assert "/nothing/here" in answer.text
+    assert 'href="/overview"' in answer.text
+    missing = boss.get("/calls/01a1fd7c-aaad-726a-9015-6c04a0d660f2")
+    assert missing.status_code == 404
+    assert boss.get("/nothing", headers={"accept": "application/json"}).json()["error"]["code"] == "not_found"
+
+
+def test_themes_without_scripts(boss: httpx.Client) -> None:
+    page = boss.get("/models")
+    answer = boss.post("/theme", data={"csrf": csrf(page), "theme": "dark", "back": "/models"})
+    assert answer.url.path == "/models"
+    assert 'data-theme="dark"' in answer.text
+    sent = boss.post("/theme", data={"csrf": csrf(page), "theme": "neon", "back": "//evil.example"})
+    assert sent.url.path == "/overview"
+    assert "data-theme=" not in sent.text
+
+
+def test_too_large_and_odd_forms(boss: httpx.Client) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert boss.post("/keys", content=b"a=" + b"x" * 1_100_000, headers=form).status_code == 413
+    assert boss.post("/keys", content=b"\xff", headers=form).status_code == 400
+    assert boss.post("/keys", json={"name": "x"}).status_code == 400
+
+
+def test_files_are_kept_by_browsers_and_small(house: House, boss: httpx.Client) -> None:
+    page = boss.get("/playground").text
+    names = set(re.findall(r'"(/static/[^"]+)"', page))
+    assert names
+    for name in names:
+        answer = boss.get(name)
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+    assert "immutable" not in boss.get("/static/old/console.js").headers["cache-control"]
+    assert boss.get("/static/x/..%2Fshell.py").status_code == 404
+    assert boss.get("/static/x/secret").status_code == 404
+
+
+def test_a_database_outage_is_said_and_ends(house: House, boss: httpx.Client, postgres_url: str) -> None:
+    name = house.database_url.rsplit("/", 1)[1].split("?")[0]
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        try:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            answer = boss.get("/calls")
+            assert answer.status_code == 503
+            assert "The database does not answer" in answer.text
+            assert int(answer.headers["retry-after"]) >= 1
+            assert boss.get("/overview.json").status_code == 503
+            assert boss.get("/models").status_code == 200
+        finally:
+            admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+    deadline = time.monotonic() + 60
+    while boss.get("/calls").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
