@@ -172,11 +172,12 @@ class Process:
         """Run until it ends or is told to; returns the seconds it was healthy."""
         self._become("starting")
         try:
-            child = self._child = await self._spawn()
-        except OSError as error:  # no more processes or memory: may pass
+            child, reading = await self._spawn()
+        except OSError as error:  # no more processes, descriptors or memory: may pass
             self._last_exit = f"could not be started: {error.strerror}"
             return 0.0
-        copying = asyncio.create_task(self._copy_output(child))
+        self._child = child
+        copying = asyncio.create_task(self._copy_output(reading))
         checking = asyncio.create_task(self._check())
         ended = asyncio.create_task(child.wait())
         told = asyncio.create_task(self._stopping.wait())
@@ -197,18 +198,28 @@ class Process:
             await checking
         return (datetime.now(UTC) - self._since).total_seconds() if self._state == "healthy" else 0.0
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        # the death signal follows the thread that forks, so the event loop must live as long as the house does
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(signal.SIGTERM))),
-            *self.program.command,
-            env={**os.environ, **self.program.env},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=self.program.pass_fds,
-        )
+    async def _spawn(self) -> tuple[asyncio.subprocess.Process, int]:
+        """The child, and the descriptor its output is read from."""
+        # A pipe of our own: asyncio's would hide the end of a program whose children still hold its output.
+        reading, writing = os.pipe()
+        try:
+            # The death signal follows the thread that forks: the event loop must live as long as the house does.
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(int(signal.SIGTERM))),
+                *self.program.command,
+                env={**os.environ, **self.program.env},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=self.program.pass_fds,
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        return child, reading
 
     def _last_exit_in_words(self, checking: asyncio.Task[str], child: asyncio.subprocess.Process, *, told: bool) -> str:
         if told:
@@ -228,10 +239,17 @@ class Process:
             _kill_group(child.pid)
             await child.wait()
 
-    async def _copy_output(self, child: asyncio.subprocess.Process) -> None:
-        assert child.stdout is not None
-        while data := await child.stdout.read(65536):
-            self._log.write(data)
+    async def _copy_output(self, reading: int) -> None:
+        reader = asyncio.StreamReader()
+        pipe = os.fdopen(reading, "rb", buffering=0)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            while data := await reader.read(65536):
+                self._log.write(data)
+        finally:
+            transport.close()
 
     async def _check(self) -> str:
         """Ask for its health for as long as it runs; returns only to say why it must be killed."""
