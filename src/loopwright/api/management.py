@@ -40,6 +40,7 @@ async def get_call(app: House, who: Asker, call_id: str) -> shapes.CallDetailOut
 @router.delete("/calls/{call_id}", tags=["calls"])
 async def delete_call(app: House, who: Asker, call_id: str) -> shapes.Deleted:
     """Forget one call: its row, its texts, its words in the index, its place in the spool."""
+    await app.calls.get(call_id, project_id=scope_of(who))
     return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), call_id=call_id))
 
 
