@@ -18,7 +18,7 @@ from loopwright.engines.machine import Machine
 from loopwright.engines.metrics import count, samples
 from loopwright.engines.protocol import Fit, Load, Plan
 from loopwright.kit.geometry import Geometry, compute_bytes, kv_bytes, kv_bytes_per_token
-from loopwright.kit.gguf import Header, NotGguf, read
+from loopwright.kit.gguf import Header, NotGguf, read, renders_tools
 from loopwright.kit.nearest import hint
 from loopwright.kit.processes import Program
 from loopwright.kit.settings import EngineSettings
@@ -69,7 +69,9 @@ class LlamaCpp:
         chosen = next((choice for choice in choices if choice.total <= budget), None)
         if chosen is None:
             raise StartError(_refusal(name, header, geometry, settings, choices, machine, extra))
-        template = str(extra["chat_template"]) or header.chat_template
+        own = str(extra["chat_template"])
+        template = own or header.chat_template
+        tools = renders_tools(own) if own else header.renders_tools
         fit = Fit(
             weights_bytes=header.weights_bytes,
             kv_bytes=chosen.kv,
@@ -83,14 +85,14 @@ class LlamaCpp:
             explanation=_arithmetic(name, header, geometry, chosen, machine),
         )
         notes = [] if template else ["The weights carry no chat template (a base model): completions only."]
-        if template and not header.renders_tools:
+        if template and not tools:
             notes.append("The chat template does not render tools: llama.cpp would drop them without a word.")
         return Plan(
             name=name,
             kind=self.kind,
             fit=fit,
             operations=("chat", "completion") if template else ("completion",),
-            supports_tools=bool(template) and header.renders_tools,
+            supports_tools=bool(template) and tools,
             notes=tuple(notes),
             arguments={
                 "name": name,

@@ -56,8 +56,8 @@ class Header:
     @property
     def renders_tools(self) -> bool:
         """Whether the template shows `tools` to the model; when not, llama.cpp drops them without a word."""
-        templates = [self.chat_template, str(self.metadata.get("tokenizer.chat_template.tool_use", ""))]
-        return any(re.search(r"\{[%{](?:(?![%}]\}).)*\btools\b", template, re.DOTALL) for template in templates)
+        other = str(self.metadata.get("tokenizer.chat_template.tool_use", ""))
+        return renders_tools(self.chat_template) or renders_tools(other)
 
     @property
     def quantization(self) -> str:
@@ -146,6 +146,11 @@ class Header:
         tail = max(self.number("ssm.conv_kernel") - 1, 0)
         short = max(self.number("shortconv.l_cache") - 1, 0) * self.number("embedding_length")
         return 4 * (tail * (inner + 2 * self.number("ssm.group_count") * state) + inner * state + short)
+
+
+def renders_tools(template: str) -> bool:
+    """Whether a Jinja template looks at the variable `tools`."""
+    return re.search(r"\{[%{](?:(?![%}]\}).)*\btools\b", template, re.DOTALL) is not None
 
 
 def read(path: Path) -> Header:
