@@ -128,7 +128,7 @@ def commands_page() -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    if "--help" in parameter.opts:
+    if {"--help", "--install-completion", "--show-completion"} & {*parameter.opts}:
         return ""
     argument = not parameter.opts[0].startswith("-")
     names = [(parameter.metavar or parameter.name or "").upper()] if argument else [*parameter.opts]
