@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from loopwright.cli.configuration_edit import add_entry
 from loopwright.core.errors import Conflict, NotFound, SettingsError
+from tests.catalog.flaky import Flaky, serving
+from tests.catalog.tiny import write_gguf
 from tests.cli.stand_in import House
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -153,3 +155,17 @@ def test_any_names_one_after_the_other(tmp_path_factory: pytest.TempPathFactory,
         add_entry(file, "models", name, ENTRY, write=True)
     assert yaml.safe_load(file.read_text())["models"] == dict.fromkeys(names, ENTRY)
     assert file.read_text().startswith("# mine\nlog_level: info\n")
+
+
+def test_pull_fetches_checks_and_names_the_next_step(run: Run, tmp_path: Path) -> None:
+    body = write_gguf(tmp_path / "made.gguf").read_bytes()
+    with serving(Flaky(body=body)) as flaky:
+        wrong = run("models", "pull", f"{flaky.url}/tiny.gguf", "--sha256", "0" * 64)
+        assert wrong.returncode in {1, 2}
+        assert "expected was" in wrong.stderr
+        done = run("models", "pull", f"{flaky.url}/tiny.gguf")
+        told = json.loads(run("models", "pull", f"{flaky.url}/tiny.gguf", "--json").stdout)
+    assert done.returncode == 0, done.stderr
+    assert "Serve it: loopwright models add NAME --source" in done.stderr
+    assert (told["fresh"], told["size_bytes"]) == (False, len(body))
+    assert Path(tmp_path, told["path"]).read_bytes() == body

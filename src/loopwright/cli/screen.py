@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,14 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loopwright.core.errors import LoopwrightError, Refused, Unauthenticated
+from loopwright.core.errors import LoopwrightError, Unauthenticated
 
 # C0 and C1 controls but tab and newline, and the marks that turn the direction of writing.
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _UNBOUNDED: Final = 100_000
-_TODO: Final = {
+_TODO: Final[Mapping[type[LoopwrightError], str]] = {
     Unauthenticated: "Give a key with LOOPWRIGHT_API_KEY or --api-key; `loopwright up` leaves one in .loopwright/admin.key",
-    Refused: "Use a key that may: `loopwright keys create NAME --admin` makes one for administration",
 }
 
 
