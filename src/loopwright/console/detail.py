@@ -59,7 +59,8 @@ def _waterfall(call: dict[str, Any]) -> list[dict[str, Any]]:
     if not total:
         return []
     if first is None:
-        parts = [("no answer began", "wait", total)]
+        whole = call["outcome"] == "ok"
+        parts = [("until the whole answer", "work", total) if whole else ("until it ended", "wait", total)]
     elif call["stream"] or call["output_tokens"] > 1:
         parts = [("until the first token", "wait", min(first, total)), ("generation", "work", max(total - first, 0))]
     else:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loopwright.calls.query import Group, Point, Spread, Summary
+from loopwright.calls.query import Counts, Group, Point, Spread, Summary
 from loopwright.console import formats
 from loopwright.console.charts import Drawn, Line, draw
 from loopwright.core.money import usd
@@ -27,13 +27,17 @@ def totals(of: Summary | Point | Group) -> dict[str, Any]:
         "input_tokens": counts.input_tokens,
         "output_tokens": counts.output_tokens,
         "cached_tokens": counts.cached_tokens,
-        # Calls without a price are no zero: without any priced call there is no cost to tell.
-        "cost_usd": usd(counts.cost_nano) if counts.requests > counts.unpriced else None,
+        "cost_usd": usd(counts.cost_nano) if _priced(counts) else None,
         "unpriced": counts.unpriced,
         "ttft_ms": quantiles(of.ttft),
         "tpot_ms": quantiles(of.tpot),
         "latency_ms": quantiles(of.latency),
     }
+
+
+def _priced(counts: Counts) -> bool:
+    """Whether there is a cost to tell: unpriced calls are no zero, not even beside refused ones, which cost nothing."""
+    return counts.cost_nano > 0 or (counts.requests > 0 and not counts.unpriced)
 
 
 def quantiles(of: Spread) -> dict[str, float | None]:

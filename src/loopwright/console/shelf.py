@@ -37,7 +37,7 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("asked for", ", ".join(card["operations"])),
         ("also called", ", ".join(card["aliases"])),
         ("context", _tokens(serving["context"] if serving else card["context"])),
-        ("at once", f"{serving['slots']} requests" if serving else None),
+        ("at once", _counted(serving["slots"], "request") if serving else None),
         ("parameters", formats.parameters(card["parameters"]) if card["parameters"] else None),
         ("weights", _weights(card)),
         ("licence", card["licence"]),
@@ -45,9 +45,18 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("SHA-256", card["sha256"]),
         ("tools", None if tools is None else "yes" if tools else "no"),
         ("price", card["price"] or "none known: its calls are unpriced"),
-        ("process", f"{serving['pid'] or 'none'}, {serving['restarts']} restarts" if serving else None),
+        ("process", _process(serving) if serving else None),
     ]
     return [(label, str(value)) for label, value in found if value]
+
+
+def _process(serving: Mapping[str, Any]) -> str:
+    running = "none" if serving["pid"] is None else f"number {serving['pid']}"
+    return f"{running}, {_counted(serving['restarts'], 'restart')}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _tokens(number: int | None) -> str | None:
