@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import psycopg
 
+from loopwright.calls.indexer import Indexer
 from loopwright.calls.intake import Batch, Entry, Intake
 from loopwright.calls.store import Store
 from loopwright.core.errors import StartError, Unavailable
@@ -28,6 +29,7 @@ _IDLE: Final = 0.25
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 10.0
 _LOCK_PAUSE: Final = 0.2
+_HOUR: Final = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +40,8 @@ class Drain:
         self._folder = folder
         self._store = Store(db, settings)
         self._intake = Intake(folder)
+        self._moved = 0
+        self._indexer = Indexer(db, hurried=self._is_hurried) if settings.payloads and settings.full_text else None
         self._lock: FolderLock | None = None
         self._stands = False
         self.stored = 0
@@ -46,36 +50,51 @@ class Drain:
         """Why nothing can be stored now; None while all is well."""
 
     async def run(self) -> None:
-        """Drain until cancelled; an outage of the database is waited out."""
+        """Drain, fill full text and keep partitions ahead until cancelled; an outage of the database is waited out."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._drain())
+            group.create_task(self._open_days())
+            if self._indexer is not None:
+                group.create_task(self._indexer.run())
+
+    async def _drain(self) -> None:
         pause = _FIRST_PAUSE
         try:
             while True:
                 try:
                     moved = await self.once()
-                except Unavailable as error:
-                    if self.failing is None:
-                        _log.warning("calls stay in the spool: %s", error)
-                    self.failing = error.message
+                except (Unavailable, psycopg.Error, OSError, ValueError) as error:
+                    # The recorder must not die of an outage, a disk or a statement: it says so and tries again.
+                    self._fails(error)
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-                    continue
-                except (psycopg.Error, OSError, ValueError) as error:
-                    # The recorder must not die of a disk or a statement: it says so and tries again.
-                    _log.exception("calls stay in the spool")
-                    self.failing = f"{type(error).__name__}: {error}"
-                    await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                     continue
                 if self.failing is not None:
                     _log.warning("calls are being stored again")
                     self.failing = None
                 pause = _FIRST_PAUSE
-                if moved == 0:
-                    await asyncio.sleep(_IDLE)
-                elif moved < _SMALL:
-                    await asyncio.sleep(_BUSY)
+                if moved < _SMALL:
+                    await asyncio.sleep(_BUSY if moved else _IDLE)
         finally:
             self.close()
+
+    def _is_hurried(self) -> bool:
+        return self._moved >= _MANY
+
+    async def _open_days(self) -> None:
+        while True:
+            try:
+                await self.open_days()
+            except Unavailable:
+                await asyncio.sleep(_LONGEST_PAUSE)
+            else:
+                await asyncio.sleep(_HOUR)
+
+    def _fails(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if self.failing != text:
+            _log.warning("calls stay in the spool: %s", text, exc_info=not isinstance(error, Unavailable))
+        self.failing = text
 
     async def once(self) -> int:
         """Store one batch; how many records it held, those dropped as deleted or known included.
@@ -97,7 +116,13 @@ class Drain:
             self._stands = False
             raise
         await asyncio.to_thread(self._intake.forget, batch.finished)
-        return len(batch.entries)
+        self._moved = len(batch.entries)
+        return self._moved
+
+    @property
+    def indexed(self) -> int:
+        """Calls put into full text since this process began."""
+        return 0 if self._indexer is None else self._indexer.indexed
 
     @property
     def set_aside(self) -> int:
@@ -163,6 +188,8 @@ class Drain:
             await self._save(batch)
 
 
+_MANY: Final = 2000
+"""Records of a batch that show a queue before the drain."""
 _SMALL: Final = 500
 """Records of a batch below which waiting a moment makes the next one worth its transaction."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import psycopg
@@ -39,15 +40,20 @@ _log = logging.getLogger(__name__)
 class Indexer:
     """Fills full text. Any number may run; one at a time works."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, hurried: Callable[[], bool] = lambda: False) -> None:
+        """While `hurried` says that calls pile up before the drain, full text takes half of the time."""
         self._db = db
+        self._hurried = hurried
         self._packer = Packer()
         self._hashes: dict[str, int] = {}
+        self.indexed = 0
+        """Calls put into full text since this process began."""
 
     async def run(self) -> None:
         """Index until cancelled; an outage of the database is waited out."""
         pause = _PAUSE
         while True:
+            began = time.monotonic()
             try:
                 busy = await self.once() + await self.merge_once()
                 pause = _PAUSE
@@ -59,6 +65,8 @@ class Indexer:
                 busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
             if not busy:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load)
+            elif self._hurried():
+                await asyncio.sleep(time.monotonic() - began)
 
     async def once(self, today: date | None = None) -> int:
         """Put queued calls of one day into a group; how many. 0 when too few wait, or another machine is at it.
@@ -77,7 +85,7 @@ class Indexer:
                 "select * from call_unindexed where day = %s order by batch limit %s", (day, _MOST_LINES)
             )
             members: list[bytes] = []
-            words: list[list[int]] = []
+            words: list[set[int]] = []
             done: list[int] = []
             postings = 0
             async for line in cursor:
@@ -91,7 +99,8 @@ class Indexer:
             ordered, pairs, rows, bits = await asyncio.to_thread(_build, members, words)
             await write_group(connection, day, ordered, pairs, rows, bits=bits)
             await connection.execute("delete from call_unindexed where batch = any(%s)", (done,))
-            return len(ordered)
+        self.indexed += len(ordered)
+        return len(ordered)
 
     async def merge_once(self) -> int:
         """Merge some small groups of one day and tier; how many calls they hold. 0 when there are too few.
@@ -121,7 +130,7 @@ class Indexer:
 
     async def _read(
         self, connection: Connection, day: date, line: dict[str, Any]
-    ) -> tuple[list[bytes], list[list[int]]]:
+    ) -> tuple[list[bytes], list[set[int]]]:
         """Ids and word hashes of the calls of a line of the queue, without those deleted meanwhile."""
         cursor = await connection.execute(
             "select block, body from call_payloads where day = %s and block = any(%s)", (day, line["blocks"])
@@ -129,7 +138,7 @@ class Indexer:
         bodies = {row["block"]: bytes(row["body"]) for row in await cursor.fetchall()}
         return await asyncio.to_thread(self._words, line, bodies)
 
-    def _words(self, line: dict[str, Any], bodies: dict[int, bytes]) -> tuple[list[bytes], list[list[int]]]:
+    def _words(self, line: dict[str, Any], bodies: dict[int, bytes]) -> tuple[list[bytes], list[set[int]]]:
         ids, members, hashes = bytes(line["ids"]), [], []
         offset = 0
         if len(self._hashes) > _REMEMBERED:
@@ -145,15 +154,13 @@ class Indexer:
                     hashes.append(self._hashed(all_words_of(payload)))
         return members, hashes
 
-    def _hashed(self, words: set[str]) -> list[int]:
+    def _hashed(self, words: set[str]) -> set[int]:
         known = self._hashes
-        hashes = set()
-        for word in words:
-            number = known.get(word)
-            if number is None:
-                number = known[word] = hash_of(word)
-            hashes.add(number)
-        return list(hashes)
+        numbers = set(map(known.get, words))
+        if None in numbers:
+            known |= {word: hash_of(word) for word in words if word not in known}
+            numbers = set(map(known.get, words))
+        return cast("set[int]", numbers)
 
 
 async def _alone(connection: Connection) -> bool:
@@ -196,7 +203,7 @@ async def _groups_to_merge(connection: Connection) -> list[dict[str, Any]]:
     return chosen if len(chosen) > 1 else []
 
 
-def _build(members: list[bytes], words: list[list[int]]) -> tuple[list[bytes], Pairs, list[Row], int]:
+def _build(members: list[bytes], words: list[set[int]]) -> tuple[list[bytes], Pairs, list[Row], int]:
     order = sorted(range(len(members)), key=members.__getitem__)
     pairs = pairs_of([words[index] for index in order])
     bits = bits_for(len(pairs))

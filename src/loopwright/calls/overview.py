@@ -9,7 +9,7 @@ from typing import Any, Final, TypedDict
 
 from loopwright.calls.histogram import quantiles
 from loopwright.calls.question import CallFilter, Counts, Dimension, Group, Point, Series, Spread, Summary
-from loopwright.calls.rollup import ALL_KEYS, COUNTERS, FINE_DAYS, FIVE_MINUTES, HISTOGRAMS, HOUR
+from loopwright.calls.rollup import ALL_KEYS, COUNTERS, DAY, FINE_DAYS, FIVE_MINUTES, HISTOGRAMS, HOUR
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
 
@@ -18,6 +18,8 @@ _STEPS: Final = (
     *(days * 86_400 for days in (1, 2, 7, 14, 28, 91, 364)),
 )
 _MOST_POINTS: Final = 1000
+_LONG: Final = timedelta(days=14)
+"""A longer time is answered in whole days (UTC)."""
 _SHARES: Final = (0.5, 0.95, 0.99)
 _SUMS: Final = ", ".join(f"sum(r.{name})::bigint as {name}" for name in COUNTERS)
 _LAID: Final = ", ".join(f"string_agg(r.{name}, ''::bytea) as {name}" for name in HISTOGRAMS)
@@ -39,7 +41,7 @@ class _Measures(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A time in whole buckets of one of the two tables."""
+    """A time in whole buckets of one of the tables."""
 
     table: str
     width: int
@@ -117,8 +119,13 @@ def _span(asked: CallFilter) -> _Span:
     now = datetime.now(UTC)
     until = asked.until or now + timedelta(seconds=1)
     since = asked.since or until - timedelta(days=1)
-    fine = since.timestamp() >= (now - timedelta(days=FINE_DAYS - 1)).replace(hour=0, minute=0, second=0).timestamp()
-    table, width = ("call_rollups_5m", FIVE_MINUTES) if fine else ("call_rollups_1h", HOUR)
+    fine_from = (now - timedelta(days=FINE_DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    if until - since > _LONG:
+        table, width = "call_rollups_1d", DAY
+    elif since >= fine_from:
+        table, width = "call_rollups_5m", FIVE_MINUTES
+    else:
+        table, width = "call_rollups_1h", HOUR
     first = int(since.timestamp()) // width * width
     return _Span(table, width, first, max(-(-int(until.timestamp()) // width) * width, first + width))
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -37,12 +38,12 @@ class Row:
     body: bytes
 
 
-def pairs_of(hashes: Sequence[Sequence[int]]) -> Pairs:
+def pairs_of(hashes: Sequence[Collection[int]]) -> Pairs:
     """Postings of calls given by the distinct hashes of each."""
     if not hashes:
         return np.empty(0, dtype=np.uint64)
     lengths = np.fromiter((len(words) for words in hashes), dtype=np.int64, count=len(hashes))
-    flat = np.fromiter((word for words in hashes for word in words), dtype=np.uint64, count=int(lengths.sum()))
+    flat = np.fromiter(chain.from_iterable(hashes), dtype=np.uint64, count=int(lengths.sum()))
     pairs: Pairs = (flat << np.uint64(32)) | np.repeat(np.arange(len(hashes), dtype=np.uint64), lengths)
     pairs.sort()
     return pairs

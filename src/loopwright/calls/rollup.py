@@ -1,6 +1,6 @@
-"""Roll-ups: counters and latency histograms by five minutes and by hour, kept up in the drain's own transaction.
+"""Roll-ups: counters and latency histograms by five minutes, hour and day, kept up in the drain's own transaction.
 
-Each call counts in four rows: five minutes and hour, each for its key and for all keys together.
+Each call counts in six rows: five minutes, hour and day (UTC), each for its key and for all keys together.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from loopwright.kit.db import Connection
 ALL_KEYS: Final = -1
 FIVE_MINUTES: Final = 300
 HOUR: Final = 3600
+DAY: Final = 86_400
 FINE_DAYS: Final = 2
 """Days that the five-minute rows are kept."""
 COUNTERS: Final = (
@@ -72,6 +73,7 @@ async def add(connection: Connection, counted: Tally, *, fine_from: int) -> None
     everyone = np.full_like(counted.keys, ALL_KEYS)
     fine = counted.seconds >= fine_from
     for keys in (counted.keys, everyone):
+        await _add_to(connection, "call_rollups_1d", DAY, counted, keys, np.ones_like(fine))
         await _add_to(connection, "call_rollups_1h", HOUR, counted, keys, np.ones_like(fine))
         if fine.any():
             await _add_to(connection, "call_rollups_5m", FIVE_MINUTES, counted, keys, fine)
@@ -115,7 +117,7 @@ async def _stored(connection: Connection, table: str, identity: list[list[int]])
 
 
 def _statements(table: str) -> tuple[bytes, bytes]:
-    """(read the histograms, add) for one of our two tables."""
+    """(read the histograms, add) for one of our tables."""
     columns = ", ".join((*COUNTERS, *HISTOGRAMS))
     kinds = ["int[]", "bigint[]", "int[]", *(["bigint[]"] * len(COUNTERS)), *(["bytea[]"] * len(HISTOGRAMS))]
     arrays = ", ".join(f"%s::{kind}" for kind in kinds)
@@ -135,7 +137,7 @@ def _statements(table: str) -> tuple[bytes, bytes]:
     return stored.encode(), upsert.encode()
 
 
-_TABLES: Final = ("call_rollups_5m", "call_rollups_1h")
+_TABLES: Final = ("call_rollups_5m", "call_rollups_1h", "call_rollups_1d")
 _STORED: Final = {table: _statements(table)[0] for table in _TABLES}
 _UPSERT: Final = {table: _statements(table)[1] for table in _TABLES}
 

@@ -72,7 +72,7 @@ def holds(payload: Payload, phrases: Iterable[Phrase]) -> bool:
 
 def all_words_of(payload: Payload) -> set[str]:
     """The distinct words of a call."""
-    return {word for text in texts_of(payload) for word in words_of(text)}
+    return set(words_of("\n".join(texts_of(payload))))
 
 
 def texts_of(payload: Payload) -> Iterator[str]:

@@ -124,6 +124,7 @@ create table call_rollups_5m (
 ) partition by range (bucket);
 
 create table call_rollups_1h (like call_rollups_5m including all);
+create table call_rollups_1d (like call_rollups_5m including all);
 
 -- How far each spool file is drained, moved in the transaction that stores the calls.
 create table spool_positions (
