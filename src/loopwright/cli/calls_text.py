@@ -27,7 +27,7 @@ def columns() -> tuple[Column, ...]:
         Column(title="TTFT", right=True, weight=3),
         Column(title="latency", right=True),
         Column(title="error", weight=6, least=16),
-        Column(title="id", weight=1),
+        Column(title="id", weight=7),
     )
 
 

@@ -35,7 +35,7 @@ class Column:
     title: str
     right: bool = False
     weight: int = 0
-    """0 always stays; the highest goes first where the terminal is too narrow."""
+    """0 always stays; where the terminal is too narrow the highest go, as far as they have no room."""
     style: str = ""
     least: int | None = None
     """Characters below which the column's texts may not be cut; None means they are never cut."""
@@ -143,12 +143,11 @@ def _need(column: Column, texts: Sequence[str]) -> int:
 
 
 def _fitting(columns: Sequence[Column], needs: Sequence[int], width: int) -> list[int]:
-    """Which columns a terminal of `width` characters can show."""
-    kept = list(range(len(columns)))
-    while sum(needs[at] + 2 for at in kept) - 2 > width:
-        # Later columns go first among equals.
-        least = max(kept, key=lambda at: (columns[at].weight, at))
-        if columns[least].weight == 0:
-            break
-        kept.remove(least)
-    return kept
+    """Which columns a terminal of `width` characters can show: the important first, each where there is room for it."""
+    kept: list[int] = []
+    left = width + 2  # each column but the last has two blanks after it
+    for at in sorted(range(len(columns)), key=lambda at: (columns[at].weight, at)):
+        if columns[at].weight == 0 or needs[at] + 2 <= left:
+            kept.append(at)
+            left -= needs[at] + 2
+    return sorted(kept)
