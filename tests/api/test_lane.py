@@ -4,11 +4,11 @@ from typing import TypedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.api.serving import Raw, post, served
 
 from loopwright.api.exchange import Exchange
 from loopwright.api.openai import refuse
 from loopwright.core.errors import LoopwrightError
+from tests.api.serving import Raw, post, served
 
 pytestmark = pytest.mark.anyio
 PLAIN = b"content-type: text/plain\r\n"

@@ -6,9 +6,12 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import openai
 import pytest
+from openai import AsyncOpenAI
 
 from loopwright.kit.postgres import EmbeddedPostgres
 from tests.flows.house import SCRIPTED, House, wait
@@ -16,21 +19,24 @@ from tests.flows.house import SCRIPTED, House, wait
 pytestmark = pytest.mark.anyio
 
 
-async def chat(client: httpx.AsyncClient, number: int, *, stream: bool) -> str | None:
+async def chat(client: AsyncOpenAI, number: int, *, stream: bool) -> str | None:
     """The id of a call whose answer was seen to its end; None when it was not."""
-    body = {"model": "fake", "messages": [{"role": "user", "content": f"count {number}"}], "stream": stream}
+    asked: Any = {"model": "fake", "messages": [{"role": "user", "content": f"count {number}"}]}
     try:
-        if not stream:
-            answer = await client.post("/v1/chat/completions", json=body)
-            if answer.status_code != 200:
-                return None
-            assert answer.json()["choices"][0]["message"]["content"] == f"answer {number}"
-            return answer.headers["x-loopwright-call-id"]
-        async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            seen = await answer.aread()
-            return answer.headers["x-loopwright-call-id"] if seen.endswith(b"data: [DONE]\n\n") else None
-    except httpx.HTTPError:
+        if stream:
+            raw = await client.chat.completions.with_raw_response.create(**asked, stream=True)
+            said = "".join([chunk.choices[0].delta.content or "" async for chunk in raw.parse()])
+        else:
+            raw = await client.chat.completions.with_raw_response.create(**asked)
+            said = raw.parse().choices[0].message.content
+    except (openai.APIError, httpx.HTTPError):
         return None
+    if said != f"answer {number}":
+        # The SDK takes a connection that breaks in the middle of a stream for its end.
+        assert f"answer {number}".startswith(said)
+        return None
+    call_id: str = raw.headers["x-loopwright-call-id"]
+    return call_id
 
 
 class Load:
@@ -43,8 +49,8 @@ class Load:
         self._tasks = [asyncio.create_task(self._ask()) for _ in range(clients)]
 
     async def _ask(self) -> None:
-        headers = {"authorization": f"Bearer {self._house.key}"}
-        async with httpx.AsyncClient(base_url=self._house.url, headers=headers, timeout=30) as client:
+        url = f"{self._house.url}/v1"
+        async with AsyncOpenAI(base_url=url, api_key=self._house.key, timeout=30, max_retries=0) as client:
             while True:
                 self._number += 1
                 call_id = await chat(client, self._number, stream=self._number % 2 == 0)

@@ -14,7 +14,7 @@ def ordinary(house: House) -> dict[str, Any]:
     house.api("POST", "/api/projects", json={"name": "tenant"}).raise_for_status()
     made = house.api("POST", "/api/keys", json={"name": "theirs", "project": "tenant", "models": ["fake"]})
     assert made.status_code == 201
-    key = made.json()
+    key: dict[str, Any] = made.json()
     client = OpenAI(base_url=f"{house.url}/v1", api_key=key["secret"], max_retries=0)
     raw = client.chat.completions.with_raw_response.create(
         model="fake",
