@@ -15,9 +15,9 @@ def test_columns_leave_by_weight_where_the_terminal_is_narrow() -> None:
     columns = [Column(title="a"), Column(title="b", weight=2), Column(title="c", weight=1), Column(title="d", weight=2)]
     needs = [10, 10, 10, 10]
     assert _fitting(columns, needs, 100) == [0, 1, 2, 3]
-    assert _fitting(columns, needs, 46) == [0, 1, 2, 3]
-    assert _fitting(columns, needs, 45) == [0, 1, 2]
-    assert _fitting(columns, needs, 30) == [0, 2]
+    assert _fitting(columns, needs, 49) == [0, 1, 2, 3]
+    assert _fitting(columns, needs, 48) == [0, 1, 2]
+    assert _fitting(columns, needs, 24) == [0, 2]
     assert _fitting(columns, needs, 5) == [0]
 
 

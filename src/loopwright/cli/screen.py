@@ -23,6 +23,8 @@ from loopwright.core.errors import LoopwrightError, Unauthenticated
 # C0 and C1 controls but tab and newline, and the marks that turn the direction of writing.
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _UNBOUNDED: Final = 100_000
+_GAP: Final = 3
+"""Blanks between two columns of a table."""
 _TODO: Final[Mapping[type[LoopwrightError], str]] = {
     Unauthenticated: "Give a key with LOOPWRIGHT_API_KEY or --api-key; `loopwright up` leaves one in .loopwright/admin.key",
 }
@@ -145,9 +147,9 @@ def _need(column: Column, texts: Sequence[str]) -> int:
 def _fitting(columns: Sequence[Column], needs: Sequence[int], width: int) -> list[int]:
     """Which columns a terminal of `width` characters can show: the important first, each where there is room for it."""
     kept: list[int] = []
-    left = width + 2  # each column but the last has two blanks after it
+    left = width + _GAP
     for at in sorted(range(len(columns)), key=lambda at: (columns[at].weight, at)):
-        if columns[at].weight == 0 or needs[at] + 2 <= left:
+        if columns[at].weight == 0 or needs[at] + _GAP <= left:
             kept.append(at)
-            left -= needs[at] + 2
+            left -= needs[at] + _GAP
     return sorted(kept)
