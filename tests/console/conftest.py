@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -75,3 +76,15 @@ def visitor(chromium: Browser, house: House) -> Iterator[Visitor]:
     context = chromium.new_context()
     yield signed_in(context, house, "boss")
     context.close()
+
+
+@pytest.fixture
+def boss(house: House) -> Iterator[httpx.Client]:
+    with house.client("boss") as client:
+        yield client
+
+
+@pytest.fixture
+def clerk(house: House) -> Iterator[httpx.Client]:
+    with house.client("clerk") as client:
+        yield client

@@ -34,6 +34,7 @@ from loopwright.kit.settings import (
 )
 
 T = TypeVar("T")
+PAGES = ("/overview", "/calls", "/playground", "/models", "/keys")
 ATTACK = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'><svg onload=window.hacked=1>{{7*7}}"
 """In every field that others write."""
 

@@ -12,7 +12,7 @@ from loopwright.app import App
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.snippets import first_call
-from loopwright.core.errors import BadRequest, Conflict, NotFound
+from loopwright.core.errors import BadRequest, Conflict, NotFound, Refused
 
 
 class KeyRing:
@@ -62,7 +62,8 @@ class KeyRing:
             )
         except (BadRequest, Conflict, NotFound) as error:
             return await self._again(visit, {"typed": form, "problem": error}, error.status)
-        shown = first_call(api_base(visit), first_model(self._app, visit)).replace("$LOOPWRIGHT_API_KEY", secret)
+        model = models[0] if models else first_model(self._app, visit)
+        shown = first_call(api_base(visit), model).replace("$LOOPWRIGHT_API_KEY", secret)
         return await self._again(visit, {"made": {"key": _row(key), "secret": secret, "curl": shown}}, 201)
 
     def _check(self, models: tuple[str, ...]) -> None:
@@ -76,6 +77,8 @@ class KeyRing:
         return self._shell.html(visit, "keys.html", View(data=view.data, drawn={**view.drawn, **drawn}, status=status))
 
     async def _revoke(self, visit: Visit, _form: dict[str, str]) -> Response:
+        if visit.request.path_params["key_id"] == visit.who.key_id:
+            raise Refused("a key cannot revoke itself: sign in with another administrator's key")
         await self._app.keys.revoke(visit.request.path_params["key_id"])
         return RedirectResponse("/keys", 303)
 
