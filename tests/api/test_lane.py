@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.api.exchange import Exchange
-from loopwright.api.openai import refuse
+from loopwright.api.hot import refuse
 from loopwright.core.errors import LoopwrightError
 from tests.api.serving import Raw, post, served
 

@@ -1,172 +1,47 @@
-"""The hot routes of the OpenAI dialect: read, ask the road, write. What the road is made of stands in `app.py`."""
+"""OpenAI's own dialect: the canonical form, so answers go out as they came."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
-from loopwright.api.exchange import Exchange
-from loopwright.core.chat import Chat, Delta, Operation, Request, answering
-from loopwright.core.errors import BadRequest, LoopwrightError, Unauthenticated
-from loopwright.core.money import usd
-from loopwright.core.who import Principal
+from loopwright.api.dialect import Asked
+from loopwright.core.chat import Operation, Request
+from loopwright.core.errors import LoopwrightError
 from loopwright.kit import wire, wire_out
-from loopwright.kit.ids import Ids
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completion",
     "/v1/embeddings": "embeddings",
 }
-_JSON: Final = b"content-type: application/json\r\n"
-_EVENTS: Final = (
-    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-)
-_CLIENT_LENGTH: Final = 200
-_log = logging.getLogger(__name__)
 
 
-class Refusals(Protocol):
-    """Where requests go that were refused before they could take the road."""
+@dataclass(frozen=True, slots=True)
+class OpenAI:
+    """The canonical dialect: nothing to translate."""
 
-    def refuse(self, request: Request, error: LoopwrightError) -> None:
-        """Record one."""
-        ...
+    operation: Operation
 
+    async def request(self, asked: Asked) -> Request:
+        """See `kit.wire.parse`."""
+        return wire.parse(
+            asked.raw,
+            self.operation,
+            call_id=asked.call_id,
+            who=asked.who,
+            started_ns=asked.started_ns,
+            traceparent=asked.traceparent,
+            client=asked.client,
+        )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAIRoutes:
-    """Answers an Exchange of one of `OPERATIONS`."""
+    def voice(self, _request: Request) -> None:
+        """As it came."""
+        return
 
-    chat: Chat
-    find: Callable[[str], Principal | None]
-    """Who holds a secret."""
-    refusals: Refusals
-    ids: Ids = field(default_factory=Ids)
-
-    async def answer(self, exchange: Exchange) -> None:
-        """Take an exchange to its end; errors become OpenAI-shaped answers."""
-        started_ns = time.time_ns()
-        call_id = self.ids.new(started_ns)
-        head = b"x-loopwright-call-id: " + call_id.encode() + b"\r\n"
-        try:
-            request = await self._request(exchange, call_id, started_ns)
-            async with answering(self.chat, request) as answer:
-                if request.stream:
-                    await _stream(exchange, head, answer)
-                    return
-                delta = await _whole(answer)
-        except LoopwrightError as error:
-            await refuse(exchange, error, head)
-            return
-        except Exception:  # noqa: BLE001 - an edge: the client gets a clean error, the log the rest
-            _log.exception("call %s failed", call_id)
-            await refuse(exchange, LoopwrightError("something failed inside Loopwright: its log says what"), head)
-            return
-        await exchange.respond(200, b"".join((_JSON, head, _about(delta))), delta.raw)
-
-    async def _request(self, exchange: Exchange, call_id: str, started_ns: int) -> Request:
-        who = self._who(exchange)
-        operation = OPERATIONS[exchange.path]
-        raw = await exchange.body()
-        client = (exchange.header(b"user-agent") or "")[:_CLIENT_LENGTH]
-        try:
-            return wire.parse(
-                raw,
-                operation,
-                call_id=call_id,
-                who=who,
-                started_ns=started_ns,
-                traceparent=exchange.header(b"traceparent"),
-                client=client,
-            )
-        except BadRequest as error:
-            self.refusals.refuse(
-                Request(
-                    id=call_id,
-                    operation=operation,
-                    model="",
-                    body={},
-                    raw=raw,
-                    stream=False,
-                    who=who,
-                    started_ns=started_ns,
-                    trace=wire.new_trace(exchange.header(b"traceparent")),
-                    client=client,
-                ),
-                error,
-            )
-            raise
-
-    def _who(self, exchange: Exchange) -> Principal:
-        given = exchange.header(b"authorization")
-        if given is None:
-            raise Unauthenticated(
-                "no API key: send it as `Authorization: Bearer lw-…` (`loopwright keys create` makes one)"
-            )
-        scheme, _, secret = given.partition(" ")
-        who = self.find(secret.strip()) if scheme.lower() == "bearer" else None
-        if who is None:
-            raise Unauthenticated(
-                "this API key is not known or was revoked: `loopwright keys list` shows the live ones"
-            )
-        return who
-
-
-async def _whole(answer: AsyncGenerator[Delta, None]) -> Delta:
-    """The one Delta of a non-streamed answer, once the road behind it is at its end and the call is recorded."""
-    found: Delta | None = None
-    async for delta in answer:
-        found = delta
-    if found is None:
-        raise LoopwrightError("the answer was empty: see the log")
-    return found
-
-
-async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta, None]) -> None:
-    """Events as they come. The first is awaited before the status goes out, so a refusal is a 4xx even here."""
-    first = await anext(answer, None)
-    if first is None:
-        raise LoopwrightError("the answer was empty: see the log")
-    await exchange.start(b"".join((_EVENTS, head, _about(first))))
-    try:
-        await exchange.write(first.raw)
-        async for delta in answer:
-            await exchange.write(delta.raw)
-    except LoopwrightError as error:
-        await exchange.write(wire_out.event(wire_out.error_body(error)))
-    except Exception:  # noqa: BLE001 - an edge: the client gets a clean event, the log the rest
-        _log.exception("a stream failed")
-        failure = LoopwrightError("something failed inside Loopwright: its log says what")
-        await exchange.write(wire_out.event(wire_out.error_body(failure)))
-    await exchange.end()
-
-
-def _about(delta: Delta) -> bytes:
-    """Headers that say what answered and what it cost."""
-    lines = f"x-loopwright-model: {_safe(delta.model)}\r\n" if delta.model else ""
-    if delta.cost_nano is not None:
-        lines += f"x-loopwright-cost-usd: {usd(delta.cost_nano)}\r\n"
-    return lines.encode("latin-1")
-
-
-def _safe(value: str) -> str:
-    """A header value: visible Latin-1, whatever a configuration or an upstream calls its models."""
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(char if " " <= char <= "~" else "?" for char in value)
-
-
-async def refuse(exchange: Exchange, error: LoopwrightError, head: bytes = b"") -> None:
-    """Answer with an error."""
-    lines = [_JSON, head]
-    if error.retry_after is not None:
-        lines.append(b"retry-after: %d\r\n" % max(round(error.retry_after), 1))
-    if isinstance(error, Unauthenticated):
-        lines.append(b"www-authenticate: Bearer\r\n")
-    await exchange.respond(error.status, b"".join(lines), msgspec.json.encode(wire_out.error_body(error)))
+    def error(self, error: LoopwrightError, _call_id: str) -> bytes:
+        """`{"error": {…}}`."""
+        return msgspec.json.encode(wire_out.error_body(error))

@@ -14,9 +14,11 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from loopwright.api.asgi import AsgiExchange
+from loopwright.api.dialect import Dialect
+from loopwright.api.hot import HotRoutes
 from loopwright.api.lane import lane
 from loopwright.api.management import management
-from loopwright.api.openai import OPERATIONS, OpenAIRoutes
+from loopwright.api.openai import OPERATIONS, OpenAI
 from loopwright.api.public import public
 from loopwright.app import App
 
@@ -25,12 +27,13 @@ KEEP_ALIVE = 75
 """Seconds an idle connection stays open: longer than the SDKs and load balancers keep theirs."""
 
 
-def routes(app: App) -> OpenAIRoutes:
+def routes(app: App) -> HotRoutes:
     """The hot routes over `app`."""
-    return OpenAIRoutes(chat=app.chat, find=app.keys.find, refusals=app.recorded)
+    dialects: dict[str, Dialect] = {path: OpenAI(operation) for path, operation in OPERATIONS.items()}
+    return HotRoutes(chat=app.chat, dialects=dialects, find=app.keys.find, refusals=app.recorded)
 
 
-def asgi(app: App, hot: OpenAIRoutes, console: Sequence[BaseRoute]) -> Asgi:
+def asgi(app: App, hot: HotRoutes, console: Sequence[BaseRoute]) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
     rest = management(app)
     open_routes = public(app)
@@ -39,7 +42,7 @@ def asgi(app: App, hot: OpenAIRoutes, console: Sequence[BaseRoute]) -> Asgi:
 
     async def dispatch(scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
-        if path in OPERATIONS and scope["method"] == "POST":
+        if path in hot.dialects and scope["method"] == "POST":
             exchange = AsgiExchange(
                 scope,
                 receive,
@@ -69,7 +72,7 @@ async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]
         asgi(app, hot, console),
         http=lane(
             hot.answer,
-            {path: path for path in OPERATIONS},
+            {path: path for path in hot.dialects},
             body_limit=server.body_limit,
             body_timeout=server.body_timeout,
         ),

@@ -1,0 +1,65 @@
+"""What the hot routes need of a dialect: a question read, an answer said, an error shaped. The road knows one form only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from loopwright.core.chat import Delta, Operation, Request
+from loopwright.core.errors import LoopwrightError
+from loopwright.core.who import Principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What came in with one exchange."""
+
+    raw: bytes
+    """The body."""
+    call_id: str
+    who: Principal
+    started_ns: int
+    """Unix time in nanoseconds."""
+    traceparent: str | None
+    client: str
+
+
+class Voice(Protocol):
+    """Says one answer in a dialect. Made for one request, so it may remember what it said."""
+
+    def whole(self, delta: Delta) -> bytes:
+        """The body of a non-streamed answer."""
+        ...
+
+    def piece(self, delta: Delta) -> bytes:
+        """The events that a Delta of a stream becomes; none is nothing to write."""
+        ...
+
+    def failed(self, error: LoopwrightError) -> bytes:
+        """The events that end a stream which has begun and cannot go on."""
+        ...
+
+
+class Dialect(Protocol):
+    """One way to ask."""
+
+    @property
+    def operation(self) -> Operation:
+        """What is asked for on the road."""
+        ...
+
+    async def request(self, asked: Asked) -> Request:
+        """The question in canonical form.
+
+        Raises:
+            LoopwrightError: it cannot be used; `param` names the field in this dialect.
+        """
+        ...
+
+    def voice(self, request: Request) -> Voice | None:
+        """How to answer `request`; None when the answer goes out as it came."""
+        ...
+
+    def error(self, error: LoopwrightError, call_id: str) -> bytes:
+        """The body of a refusal."""
+        ...

@@ -1,0 +1,187 @@
+"""The hot routes, whatever their dialect: read, ask the road, write. What the road is made of stands in `app.py`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from loopwright.api.dialect import Asked, Dialect, Voice
+from loopwright.api.exchange import Exchange
+from loopwright.core.chat import Chat, Delta, Request, answering
+from loopwright.core.errors import LoopwrightError, Unauthenticated
+from loopwright.core.money import usd
+from loopwright.core.who import Principal
+from loopwright.kit import wire, wire_out
+from loopwright.kit.ids import Ids
+
+_JSON: Final = b"content-type: application/json\r\n"
+_EVENTS: Final = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
+_CLIENT_LENGTH: Final = 200
+_log = logging.getLogger(__name__)
+
+
+class Refusals(Protocol):
+    """Where requests go that were refused before they could take the road."""
+
+    def refuse(self, request: Request, error: LoopwrightError) -> None:
+        """Record one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HotRoutes:
+    """Answers an Exchange of one of `dialects`."""
+
+    chat: Chat
+    dialects: Mapping[str, Dialect]
+    """By path."""
+    find: Callable[[str], Principal | None]
+    """Who holds a secret."""
+    refusals: Refusals
+    ids: Ids = field(default_factory=Ids)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Take an exchange to its end; errors become answers in the dialect of its path."""
+        started_ns = time.time_ns()
+        call_id = self.ids.new(started_ns)
+        head = b"x-loopwright-call-id: " + call_id.encode() + b"\r\n"
+        dialect = self.dialects[exchange.path]
+        try:
+            request = await self._request(exchange, dialect, call_id, started_ns)
+            voice = dialect.voice(request)
+            async with answering(self.chat, request) as answer:
+                if request.stream:
+                    await _stream(exchange, head, answer, voice)
+                    return
+                delta = await _whole(answer)
+            body = delta.raw if voice is None else voice.whole(delta)
+        except LoopwrightError as error:
+            await refuse(exchange, error, head, dialect.error(error, call_id))
+            return
+        except Exception:  # noqa: BLE001 - an edge: the client gets a clean error, the log the rest
+            _log.exception("call %s failed", call_id)
+            failure = LoopwrightError("something failed inside Loopwright: its log says what")
+            await refuse(exchange, failure, head, dialect.error(failure, call_id))
+            return
+        await exchange.respond(200, b"".join((_JSON, head, _about(delta))), body)
+
+    async def _request(self, exchange: Exchange, dialect: Dialect, call_id: str, started_ns: int) -> Request:
+        who = self.who(exchange)
+        asked = Asked(
+            raw=await exchange.body(),
+            call_id=call_id,
+            who=who,
+            started_ns=started_ns,
+            traceparent=exchange.header(b"traceparent"),
+            client=(exchange.header(b"user-agent") or "")[:_CLIENT_LENGTH],
+        )
+        try:
+            return await dialect.request(asked)
+        except LoopwrightError as error:
+            self.refusals.refuse(
+                Request(
+                    id=call_id,
+                    operation=dialect.operation,
+                    model="",
+                    body={},
+                    raw=asked.raw,
+                    stream=False,
+                    who=who,
+                    started_ns=started_ns,
+                    trace=wire.new_trace(asked.traceparent),
+                    client=asked.client,
+                ),
+                error,
+            )
+            raise
+
+    def who(self, exchange: Exchange) -> Principal:
+        """Who asks, by `Authorization: Bearer` or, as Anthropic's SDKs send it, `x-api-key`.
+
+        Raises:
+            Unauthenticated: no key, or one that nobody holds.
+        """
+        given = exchange.header(b"authorization")
+        if given is None:
+            secret = exchange.header(b"x-api-key")
+            if secret is None:
+                raise Unauthenticated(
+                    "no API key: send it as `Authorization: Bearer lw-…` (`loopwright keys create` makes one)"
+                )
+            who = self.find(secret.strip())
+        else:
+            scheme, _, secret = given.partition(" ")
+            who = self.find(secret.strip()) if scheme.lower() == "bearer" else None
+        if who is None:
+            raise Unauthenticated(
+                "this API key is not known or was revoked: `loopwright keys list` shows the live ones"
+            )
+        return who
+
+
+async def _whole(answer: AsyncGenerator[Delta, None]) -> Delta:
+    """The one Delta of a non-streamed answer, once the road behind it is at its end and the call is recorded."""
+    found: Delta | None = None
+    async for delta in answer:
+        found = delta
+    if found is None:
+        raise LoopwrightError("the answer was empty: see the log")
+    return found
+
+
+async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta, None], voice: Voice | None) -> None:
+    """Events as they come. The first is awaited before the status goes out, so a refusal is a 4xx even here."""
+    first = await anext(answer, None)
+    if first is None:
+        raise LoopwrightError("the answer was empty: see the log")
+    await exchange.start(b"".join((_EVENTS, head, _about(first))))
+    failure: LoopwrightError | None = None
+    try:
+        if voice is None:
+            await exchange.write(first.raw)
+            async for delta in answer:
+                await exchange.write(delta.raw)
+        else:
+            await exchange.write(voice.piece(first))
+            async for delta in answer:
+                await exchange.write(voice.piece(delta))
+    except LoopwrightError as error:
+        failure = error
+    except Exception:  # noqa: BLE001 - an edge: the client gets a clean event, the log the rest
+        _log.exception("a stream failed")
+        failure = LoopwrightError("something failed inside Loopwright: its log says what")
+    if failure is not None:
+        await exchange.write(wire_out.event(wire_out.error_body(failure)) if voice is None else voice.failed(failure))
+    await exchange.end()
+
+
+def _about(delta: Delta) -> bytes:
+    """Headers that say what answered and what it cost."""
+    lines = f"x-loopwright-model: {_safe(delta.model)}\r\n" if delta.model else ""
+    if delta.cost_nano is not None:
+        lines += f"x-loopwright-cost-usd: {usd(delta.cost_nano)}\r\n"
+    return lines.encode("latin-1")
+
+
+def _safe(value: str) -> str:
+    """A header value: visible Latin-1, whatever a configuration or an upstream calls its models."""
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(char if " " <= char <= "~" else "?" for char in value)
+
+
+async def refuse(exchange: Exchange, error: LoopwrightError, head: bytes = b"", body: bytes | None = None) -> None:
+    """Answer with an error; `body` is OpenAI's unless its dialect has another."""
+    lines = [_JSON, head]
+    if error.retry_after is not None:
+        lines.append(b"retry-after: %d\r\n" % max(round(error.retry_after), 1))
+    if isinstance(error, Unauthenticated):
+        lines.append(b"www-authenticate: Bearer\r\n")
+    await exchange.respond(error.status, b"".join(lines), body or msgspec.json.encode(wire_out.error_body(error)))
