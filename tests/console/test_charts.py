@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.console.charts import HEIGHT, WIDTH, Drawn, Line, draw, sparkline
+from loopwright.console.charts import HEIGHT, WIDTH, Drawn, Line, draw
 from loopwright.console.formats import count
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -52,8 +52,3 @@ def test_everything_stays_inside(values: list[float | None]) -> None:
             assert 0 <= float(y) <= HEIGHT
     assert 2 <= len(chart.y) <= 8
     assert len(chart.rows) == len(values)
-
-
-def test_a_sparkline_of_nothing_is_nothing() -> None:
-    assert sparkline([]) == ""
-    assert sparkline([0, 0]).startswith("M0.0")

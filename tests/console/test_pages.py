@@ -1,6 +1,7 @@
 """The pages as a browser without scripts gets them."""
 
 import html
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -94,6 +95,45 @@ def test_words_are_searched_in_prompts(house: House, boss: httpx.Client) -> None
     wanted = house.call(question="where do quokkas sleep")
     house.drained()
     assert [call["id"] for call in boss.get("/calls.json?q=quokkas").json()["calls"]] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "answer"),
+    [
+        (
+            b'{"model": "parrot", "messages": [{"role": "user", "content": "\\ud800 \\u0000 \\u202e"}]}',
+            b'{"choices": 7}',
+        ),
+        (
+            b'{"messages": {"role": []}, "tools": "x", "prompt": null}',
+            b'{"choices": [null, {"message": 3}, {"delta": {}}]}',
+        ),
+        (b"not JSON <b>at all</b>", b"\xff\xfe"),
+        (b"", b""),
+        (b"[1]", b"data: {broken\n\ndata: [DONE]\n\n"),
+        (
+            b'{"a":' * 500 + b"1" + b"}" * 500,
+            b'{"choices": [{"message": {"content": ' + b"[" * 500 + b"]" * 500 + b"}}]}",
+        ),
+    ],
+)
+def test_a_call_of_any_shape_has_a_page(house: House, boss: httpx.Client, request_body: bytes, answer: bytes) -> None:
+    call_id = house.call(key="boss", request=request_body, answer=answer)
+    house.drained()
+    for path in (f"/calls/{call_id}", f"/calls/{call_id}.json", f"/playground?from={call_id}"):
+        assert boss.get(path).status_code == 200, path
+
+
+def test_a_huge_call_has_a_page_of_bounded_size(house: House, boss: httpx.Client) -> None:
+    messages = [{"role": "user", "content": f"turn {at} " + "x" * 1000} for at in range(2000)]
+    body = json.dumps({"model": "parrot", "messages": messages}).encode()
+    call_id = house.call(key="boss", request=body)
+    house.drained()
+    page = boss.get(f"/calls/{call_id}")
+    assert len(page.content) < 1_000_000
+    assert "1800 earlier turns are not shown" in page.text
+    assert "turn 1999" in page.text
+    assert len(boss.get(f"/calls/{call_id}.json").json()["request"]["messages"]) == 2000
 
 
 def test_pages_follow_one_another(house: House, boss: httpx.Client) -> None:

@@ -108,18 +108,6 @@ def draw(
     )
 
 
-def sparkline(values: Sequence[Value], *, width: int = 88, height: int = 20) -> str:
-    """An SVG path of a small curve without axes."""
-    if not values:
-        return ""
-    high = max((value or 0 for value in values), default=0) or 1
-    step = width / max(len(values) - 1, 1)
-    points = [
-        f"{at * step:.1f} {height - 1 - (value or 0) / high * (height - 3):.1f}" for at, value in enumerate(values)
-    ]
-    return "M" + "L".join(points)
-
-
 def _highest(lines: Sequence[Line], kind: str) -> float:
     if kind == "bars":
         return max(

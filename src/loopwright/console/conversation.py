@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 TEXT_LIMIT = 60_000
 """Characters of one text on a page; the twin has all of it."""
+
+_TOO_DEEP = "(nested too deeply to show)"
 
 Turn = dict[str, Any]
 """role, name, text, cut, reasoning, notes, tools, answers, finish."""
@@ -38,7 +42,7 @@ def answered(operation: str, body: Mapping[str, Any] | None) -> list[Turn]:
             message = {"role": "assistant", "content": choice.get("text")}
         turn = _turn({"role": "assistant", **message})
         finish = choice.get("finish_reason")
-        turns.append({**turn, "finish": None if finish is None else str(finish)})
+        turns.append({**turn, "finish": _short(finish)})
     return turns
 
 
@@ -49,19 +53,32 @@ def tools_offered(body: Mapping[str, Any] | None) -> list[dict[str, str]]:
         function = tool.get("function")
         if isinstance(function, Mapping):
             about = function.get("description")
-            offered.append({"name": str(function.get("name")), "description": "" if about is None else str(about)})
+            offered.append({"name": plain(function.get("name")), "description": "" if about is None else plain(about)})
     return offered
 
 
 def pretty(value: object, limit: int = 200_000) -> tuple[str, bool]:
     """JSON to read, and whether it was cut at `limit` characters."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    try:
+        text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    except RecursionError:
+        text = _TOO_DEEP
     return text[:limit], len(text) > limit
+
+
+def plain(value: object) -> str:
+    """A text as it is, anything else as JSON in one line."""
+    if isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.encode(value).decode()
+    except RecursionError:
+        return _TOO_DEEP
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:
     text, notes = _content(message.get("content"))
-    turn = _plain(str(message.get("role", "?"))[:40], text)
+    turn = _plain(plain(message.get("role", "?"))[:40], text)
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     refusal = message.get("refusal")
     return {
@@ -101,7 +118,7 @@ def _content(content: object) -> tuple[str, list[str]]:
         if isinstance(text, str):
             texts.append(text)
             continue
-        kind = str(part.get("type", "part"))[:40]
+        kind = plain(part.get("type", "part"))[:40]
         inner = part.get(kind)
         address = inner.get("url") if isinstance(inner, Mapping) else inner
         notes.append(f"{kind}: {_described(address)}" if isinstance(address, str) else kind)
@@ -118,13 +135,12 @@ def _tool_call(call: Mapping[str, Any]) -> dict[str, str]:
     function = call.get("function")
     inner = function if isinstance(function, Mapping) else {}
     arguments = inner.get("arguments", "")
-    try:
-        shown = json.dumps(json.loads(arguments), indent=2, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        shown = str(arguments)
+    shown = plain(arguments)
+    with suppress(msgspec.DecodeError, RecursionError):
+        shown = msgspec.json.format(shown, indent=2)
     return {
-        "id": str(call.get("id", ""))[:80],
-        "name": str(inner.get("name", "?"))[:200],
+        "id": plain(call.get("id", ""))[:80],
+        "name": plain(inner.get("name", "?"))[:200],
         "arguments": shown[:TEXT_LIMIT],
     }
 
@@ -150,9 +166,9 @@ def _is_tokens(value: Sequence[object]) -> bool:
 
 def _token_text(value: object) -> str:
     if isinstance(value, list):
-        return f"{len(value):,} tokens: {' '.join(str(item) for item in value[:64])}{' …' if len(value) > 64 else ''}"
-    return str(value)
+        return f"{len(value):,} tokens: {' '.join(plain(item) for item in value[:64])}{' …' if len(value) > 64 else ''}"
+    return plain(value)
 
 
 def _short(value: object) -> str | None:
-    return None if value is None else str(value)[:200]
+    return None if value is None else plain(value)[:200]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from loopwright.app import App
-from loopwright.console.conversation import answered, asked, pretty, tools_offered
+from loopwright.console.conversation import answered, asked, plain, pretty, tools_offered
 from loopwright.console.listing import row_of
 from loopwright.console.overview import api_base
 from loopwright.console.shell import View, Visit
@@ -14,6 +16,10 @@ from loopwright.console.snippets import curl, python
 
 _WIDE = 1000
 """SVG units of the waterfall."""
+_TURNS = 200
+"""Turns on a page."""
+_SNIPPET_LIMIT = 200_000
+"""Bytes of a request that is written as commands: laying out more would hold up the answers of this process."""
 
 
 class Detail:
@@ -34,23 +40,36 @@ class Detail:
             "response": found.response,
             "request_raw": found.request_raw,
         }
-        base = api_base(visit)
-        known = found.request is not None and call["operation"] in ("chat", "completion", "embeddings")
+        as_curl, as_python = _again(api_base(visit), call["operation"], found.request)
+        turns = asked(call["operation"], found.request)
         return View(
             data=data,
             drawn={
-                "asked": asked(call["operation"], found.request),
+                "asked": turns[-_TURNS:],
+                "left_out": max(len(turns) - _TURNS, 0),
                 "answered": answered(call["operation"], found.response),
                 "offered": tools_offered(found.request),
                 "waterfall": _waterfall(call),
                 "speed": _speed(call),
                 "raw_request": pretty(found.request) if found.request is not None else None,
                 "raw_response": pretty(found.response) if found.response is not None else None,
-                "curl": curl(base, call["operation"], found.request) if known and found.request else None,
-                "python": python(base, call["operation"], found.request) if known and found.request else None,
+                "curl": as_curl,
+                "python": as_python,
                 "parameters": _parameters(found.request),
             },
         )
+
+
+def _again(base: str, operation: str, body: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """The call for a shell and in Python; None when there is nothing to run, or too much to write."""
+    if not body or operation not in ("chat", "completion", "embeddings"):
+        return None, None
+    try:
+        if len(msgspec.json.encode(body)) > _SNIPPET_LIMIT:
+            return None, None
+        return curl(base, operation, body), python(base, operation, body)
+    except RecursionError:
+        return None, None
 
 
 def _waterfall(call: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,8 +104,4 @@ def _parameters(body: Any) -> dict[str, str]:
     if body is None:
         return {}
     texts = ("model", "messages", "prompt", "input", "tools", "stream_options", "loopwright")
-    return {
-        str(name)[:60]: (value if isinstance(value, str) else json.dumps(value, default=str))[:200]
-        for name, value in body.items()
-        if name not in texts
-    }
+    return {str(name)[:60]: plain(value)[:200] for name, value in body.items() if name not in texts}

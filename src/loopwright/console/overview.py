@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import Any
 
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.console.asking import RANGES, span_of
-from loopwright.console.charts import sparkline
 from loopwright.console.figures import charts, totals
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
 
 _POINTS = 60
-_SPARKS = 8
 
 
 class Overview:
@@ -31,10 +30,12 @@ class Overview:
             project_id=visit.project_id, model=visit.asked("model"), since=span.since, until=span.until or now
         )
         calls = self._app.calls
-        summary = totals(await calls.summary(asked))
-        points = [{"at": point.at, **totals(point)} for point in (await calls.series(asked, points=_POINTS)).points]
-        models = [{"name": group.name, **totals(group)} for group in await calls.by("model", asked)]
-        await self._add_curves(models, asked)
+        whole, series, groups = await asyncio.gather(
+            calls.summary(asked), calls.series(asked, points=_POINTS), calls.by("model", asked)
+        )
+        summary = totals(whole)
+        points = [{"at": point.at, **totals(point)} for point in series.points]
+        models = [{"name": group.name, **totals(group)} for group in groups]
         data: dict[str, Any] = {
             "range": span.name,
             "since": span.since,
@@ -48,23 +49,11 @@ class Overview:
             data=data,
             drawn={
                 "charts": charts(points),
-                "sparks": [sparkline(model["curve"]) for model in models],
+                "busiest": max((model["requests"] for model in models), default=1) or 1,
                 "ranges": RANGES,
                 "curl": first_call(api_base(visit), first_model(self._app, visit)) if not summary["requests"] else "",
             },
         )
-
-    async def _add_curves(self, models: list[dict[str, Any]], asked: CallFilter) -> None:
-        """Requests over time of the busiest models."""
-        for at, model in enumerate(models):
-            model["curve"] = []
-            if at < _SPARKS:
-                alone = CallFilter(
-                    project_id=asked.project_id, model=model["name"], since=asked.since, until=asked.until
-                )
-                model["curve"] = [
-                    point.counts.requests for point in (await self._app.calls.series(alone, points=30)).points
-                ]
 
 
 def api_base(visit: Visit) -> str:
