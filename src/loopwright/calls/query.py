@@ -84,8 +84,10 @@ class Calls:
         return await pages.get(self._db, call_id, project_id=project_id, wait=wait)
 
     async def summary(self, filter: CallFilter) -> Summary:  # noqa: A002
-        """Totals; without `since` of the last day. In steps of five minutes since yesterday, of hours before that, and of
-        whole days (UTC) over more than two weeks: the result says from when to when.
+        """Totals; without `since` of the last day.
+
+        In whole steps of five minutes since yesterday, of hours before that, and of days (UTC) over more than two
+        weeks: the result says from when to when.
         """
         return await overview.summary(self._db, filter)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from loopwright.calls.histogram import bins_of, merged, unpacked
 from loopwright.calls.record import Record
+from loopwright.calls.rows import counted
 from loopwright.kit.db import Connection
 
 ALL_KEYS: Final = -1
@@ -65,35 +66,33 @@ def tally(records: Sequence[Record], series: Sequence[int]) -> Tally:
     )
 
 
-async def add(connection: Connection, counted: Tally, *, fine_from: int) -> None:
-    """Add `counted` to the roll-ups; five-minute rows only for calls since `fine_from` (Unix seconds)."""
-    if not len(counted.seconds):
+async def add(connection: Connection, new: Tally, *, fine_from: int) -> None:
+    """Add `new` to the roll-ups; five-minute rows only for calls since `fine_from` (Unix seconds)."""
+    if not len(new.seconds):
         return
     await connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
-    everyone = np.full_like(counted.keys, ALL_KEYS)
-    fine = counted.seconds >= fine_from
-    for keys in (counted.keys, everyone):
-        await _add_to(connection, "call_rollups_1d", DAY, counted, keys, np.ones_like(fine))
-        await _add_to(connection, "call_rollups_1h", HOUR, counted, keys, np.ones_like(fine))
+    everyone = np.full_like(new.keys, ALL_KEYS)
+    fine = new.seconds >= fine_from
+    for keys in (new.keys, everyone):
+        await _add_to(connection, "call_rollups_1d", DAY, new, keys, np.ones_like(fine))
+        await _add_to(connection, "call_rollups_1h", HOUR, new, keys, np.ones_like(fine))
         if fine.any():
-            await _add_to(connection, "call_rollups_5m", FIVE_MINUTES, counted, keys, fine)
+            await _add_to(connection, "call_rollups_5m", FIVE_MINUTES, new, keys, fine)
 
 
 async def _add_to(
-    connection: Connection, table: str, width: int, counted: Tally, keys: Ints, chosen: NDArray[np.bool_]
+    connection: Connection, table: str, width: int, new: Tally, keys: Ints, chosen: NDArray[np.bool_]
 ) -> None:
-    buckets = counted.seconds[chosen] // width * width
-    lines = np.stack((keys[chosen], buckets, counted.series[chosen]), axis=1)
+    buckets = new.seconds[chosen] // width * width
+    lines = np.stack((keys[chosen], buckets, new.series[chosen]), axis=1)
     groups, which = np.unique(lines, axis=0, return_inverse=True)
     which = which.reshape(-1)
     size = len(groups)
-    sums = [
-        np.bincount(which, weights=column, minlength=size).astype(np.int64) for column in counted.counters[chosen].T
-    ]
+    sums = [np.bincount(which, weights=column, minlength=size).astype(np.int64) for column in new.counters[chosen].T]
     identity = [groups[:, column].tolist() for column in range(3)]
     stored = await _stored(connection, table, identity)
     histograms = []
-    for number, measure in enumerate(counted.measures):
+    for number, measure in enumerate(new.measures):
         values = measure[chosen]
         measured = ~np.isnan(values)
         old_groups, old_bins, old_counts = unpacked([row[number] for row in stored])
@@ -151,10 +150,10 @@ def _counters(record: Record) -> tuple[Any, ...]:
         outcome == "cancelled",
         outcome == "interrupted",
         record.cost_nano is None,
-        record.input_tokens,
-        record.output_tokens,
-        record.cached_tokens,
-        record.reasoning_tokens,
+        counted(record.input_tokens),
+        counted(record.output_tokens),
+        counted(record.cached_tokens),
+        counted(record.reasoning_tokens),
         record.cost_nano or 0,
     )
 

@@ -18,6 +18,7 @@ OUTCOMES: Final[tuple[Outcome, ...]] = ("ok", "error", "refused", "cancelled", "
 _NUMBERS: Final[Mapping[str, int]] = {name: number for number, name in enumerate(OUTCOMES)}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST: Final = 2**31 - 1
+_FAR: Final = 2**62
 NAME_BYTES: Final = 300
 """Longest name that is kept: an index row has room for seven."""
 _TEXT_BYTES: Final = 4000
@@ -83,6 +84,9 @@ def check(record: Record) -> None:
     if record.outcome not in _NUMBERS:
         raise ValueError(f"outcome {record.outcome!r} is none of {', '.join(OUTCOMES)}")
     started_at(record)
+    for number in (record.started_ns, record.latency_us, record.ttft_us, record.cost_nano):
+        if number is not None and not 0 <= number < _FAR:
+            raise ValueError(f"{number} is no time and no cost")
 
 
 def row_of(record: Record, *, series_id: int, finish: str | None, block: int | None, slot: int) -> tuple[Any, ...]:
@@ -101,10 +105,10 @@ def row_of(record: Record, *, series_id: int, finish: str | None, block: int | N
         series_id,
         record.project_id,
         record.key_id,
-        _counted(record.input_tokens),
-        _counted(record.output_tokens),
-        _counted(record.cached_tokens),
-        _counted(record.reasoning_tokens),
+        counted(record.input_tokens),
+        counted(record.output_tokens),
+        counted(record.cached_tokens),
+        counted(record.reasoning_tokens),
         _NUMBERS[record.outcome],
         min(max(record.status, 0), 999),
         slot,
@@ -195,7 +199,8 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "\ufffd")
 
 
-def _counted(tokens: int) -> int:
+def counted(tokens: int) -> int:
+    """Tokens as a column can hold them, whatever a provider said."""
     return min(max(tokens, 0), _MOST)
 
 
