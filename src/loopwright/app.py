@@ -71,7 +71,8 @@ class App:
 
     def cards(self) -> list[dict[str, Any]]:
         """What is known of each model that can be called, as JSON; the path of its weights is nobody's business."""
-        return [_shown(card) for card in self.known]
+        engines = self.engines()
+        return [_shown(card, engines.get(card.name)) for card in self.known]
 
     def engines(self) -> Mapping[str, Endpoint]:
         """The local engines, as the supervisor last wrote of them."""
@@ -224,9 +225,12 @@ def _engine_price(model: ModelSettings, endpoint: Endpoint) -> Price | None:
     return None if model.price is None else prices.configured(model.price, slots=endpoint.slots)
 
 
-def _shown(card: ModelCard) -> dict[str, Any]:
+def _shown(card: ModelCard, engine: Endpoint | None) -> dict[str, Any]:
     price = card.price
     shown = {**asdict(card), "price": None if price is None else str(price), "rates": price.rates() if price else {}}
+    if engine is not None:
+        # What the engine was given, not what the weights could do with more memory.
+        shown |= {"context": engine.context, "supports_tools": engine.supports_tools}
     del shown["path"]
     return shown
 
