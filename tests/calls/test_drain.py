@@ -19,7 +19,7 @@ from loopwright.calls.query import CallFilter, Calls
 from loopwright.calls.record import Opened, Record
 from loopwright.calls.spool import SEGMENT_SECONDS, Spool
 from loopwright.calls.waiting import waiting
-from loopwright.core.errors import Unavailable
+from loopwright.core.errors import BadRequest, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrate
 from loopwright.kit.postgres import EmbeddedPostgres
@@ -183,6 +183,8 @@ def test_payloads_are_optional(opening: Opening, make: Making) -> None:
             await house.keep(record)
             detail = await house.calls.get(record.id, project_id=1)
             assert (detail.request, detail.response) == (None, None)
+            with pytest.raises(BadRequest, match="payloads"):
+                await house.calls.page(CallFilter(text="hello"))
 
     asyncio.run(main())
 

@@ -16,6 +16,7 @@ from loopwright.calls.question import (
 )
 from loopwright.calls.rows import call_of
 from loopwright.core.call import Call, CallDetail
+from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
 from loopwright.kit.settings import CallsSettings
 
@@ -40,9 +41,10 @@ class Calls:
         """Calls that pass `filter`, newest first, older than the call `before`.
 
         Raises:
-            BadRequest: `before` is no call id, `limit` is not in 1…1,000, or a search text without a word.
+            BadRequest: `before` is no call id, `limit` is not in 1…1,000, a search text has no word, or texts are not kept.
         """
         pages.checked_limit(limit)
+        self._check_text(filter)
         condition = await pages.condition_of(self._db, filter)
         if condition is None:
             return CallPage(calls=(), next=None)
@@ -65,6 +67,7 @@ class Calls:
             BadRequest: as `page`.
         """
         pages.checked_limit(limit)
+        self._check_text(filter)
         condition = await pages.condition_of(self._db, filter)
         if condition is None:
             return ()
@@ -122,3 +125,9 @@ class Calls:
         """
         target = erase.Target(project_id=project_id, call_id=call_id, key_id=key_id, session=session, tag=tag)
         return await erase.delete(self._db, target)
+
+    def _check_text(self, asked: CallFilter) -> None:
+        if asked.text is not None and not (self.settings.full_text and self.settings.payloads):
+            raise BadRequest(
+                "texts are not searched here: calls.full_text or calls.payloads is off in the settings", param="text"
+            )
