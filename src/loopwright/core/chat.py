@@ -53,6 +53,8 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
     wants_usage: bool = False
     """The client asked for a usage event at the end of the stream."""
+    aside: Mapping[str, Any] | None = None
+    """What the client's own dialect said that `body` has no place for; on record as its `loopwright` member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from loopwright.calls.record import Opened, Record
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.money import Price, Usage
+from loopwright.kit.wire import with_fields
 
 ANSWER_LIMIT: Final = 8_000_000
 """Bytes of an answer that are kept; a longer one is kept to here."""
@@ -178,7 +179,7 @@ class _Taken:
             variant=None,
             prompt_version=None,
             tags=dict(request.tags),
-            request=(request.raw or b"") if self._payloads else b"",
+            request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
         )
 
@@ -187,6 +188,11 @@ class _Taken:
         request = self.request
         spoken = sum(piece.count(b"data:") for piece in self.pieces) if request.stream else self._size // 4
         return Usage(input=max(len(request.raw or b"") // 4, 1), output=max(spoken, self._events), estimated=True)
+
+
+def _asked(request: Request) -> bytes:
+    raw = request.raw or b""
+    return with_fields(raw, loopwright=request.aside) if raw and request.aside else raw
 
 
 _NOTHING: Final = Usage()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from loopwright.core.chat import Operation, Request, Trace
 from loopwright.core.errors import BadRequest
 from loopwright.core.who import Principal
 
+_T = TypeVar("_T")
 _ROLES = Literal["system", "developer", "user", "assistant", "tool", "function"]
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
@@ -33,7 +34,7 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _House(msgspec.Struct):
+class House(msgspec.Struct):
     """Our own member of a request, sent through the SDKs' `extra_body`."""
 
     variables: dict[str, Any] = {}
@@ -54,7 +55,7 @@ class _Shared(msgspec.Struct, kw_only=True):
     frequency_penalty: _Penalty | None = None
     logit_bias: dict[str, float] | None = None
     user: str | None = None
-    loopwright: _House | None = None
+    loopwright: House | None = None
 
 
 class _Tool(msgspec.Struct):
@@ -90,7 +91,7 @@ class _Embeddings(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: _Count | None = None
     user: str | None = None
-    loopwright: _House | None = None
+    loopwright: House | None = None
 
 
 _DECODERS: Final[Mapping[Operation, msgspec.json.Decoder[Any]]] = {
@@ -143,14 +144,7 @@ def parse(
     Raises:
         BadRequest: not JSON, or a field is wrong; `param` names it.
     """
-    if not raw:
-        raise BadRequest("the request body is empty: send a JSON object")
-    try:
-        body = _DECODERS[operation].decode(raw)
-    except msgspec.ValidationError as error:
-        raise _explained(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"the request body is not valid JSON: {error}") from None
+    body = decoded(_DECODERS[operation], raw)
     _check_prompt(body)
     house = body.loopwright
     if house is not None:
@@ -175,6 +169,24 @@ def parse(
         tags={} if house is None else house.tags,
         wants_usage=bool(options and options.include_usage),
     )
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T:
+    """A body by its decoder.
+
+    Raises:
+        BadRequest: not JSON, or a field is wrong; `param` names it.
+    """
+    if not raw:
+        raise BadRequest("the request body is empty: send a JSON object")
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _explained(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest("the request body is nested too deeply") from None
 
 
 def without(raw: bytes, field: str) -> bytes:
