@@ -70,10 +70,10 @@ class AsgiExchange:
         """A piece of a streamed answer."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self) -> None:
-        """The end of a streamed answer."""
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece of a streamed answer, and its end."""
         self._unwatch()
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._send({"type": "http.response.body", "body": data})
 
     def _unwatch(self) -> None:
         if self._watch is not None:

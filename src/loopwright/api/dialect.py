@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from loopwright.core.chat import Delta, Operation, Request
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.who import Principal
+from loopwright.kit import wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,24 @@ class Asked:
     """Unix time in nanoseconds."""
     traceparent: str | None
     client: str
+
+    def request(self, body: dict[str, Any], aside: Mapping[str, Any], house: wire.House | None) -> Request:
+        """A Request of a canonical chat body; `aside` is what only its dialect knew, `house` our own member."""
+        return Request(
+            id=self.call_id,
+            operation="chat",
+            model=body["model"],
+            body=body,
+            raw=msgspec.json.encode(body),
+            stream=bool(body.get("stream")),
+            who=self.who,
+            started_ns=self.started_ns,
+            trace=wire.new_trace(self.traceparent),
+            client=self.client,
+            session=None if house is None else house.session,
+            tags={} if house is None else house.tags,
+            aside=aside,
+        )
 
 
 class Voice(Protocol):

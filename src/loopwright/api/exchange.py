@@ -28,13 +28,13 @@ class Exchange(Protocol):
         ...
 
     async def start(self, headers: bytes) -> None:
-        """Begin a streamed answer with status 200."""
+        """Begin a streamed answer with status 200; it goes out with the first piece."""
         ...
 
     async def write(self, data: bytes) -> None:
         """A piece of a streamed answer; waits while the client reads slower than it is written."""
         ...
 
-    async def end(self) -> None:
-        """The end of a streamed answer."""
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece of a streamed answer, and its end."""
         ...

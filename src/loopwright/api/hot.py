@@ -142,24 +142,30 @@ async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta,
     if first is None:
         raise LoopwrightError("the answer was empty: see the log")
     await exchange.start(b"".join((_EVENTS, head, _about(first))))
-    failure: LoopwrightError | None = None
     try:
-        if voice is None:
-            await exchange.write(first.raw)
-            async for delta in answer:
-                await exchange.write(delta.raw)
-        else:
-            await exchange.write(voice.piece(first))
-            async for delta in answer:
-                await exchange.write(voice.piece(delta))
+        await _say(exchange, first, voice)
+        last = first
+        async for delta in answer:
+            await _say(exchange, delta, voice)
+            last = delta
+        if last.done:
+            return
+        failure = LoopwrightError("the answer has no end: see the log")
     except LoopwrightError as error:
         failure = error
     except Exception:  # noqa: BLE001 - an edge: the client gets a clean event, the log the rest
         _log.exception("a stream failed")
         failure = LoopwrightError("something failed inside Loopwright: its log says what")
-    if failure is not None:
-        await exchange.write(wire_out.event(wire_out.error_body(failure)) if voice is None else voice.failed(failure))
-    await exchange.end()
+    await exchange.end(wire_out.event(wire_out.error_body(failure)) if voice is None else voice.failed(failure))
+
+
+async def _say(exchange: Exchange, delta: Delta, voice: Voice | None) -> None:
+    """One piece; the last one ends the answer in the same breath."""
+    piece = delta.raw if voice is None else voice.piece(delta)
+    if delta.done:
+        await exchange.end(piece)
+    else:
+        await exchange.write(piece)
 
 
 def _about(delta: Delta) -> bytes:

@@ -37,7 +37,7 @@ class LaneCycle:
     """One request on the fast lane: an Exchange, with the face of uvicorn's RequestResponseCycle."""
 
     __slots__ = (
-        "_arrived", "_chunked", "_headers", "_limit", "_pieces", "_protocol", "_size", "_transport", "_waiter",
+        "_arrived", "_chunked", "_head", "_headers", "_limit", "_pieces", "_protocol", "_size", "_transport", "_waiter",
         "disconnected", "flow", "keep_alive", "more_body", "path", "response_complete", "response_started", "task",
     )  # fmt: skip
 
@@ -48,6 +48,7 @@ class LaneCycle:
         self._limit = protocol.body_limit
         self._chunked = chunked
         self._pieces: list[bytes] = []
+        self._head = b""
         self._size = 0
         self._arrived = False
         self._waiter: asyncio.Future[None] | None = None
@@ -137,13 +138,13 @@ class LaneCycle:
         self._complete()
 
     async def start(self, headers: bytes) -> None:
-        """Begin a streamed answer."""
+        """Begin a streamed answer; its head goes out with the first piece, in one system call."""
         if not self._chunked:
             self.keep_alive = False
         closing = b"" if self.keep_alive else b"connection: close\r\n"
         framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
         self.response_started = True
-        self._transport.write(b"".join((_STATUS[200], closing, headers, framing)))
+        self._head = b"".join((_STATUS[200], closing, headers, framing))
 
     async def write(self, data: bytes) -> None:
         """A piece of a streamed answer."""
@@ -151,15 +152,25 @@ class LaneCycle:
             return
         if self.flow.write_paused:
             await self._drain()
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._transport.write(self._framed(data))
 
-    async def end(self) -> None:
-        """The end of a streamed answer."""
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece of a streamed answer, and its end."""
         if self.disconnected:
             return
-        if self._chunked:
-            self._transport.write(b"0\r\n\r\n")
+        if self.flow.write_paused:
+            await self._drain()
+        last = self._framed(data) if data else self._take_head()
+        self._transport.write(last + b"0\r\n\r\n" if self._chunked else last)
         self._complete()
+
+    def _framed(self, data: bytes) -> bytes:
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        return self._take_head() + framed if self._head else framed
+
+    def _take_head(self) -> bytes:
+        head, self._head = self._head, b""
+        return head
 
     async def _drain(self) -> None:
         try:
