@@ -53,6 +53,8 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
     wants_usage: bool = False
     """The client asked for a usage event at the end of the stream."""
+    deadline: float | None = None
+    """`time.monotonic()` by which the answer must be whole; None is without."""
     aside: Mapping[str, Any] | None = None
     """What the client's own dialect said that `body` has no place for; on record as its `loopwright` member."""
 
@@ -75,7 +77,8 @@ class Delta:
     finish: str | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
-    """Nanodollars of the whole call, set by the recorder on the last Delta; None when it is unpriced."""
+    """Nanodollars of the whole call, set by the recorder on the last Delta; None when it is unpriced.
+    From below the recorder: what was spent besides this answer, e.g. on one that would not do."""
     speaks: bool = True
     """Carries something of the answer: the first one that does marks the time to first token."""
     done: bool = False
@@ -84,6 +87,8 @@ class Delta:
     """Which model answered (set on the first Delta)."""
     provider: str = ""
     """Which provider or engine answered (set on the first Delta)."""
+    attempts: int = 1
+    """Attempts that were made for it at one target or another (set on the first Delta)."""
 
     def costing(self, nano: int) -> Delta:
         """The same with the cost of its call; `dataclasses.replace` would take three times as long."""
@@ -99,6 +104,7 @@ class Delta:
             done=self.done,
             model=self.model,
             provider=self.provider,
+            attempts=self.attempts,
         )
 
 

@@ -12,6 +12,7 @@ LoopwrightError                     500 internal
 │   └── UnknownModel                404 model_not_found     the message names the nearest
 ├── Conflict                        409 conflict
 ├── Busy                            429 rate_limit_exceeded `retry_after` seconds
+│   └── Spent                       429 insufficient_quota  a budget is used up: coming back soon does not help
 ├── UpstreamError                   502 upstream_error      a provider or engine answered with a failure
 │   ├── UpstreamRefused             502 upstream_refused    4xx from upstream; its status is kept in `upstream_status`
 │   ├── UpstreamBroke               502 upstream_broke      cut off, malformed or truncated
@@ -110,6 +111,13 @@ class Busy(LoopwrightError):
     code = "rate_limit_exceeded"
     status = 429
     type = "rate_limit_error"
+
+
+class Spent(Busy):
+    """A budget is used up."""
+
+    code = "insufficient_quota"
+    type = "insufficient_quota"
 
 
 class UpstreamError(LoopwrightError):

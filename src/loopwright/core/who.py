@@ -18,6 +18,20 @@ class Principal:
     """May manage keys, see every project's calls and sign in to the console as administrator."""
     models: frozenset[str] | None = None
     """Names this key may call; None means every model."""
+    tasks: frozenset[str] | None = None
+    """Tasks this key may call as `task/NAME`; None means every task."""
+    operations: frozenset[str] | None = None
+    """Routes of /v1 this key may use, by the name of their operation; None means every route."""
+    until: float | None = None
+    """Unix seconds at which the key, or the secret that was given for it, ends."""
+
+    def may_use(self, operation: str) -> bool:
+        """Whether the key may use a route of /v1."""
+        return self.operations is None or operation in self.operations
+
+    def may_do(self, model: str) -> bool:
+        """Whether the key may call `model` as far as it names a task: `task/NAME` or `task/NAME@VARIANT`."""
+        return self.tasks is None or not model.startswith("task/") or model[5:].partition("@")[0] in self.tasks
 
     def may_call(self, model: str) -> bool:
         """Whether the key may call `model` (the very name that will be dispatched)."""
