@@ -140,6 +140,8 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
         if name == "tool_calls":
             for call in _dicts(value):
                 _take_tool_call(message.setdefault("tool_calls", {}), call)
+        elif name == "thinking_blocks":
+            message.setdefault(name, []).extend(_dicts(value))
         elif name == "function_call":
             if isinstance(value, dict):
                 _join(message.setdefault("function_call", {}), value)

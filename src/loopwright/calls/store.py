@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -46,12 +46,16 @@ _MOVE: Final = """
         set position = excluded.position, finished = excluded.finished, touched_at = now()
 """
 
+Charge = Callable[[Connection, Sequence[tuple[str, Record]]], Awaitable[None]]
+
 
 class Store:
     """The database side of the drain."""
 
-    def __init__(self, db: Database, settings: CallsSettings) -> None:
+    def __init__(self, db: Database, settings: CallsSettings, charge: Charge | None = None) -> None:
+        """`charge` is told of the calls of each batch, with the worker of each, in the transaction that stores them."""
         self._db = db
+        self._charge = charge
         self._settings = settings
         self._shaper = Shaper(Packer(), settings.payloads)
         self._series: dict[SeriesKey, int] = {}
@@ -118,6 +122,9 @@ class Store:
                 await self._erasures.refresh(connection)
                 shaped = await asyncio.to_thread(self._shape, records, series, block["block"])
                 await self._insert(connection, shaped)
+                if self._charge is not None:
+                    workers = {entry.record.id: entry.segment[:32] for entry in batch.entries}
+                    await self._charge(connection, [(workers[record.id], record) for record in records])
             await self._move(connection, batch)
         return 0 if shaped is None else len(shaped.rows)
 
