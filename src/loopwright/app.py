@@ -23,6 +23,7 @@ from loopwright.core.errors import Unavailable
 from loopwright.core.money import Price
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
+from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.engines.protocol import Engine
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.encoded import Encoded
@@ -67,6 +68,8 @@ class App:
     recorded: Recorded
     """Its outermost wrapper, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
+    counters: Mapping[str, LlamaCppTokens]
+    """Engines that count the tokens of a question, by the names they answer to."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def cards(self) -> list[dict[str, Any]]:
@@ -92,6 +95,8 @@ class App:
         """Let go of everything, the road first."""
         for provider in self.providers:
             await provider.close()
+        for counter in set(self.counters.values()):
+            await counter.close()
         self.spool.close()
         await self.db.close()
 
@@ -127,6 +132,7 @@ async def build(settings: Settings) -> App:
         chat=chat,
         recorded=recorded,
         providers=opened,
+        counters=_counters(catalog, endpoints.read(settings.home)),
     )
 
 
@@ -204,6 +210,16 @@ def _targets(
         )
         targets.update(dict.fromkeys((name, *model.aliases), target))
     return targets, (*opened.values(), *local)
+
+
+def _counters(catalog: Catalog, engines: Mapping[str, Endpoint]) -> dict[str, LlamaCppTokens]:
+    """The llama.cpp engines, for they count without generating."""
+    counters: dict[str, LlamaCppTokens] = {}
+    for name, model in catalog.configured().items():
+        endpoint = engines.get(name)
+        if endpoint is not None and endpoint.kind == "llamacpp":
+            counters.update(dict.fromkeys((name, *model.aliases), LlamaCppTokens(endpoint)))
+    return counters
 
 
 def _open(name: str, settings: ProviderSettings) -> Provider:

@@ -7,7 +7,7 @@ import re
 from tests.house.sources import PACKAGE, ROOT
 
 ROUTER = re.compile(r'@router\.(get|post|put|patch|delete)\(\s*"([^"]*)"')
-MOUNTED = re.compile(r'\bRoute\(\s*"([^"]+)"')
+MOUNTED = re.compile(r'\bRoute\(\s*"([^"]+)"[^\n]*?(?:methods=\["([A-Z]+)"\])?\)')
 HOT = re.compile(r'^\s+"(/v1/[a-z_/]+)":', re.MULTILINE)
 
 
@@ -18,7 +18,7 @@ def answered() -> set[str]:
         text = path.read_text(encoding="utf-8")
         prefix = re.search(r'APIRouter\(prefix="([^"]*)"', text)
         found |= {f"{verb.upper()} {prefix[1] if prefix else ''}{route}" for verb, route in ROUTER.findall(text)}
-        found |= {f"GET {re.sub(r':path', '', route)}" for route in MOUNTED.findall(text)}
+        found |= {f"{verb or 'GET'} {re.sub(r':path', '', route)}" for route, verb in MOUNTED.findall(text)}
         found |= {f"POST {route}" for route in HOT.findall(text)}
     return found
 

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopwright import __version__
+from loopwright.api.responses import Responses
 from loopwright.app import App
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Unauthenticated, UnknownModel
 from loopwright.core.who import Principal
@@ -22,6 +23,8 @@ def public(app: App) -> Starlette:
         routes=[
             Route("/v1/models", _models),
             Route("/v1/models/{name:path}", _model),
+            Route("/v1/responses/{response_id}", _response, methods=["GET"]),
+            Route("/v1/responses/{response_id}", _delete_response, methods=["DELETE"]),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
         ],
@@ -37,7 +40,8 @@ def _house(request: Request) -> App:
 
 
 def _who(request: Request) -> Principal:
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    given = request.headers.get("authorization")
+    scheme, _, secret = ("bearer", "", request.headers.get("x-api-key", "")) if given is None else given.partition(" ")
     found = _house(request).keys.find(secret.strip()) if scheme.lower() == "bearer" else None
     if found is None:
         raise Unauthenticated("this needs a live API key: send it as `Authorization: Bearer lw-…`")
@@ -60,6 +64,16 @@ async def _model(request: Request) -> Response:
     if name not in allowed:
         raise UnknownModel(f"there is no model {name!r}{hint(name, allowed)}", param="model")
     return JSONResponse(_card(app, name))
+
+
+async def _response(request: Request) -> Response:
+    shown = await Responses(_house(request).calls).shown(_who(request), request.path_params["response_id"])
+    return JSONResponse(shown)
+
+
+async def _delete_response(request: Request) -> Response:
+    deleted = await Responses(_house(request).calls).deleted(_who(request), request.path_params["response_id"])
+    return JSONResponse(deleted)
 
 
 async def _healthz(_request: Request) -> Response:

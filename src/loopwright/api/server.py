@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -15,11 +16,14 @@ from starlette.routing import BaseRoute
 
 from loopwright.api.asgi import AsgiExchange
 from loopwright.api.dialect import Dialect
+from loopwright.api.exchange import Exchange
 from loopwright.api.hot import HotRoutes
 from loopwright.api.lane import lane
 from loopwright.api.management import management
+from loopwright.api.messages import Counting, Messages
 from loopwright.api.openai import OPERATIONS, OpenAI
 from loopwright.api.public import public
+from loopwright.api.responses import Responses
 from loopwright.app import App
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -27,22 +31,51 @@ KEEP_ALIVE = 75
 """Seconds an idle connection stays open: longer than the SDKs and load balancers keep theirs."""
 
 
-def routes(app: App) -> HotRoutes:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the fast lane leads to."""
+
+    hot: HotRoutes
+    others: Mapping[str, Callable[[Exchange], Awaitable[None]]]
+    """What is answered without taking the road, by path."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Those that are answered here."""
+        return (*self.hot.dialects, *self.others)
+
+    def answer(self, exchange: Exchange) -> Awaitable[None]:
+        """Take an exchange to its end."""
+        other = self.others.get(exchange.path)
+        return self.hot.answer(exchange) if other is None else other(exchange)
+
+
+def routes(app: App) -> Door:
     """The hot routes over `app`."""
-    dialects: dict[str, Dialect] = {path: OpenAI(operation) for path, operation in OPERATIONS.items()}
-    return HotRoutes(chat=app.chat, dialects=dialects, find=app.keys.find, refusals=app.recorded)
+    dialects: dict[str, Dialect] = {
+        **{path: OpenAI(operation) for path, operation in OPERATIONS.items()},
+        "/v1/responses": Responses(app.calls),
+        "/v1/messages": Messages(),
+    }
+    hot = HotRoutes(chat=app.chat, dialects=dialects, find=app.keys.find, refusals=app.recorded)
+    counting = Counting(who=hot.who, models=app.targets.keys(), counters=app.counters)
+    others: dict[str, Callable[[Exchange], Awaitable[None]]] = {
+        "/v1/messages/count_tokens": counting.answer,
+    }
+    return Door(hot, others)
 
 
-def asgi(app: App, hot: HotRoutes, console: Sequence[BaseRoute]) -> Asgi:
+def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
     rest = management(app)
     open_routes = public(app)
     pages = Starlette(routes=list(console))
     pages.state.house = app
+    hot_paths = frozenset(door.paths)
 
     async def dispatch(scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
-        if path in hot.dialects and scope["method"] == "POST":
+        if path in hot_paths and scope["method"] == "POST":
             exchange = AsgiExchange(
                 scope,
                 receive,
@@ -51,7 +84,7 @@ def asgi(app: App, hot: HotRoutes, console: Sequence[BaseRoute]) -> Asgi:
                 body_timeout=app.settings.server.body_timeout,
             )
             try:
-                await hot.answer(exchange)
+                await door.answer(exchange)
             finally:
                 await exchange.close()
         elif path.startswith("/api/"):
@@ -67,12 +100,12 @@ def asgi(app: App, hot: HotRoutes, console: Sequence[BaseRoute]) -> Asgi:
 async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being answered (for `server.drain_timeout` at most)."""
     server = app.settings.server
-    hot = routes(app)
+    door = routes(app)
     config = uvicorn.Config(
-        asgi(app, hot, console),
+        asgi(app, door, console),
         http=lane(
-            hot.answer,
-            {path: path for path in hot.dialects},
+            door.answer,
+            {path: path for path in door.paths},
             body_limit=server.body_limit,
             body_timeout=server.body_timeout,
         ),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
 import msgspec
 
 from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import SettingsError, UpstreamBroke
+from loopwright.kit.dialects.foreign import plain
 from loopwright.kit.http import Answer, HttpClient, Reply
 from loopwright.kit.settings import ProviderSettings
 from loopwright.kit.sse import Splitter
 from loopwright.kit.wire import with_fields
 from loopwright.providers.openai_errors import complaint_in, failure, scrubbed
 from loopwright.providers.openai_stream import Stream, usage_in
+from loopwright.providers.presets import changes_for, completed, preset_of
 
 _PATHS: Final[Mapping[Operation, str]] = {
     "chat": "/chat/completions",
@@ -49,7 +52,7 @@ class OpenAICompatible:
     """A provider that speaks OpenAI's dialect."""
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
-        """What `settings.args` may hold.
+        """What a preset says stands under what `settings` say. What `settings.args` may hold:
 
         `proxy`: URL of an HTTP proxy. `done_optional`: a stream that closes cleanly after a finish reason is whole
         without `[DONE]`. `include_usage` (default true): ask for usage at the end of streams; false for upstreams
@@ -58,22 +61,26 @@ class OpenAICompatible:
         Raises:
             SettingsError: no `base_url`, or an argument is unknown or of the wrong type.
         """
+        preset = preset_of(name, settings)
+        settings = completed(name, settings)
         if settings.base_url is None:
             raise SettingsError(f"providers.{name}.base_url is missing: the URL up to and with /v1")
         for arg in settings.args.keys() - _ARGS:
             raise SettingsError(f"providers.{name}.args.{arg} is not known; there are: {', '.join(sorted(_ARGS))}")
         self.name = name
-        self._ask_usage = _flag(name, settings.args, "include_usage", default=True)
-        self._done_optional = _flag(name, settings.args, "done_optional", default=False)
+        self._ask_usage = _flag(name, settings.args, "include_usage", default=preset.include_usage)
+        self._done_optional = _flag(name, settings.args, "done_optional", default=preset.done_optional)
+        self._change = changes_for(preset, name)
+        self._path = preset.path
         proxy = settings.args.get("proxy")
         if proxy is not None and not isinstance(proxy, str):
             raise SettingsError(f"providers.{name}.args.proxy must be a URL")
         headers = {"content-type": "application/json", **{k.lower(): v for k, v in settings.headers.items()}}
         if settings.api_key:
-            headers.setdefault("authorization", f"Bearer {settings.api_key}")
+            headers.setdefault(*preset.credentials(settings.api_key))
         self._secrets = (settings.api_key or "", *settings.headers.values())
         self._http = HttpClient(
-            base_url=settings.base_url,
+            base_url=_with_query(settings.base_url, preset.query),
             headers=headers,
             timeouts=settings.timeouts,
             verify=_flag(name, settings.args, "verify", default=True),
@@ -111,9 +118,17 @@ class OpenAICompatible:
             if request.raw is None or b'"stream_options"' in request.raw:
                 options = request.body.get("stream_options") or {}
             changes["stream_options"] = {**options, "include_usage": True}
-        if request.raw is None:
-            return msgspec.json.encode({**request.body, **changes})
-        return with_fields(request.raw, **changes) if changes else request.raw
+        changed = None if self._change is None else self._change(request.raw, request.body)
+        if changed is not None or request.raw is None:
+            return msgspec.json.encode({**(changed or request.body), **changes})
+        raw = request.raw if request.aside is None else plain(request.raw)  # asked in another dialect
+        return with_fields(raw, **changes) if changes else raw
+
+    def _at(self, operation: Operation, model: str) -> str:
+        path = _PATHS[operation]
+        if self._path == "{path}":
+            return path
+        return self._path.format(path=path, model=quote(model, safe=""))
 
     def _whole(self, reply: Reply, operation: Operation, model: str) -> Delta:
         if not 200 <= reply.status < 300:
@@ -138,11 +153,11 @@ class OpenAICompatible:
             self._not_an_answer(headers, await answer.read())
 
     async def _once(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
-        path = _PATHS[request.operation]
+        path = self._at(request.operation, model)
         yield self._whole(await self._http.request("POST", path, self._body(request, model)), request.operation, model)
 
     async def _streamed(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
-        answer = await self._http.stream("POST", _PATHS[request.operation], self._body(request, model))
+        answer = await self._http.stream("POST", self._at(request.operation, model), self._body(request, model))
         try:
             await self._check_head(answer)
             splitter = Splitter()
@@ -194,3 +209,8 @@ def _flag(name: str, args: Mapping[str, object], arg: str, *, default: bool) -> 
     if not isinstance(value, bool):
         raise SettingsError(f"providers.{name}.args.{arg} must be true or false, not {value!r}")
     return value
+
+
+def _with_query(url: str, query: str) -> str:
+    """The URL with a query of the preset's, unless it has its own."""
+    return url if not query or "?" in url else f"{url}?{query}"

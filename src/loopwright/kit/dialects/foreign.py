@@ -32,6 +32,14 @@ def without_foreign(body: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def without_idle_choice(body: dict[str, Any]) -> None:
+    """Take out what chooses among tools where there are none: OpenAI refuses it, others mean nothing by it."""
+    if not body.get("tools"):
+        if body.get("tool_choice") in ("auto", "none"):
+            del body["tool_choice"]
+        body.pop("parallel_tool_calls", None)
+
+
 def plain(raw: bytes) -> bytes:
     """`raw` less foreign members; the very same bytes when it has none."""
     if not may_have_foreign(raw):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from loopwright.core.errors import BadRequest
+from loopwright.kit.dialects.foreign import without_idle_choice
 from loopwright.kit.wire import House, decoded
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -208,6 +209,7 @@ def _body(asked: _Asked) -> dict[str, Any]:
         body["tools"] = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(asked.tools)]
     if asked.tool_choice is not None:
         body.update(_choice(asked.tool_choice))
+        without_idle_choice(body)
     effort = _effort(asked)
     if effort is not None:
         body["reasoning_effort"] = effort
