@@ -18,7 +18,7 @@ import psycopg
 
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.intake import Batch, Entry, Intake
-from loopwright.calls.store import Store
+from loopwright.calls.store import Charge, Store
 from loopwright.core.errors import StartError, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.lock import FolderLock
@@ -36,9 +36,10 @@ _log = logging.getLogger(__name__)
 class Drain:
     """Drains `folder`. One at a time on a machine: a second one waits for the first to go."""
 
-    def __init__(self, db: Database, folder: Path, settings: CallsSettings) -> None:
+    def __init__(self, db: Database, folder: Path, settings: CallsSettings, *, charge: Charge | None = None) -> None:
+        """`charge` is told of what each batch cost, in the transaction that stores it."""
         self._folder = folder
-        self._store = Store(db, settings)
+        self._store = Store(db, settings, charge)
         self._intake = Intake(folder)
         self._moved = 0
         self._indexer = Indexer(db, hurried=self._is_hurried) if settings.payloads and settings.full_text else None

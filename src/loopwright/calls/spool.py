@@ -58,6 +58,11 @@ class Spool:
         self._measure()
 
     @property
+    def worker(self) -> str:
+        """Whose files these are: 32 hexadecimal digits, made anew for each process."""
+        return self._worker
+
+    @property
     def used(self) -> int:
         """Bytes in the folder, all workers together, as of about a second or 4 MB ago."""
         return self._used
