@@ -111,7 +111,8 @@ class Blocks:
                 continue
             piece, signature = text(block.get("thinking")), text(block.get("signature"))
             now = self._now
-            if signature and now is not None and now.kind == "reasoning" and not now.signature and piece == now.text:
+            unsigned = now is not None and now.kind == "reasoning" and not (now.signature or now.redacted)
+            if now is not None and unsigned and signature and piece == now.text:
                 now.signature = signature  # it came in pieces before, and once more whole to be signed
             elif piece or signature:
                 yield from self._think(piece)

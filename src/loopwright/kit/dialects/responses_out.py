@@ -142,18 +142,16 @@ class ResponseVoice:
         at = {"item_id": self._item_id(block), "output_index": block.index}
         if turn.what == "piece":
             return [self._piece(turn, at)]
-        opens = turn.what == "open"
-        if not opens:
-            item = self._event(
-                "response.output_item.done", output_index=block.index, item=self._item(block, self._status())
-            )
-            return [*self._closing(block, at), item]
+        if turn.what == "close":
+            inside = self._closing(block, at)
+            item = self._item(block, self._status())
+            return [*inside, self._event("response.output_item.done", output_index=block.index, item=item)]
         bare = Block(kind=block.kind, index=block.index, id=block.id, name=block.name)
-        item_body = self._item(bare, "in_progress")
+        item = self._item(bare, "in_progress")
         if block.kind in ("text", "refusal"):
-            item_body["content"] = []
-        item = self._event("response.output_item.added", output_index=block.index, item=item_body)
-        return [item, *self._opening(block, at)]
+            item["content"] = []
+        added = self._event("response.output_item.added", output_index=block.index, item=item)
+        return [added, *self._opening(block, at)]
 
     def _status(self) -> str:
         return "incomplete" if (self._blocks.finish or "stop") in _INCOMPLETE else "completed"
