@@ -117,6 +117,16 @@ def measure(target: Target, case: str) -> dict[str, Any]:
     return row
 
 
+def settle(target: Target, most: float = 60.0) -> None:
+    """Wait until its other processes are done with the case before: they share a CPU with the load generator."""
+    end = time.monotonic() + most
+    while time.monotonic() < end:
+        before = sum(cpu(pids) for pids in target.beside().values())
+        time.sleep(0.5)
+        if sum(cpu(pids) for pids in target.beside().values()) - before < 0.05:
+            return
+
+
 def report(screen: Console, rows: list[dict[str, Any]], cases: list[str]) -> None:
     """A table for each case, with ratios to ours."""
     for case in cases:

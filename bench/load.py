@@ -126,18 +126,17 @@ class Run:
         self.over = self.measuring = False
         self.tally = Tally()
         text = "You are a helpful assistant that answers briefly and in plain words. " * 4
-        ask = "Summarise the following note for a colleague who was away this week: " + _FILLER * 6
+        ask = "Note [[@@]]. Summarise the following note for a colleague who was away this week: " + _FILLER * 6
         ask += "lorem ipsum dolor sit amet " * (plan.get("extra", 0) // 27)
         body: dict[str, Any] = {
             "model": plan["model"],
             "messages": [{"role": "system", "content": text}, {"role": "user", "content": ask}],
             "temperature": 0.7,
             "max_tokens": 256,
-            "user": "@",
         }
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        before, after = json.dumps(body).encode().split(b'"@"')
+        before, after = json.dumps(body).encode().split(b"@@")
         head = f"POST {plan['path']} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         head += "".join(f"{line}\r\n" for line in plan.get("headers", ())) + "content-length: "
         self._parts = head.encode(), before, after
@@ -145,7 +144,7 @@ class Run:
     def request(self, marker: int) -> bytes:
         """The bytes of one request; `marker` makes it distinct."""
         head, before, after = self._parts
-        mark = b'"%d"' % marker
+        mark = b"%d" % marker
         return b"%b%d\r\n\r\n%b%b%b" % (head, len(before) + len(mark) + len(after), before, mark, after)
 
     def connect(self, number: int) -> None:

@@ -1,7 +1,7 @@
 """A fast mock upstream for benchmarks: OpenAI chat completions on one asyncio.Protocol, nothing parsed that need not be.
 
 The model's name chooses what it does: `mock`, `mock-d20` (20 ms before the answer), `mock-c64-i10000` (64 events, 10,000
-µs apart), `mock-b4000` (bytes of answer). The answer repeats the number the request carries as `"user":"N"`, so that a
+µs apart), `mock-b4000` (bytes of answer). The answer repeats the number that the prompt carries as `[[N]]`, so that a
 gateway that mixes answers up is caught. `python bench/mock_upstream.py PORT`.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import uvloop
 
-_USER: Final = re.compile(rb'"user": ?"(\d+)"')
+_MARK: Final = re.compile(rb"\[\[(\d+)\]\]")
 _MODEL: Final = re.compile(rb'"model": ?"(mock[a-z0-9-]*)"')
 _STREAM: Final = re.compile(rb'"stream": ?true')
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: ?(\d+)", re.IGNORECASE)
@@ -71,8 +71,8 @@ class Mock(asyncio.Protocol):
             return
         named = _MODEL.search(request)
         model = named[1] if named else b"mock"
-        user = _USER.search(request)
-        number = user[1] if user else b"0"
+        mark = _MARK.search(request)
+        number = mark[1] if mark else b"0"
         does = {part[:1]: int(part[1:]) for part in model.split(b"-")[1:]}
         loop = asyncio.get_running_loop()
         if _STREAM.search(request):
