@@ -118,3 +118,18 @@ async def test_completions_embeddings_and_models() -> None:
 def test_malformed_scripts_are_refused(args: dict[str, Any], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         scripted(**args)
+
+
+@pytest.mark.anyio
+async def test_a_loop_with_tools_is_scripted_to_its_end() -> None:
+    call = {"name": "weather", "arguments": {"city": "Oslo"}}
+    rules: list[dict[str, Any]] = [{"match": "weather", "results": True, "text": "It is: $result"}]
+    rules += [{"match": "weather", "results": False, "reasoning": "I look.", "tool_calls": [call]}]
+    chat = scripted(answers=rules).chat("m")
+    asked: list[dict[str, Any]] = [{"role": "user", "content": "the weather?"}]
+    first = await ask(chat, request("m", messages=asked))
+    assert first[1].extra == {"reasoning_content": "I look."}
+    assert any((delta.extra or {}).get("tool_calls") for delta in first)
+    asked += [{"role": "assistant", "content": None}, {"role": "tool", "tool_call_id": "x", "content": "rain"}]
+    then = await ask(chat, request("m", messages=asked))
+    assert "".join(delta.text for delta in then) == "It is: rain"

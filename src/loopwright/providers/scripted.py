@@ -68,8 +68,12 @@ class _Failure(_Strict):
 class _Rule(_Strict):
     match: str | None = None
     """A regular expression searched in the last user message; its named groups can be used in `text`. None: always."""
+    results: bool | None = None
+    """Whether the conversation must end with the result of a tool; None: it does not matter."""
     text: str = ""
-    """`$last`, `$system`, `$model`, `$turns` and the groups of `match` are filled in."""
+    """`$last`, `$result`, `$system`, `$model`, `$turns` and the groups of `match` are filled in."""
+    reasoning: str = ""
+    """Thought before anything is said."""
     tool_calls: list[_ToolCall] = []
     error: _Failure | None = None
     finish: str | None = None
@@ -138,8 +142,14 @@ class Scripted:
 
     async def _play(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
         last = _last(request.body)
-        rule, groups = self._find(last)
-        words = {"last": last, "system": _system(request.body), "model": model, **groups}
+        rule, groups = self._find(last, results=_ends_with_result(request.body))
+        words = {
+            "last": last,
+            "result": _said_by(request.body, "tool"),
+            "system": _system(request.body),
+            "model": model,
+            **groups,
+        }
         text = Template(rule.text).safe_substitute(words, turns=len(request.body.get("messages") or ()))
         pieces, cut = self._pieces(text, request.body)
         await asyncio.sleep(self._script.delay if rule.delay is None else rule.delay)
@@ -160,8 +170,10 @@ class Scripted:
         usage = Usage(input=_words(request.body), output=output * int(request.body.get("n") or 1))
         yield Delta(usage=usage, done=True, speaks=False)
 
-    def _find(self, last: str) -> tuple[_Rule, dict[str, str]]:
+    def _find(self, last: str, *, results: bool) -> tuple[_Rule, dict[str, str]]:
         for pattern, rule in self._rules:
+            if rule.results not in (None, results):
+                continue
             if pattern is None:
                 return rule, {}
             found = pattern.search(last)
@@ -196,6 +208,8 @@ class Scripted:
 
 def _said(pieces: list[str], rule: _Rule, index: int, answered: int) -> Iterator[Delta]:
     """What one choice says, up to the error the rule may ask for after so many pieces in all."""
+    if rule.reasoning:
+        yield Delta(extra={"reasoning_content": rule.reasoning}, index=index)
     for number, piece in enumerate(pieces):
         if rule.error is not None and answered + number >= rule.error.after:
             raise _error(rule.error)
@@ -228,7 +242,17 @@ def _texts(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _last(body: Mapping[str, Any]) -> str:
-    return next((text for role, text in reversed(list(_texts(body))) if role == "user"), "")
+    return _said_by(body, "user")
+
+
+def _said_by(body: Mapping[str, Any], who: str) -> str:
+    """The last text of a role."""
+    return next((text for role, text in reversed(list(_texts(body))) if role == who), "")
+
+
+def _ends_with_result(body: Mapping[str, Any]) -> bool:
+    roles = [role for role, _ in _texts(body)]
+    return roles[-1:] in (["tool"], ["function"])
 
 
 def _system(body: Mapping[str, Any]) -> str:
