@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import typer
 from typer.main import get_command
@@ -50,12 +50,13 @@ def sections(schema: Any, path: str) -> Iterator[Section]:
         if want.section:
             yield from sections(want.base, here)
         elif (inner := _entries(want)) is not None:
-            yield from sections(inner, f"{here}.NAME")
+            yield from sections(inner, f"{here}.NAME" if get_origin(want.base) is not tuple else f"{here}[]")
 
 
 def _entries(want: Wanted) -> Any | None:
     args = get_args(want.base)
-    inner = wanted(args[1]) if len(args) == 2 and args[0] is str else None
+    listed = get_origin(want.base) is tuple
+    inner = wanted(args[0 if listed else 1]) if len(args) == 2 and (listed or args[0] is str) else None
     return inner.base if inner is not None and inner.section else None
 
 

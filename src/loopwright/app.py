@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,13 +26,15 @@ from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.engines.protocol import Engine
 from loopwright.gateway.admitted import Admitted
+from loopwright.gateway.cascaded import Evaluator
 from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.recorded import Recorded
+from loopwright.gateway.route import Route, plain, route, watched
 from loopwright.gateway.routed import Routed, Target
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.plugins import Registry
-from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, Timeouts
+from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, TargetSettings, Timeouts
 from loopwright.providers.protocol import Provider
 
 ROOMS = ("access", "catalog", "calls")
@@ -63,6 +65,9 @@ class App:
     """The card of each configured model."""
     spool: Spool
     targets: Mapping[str, Target]
+    """By every name that can be called."""
+    routes: tuple[Route, ...]
+    """What stands behind those names, each once."""
     chat: Chat
     """The whole road."""
     recorded: Recorded
@@ -112,11 +117,14 @@ async def build(settings: Settings) -> App:
     await keys.load()
     spool = Spool(settings.home / "spool", settings.calls.spool_limit)
     catalog = Catalog(settings)
-    targets, opened = _targets(settings, catalog, endpoints.read(settings.home))
+    routes, opened = _routes(settings, catalog, endpoints.read(settings.home))
+    targets = {name: each.target for name, each in routes.items()}
 
     chat: Chat = Routed(targets)
     chat = Admitted(chat)
-    prices_of = {(name, target.provider, target.model): target.price for name, target in targets.items()}
+    prices_of = {
+        (name, target.provider, target.model): target.price for name, each in routes.items() for target in each.targets
+    }
     chat = recorded = Recorded(chat, spool, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
 
     return App(
@@ -129,6 +137,7 @@ async def build(settings: Settings) -> App:
         known=tuple(await asyncio.to_thread(catalog.cards)),
         spool=spool,
         targets=targets,
+        routes=tuple({each.name: each for each in routes.values()}.values()),
         chat=chat,
         recorded=recorded,
         providers=opened,
@@ -179,37 +188,76 @@ def engine_of(kind: str) -> Engine:
     return registry.find(kind)()
 
 
-def _targets(
+def _routes(
     settings: Settings, catalog: Catalog, engines: Mapping[str, Endpoint]
-) -> tuple[dict[str, Target], tuple[Provider, ...]]:
+) -> tuple[dict[str, Route], tuple[Provider, ...]]:
     """Every callable name and where it leads. A provider is opened once, whatever number of models it serves."""
     opened = {name: _open(name, provider) for name, provider in settings.providers.items()}
     local: list[Provider] = []
-    targets: dict[str, Target] = {}
-    for name, model in catalog.configured().items():
+    models = catalog.configured()
+    hosted: dict[str, Target] = {}
+    for name, model in models.items():
+        endpoint = engines.get(name)
+        if model.engine is not None and endpoint is not None:
+            local.append(_open(model.engine.kind, _engine_provider(endpoint)))
+            price = _engine_price(model, endpoint)
+            hosted[name] = _target(local[-1].chat(model.model or name), local[-1], model.model or name, endpoint, price)
+    routes: dict[str, Route] = {}
+    for name, model in models.items():
+        found: dict[TargetSettings, Target] = {}
         if model.engine is not None:
-            endpoint = engines.get(name)
-            if endpoint is None:
-                continue
-            provider = _open(model.engine.kind, _engine_provider(endpoint))
-            local.append(provider)
-            chat = provider.chat(model.model or name)
-            price, operations = _engine_price(model, endpoint), endpoint.operations
+            alone = hosted.get(name)
+        elif model.provider is not None:
+            alone = _elsewhere(name, model, settings, opened)
         else:
-            elsewhere = settings.providers[model.provider or ""]
-            provider = opened[model.provider or ""]
-            chat = provider.chat(model.model or name)
-            chat = chat if elsewhere.kind == "openai" else Encoded(chat)
-            price, operations = _price(name, model, elsewhere), model.operations
-        target = Target(
-            chat=chat,
-            provider=provider.name,
-            model=model.model or name,
-            operations=frozenset(operations),  # type: ignore[arg-type]
-            price=price,
-        )
-        targets.update(dict.fromkeys((name, *model.aliases), target))
-    return targets, (*opened.values(), *local)
+            alone = None
+            for each in model.targets:
+                target = (
+                    hosted.get(each.engine_model or "")
+                    if each.provider is None
+                    else _elsewhere(name, _alone(model, each), settings, opened)
+                )
+                if target is not None:
+                    found[each] = target
+        made = _route(name, model, alone, found)
+        if made is not None:
+            routes.update(dict.fromkeys((name, *model.aliases), made))
+    return routes, (*opened.values(), *local)
+
+
+def _alone(model: ModelSettings, target: TargetSettings) -> ModelSettings:
+    """A target as the model it would be by itself."""
+    return ModelSettings(provider=target.provider, model=target.model, price=target.price, operations=model.operations)
+
+
+def _route(
+    name: str, model: ModelSettings, alone: Target | None, found: Mapping[TargetSettings, Target]
+) -> Route | None:
+    """None when no target is there: an engine that does not run."""
+    if alone is not None:
+        return route(name, model, [alone]) if watched(model) else plain(name, alone)
+    if not found:
+        return None
+    cascade = model.cascade if len(found) > 1 else None
+    evaluators: dict[str, Evaluator] = {}
+    if cascade is not None and cascade.evaluator:
+        registry: Registry[Evaluator] = Registry("evaluators")
+        evaluators[cascade.evaluator] = registry.find(cascade.evaluator)()
+    kept = replace(model, targets=tuple(found), cascade=cascade)
+    return route(name, kept, list(found.values()), evaluators=evaluators)
+
+
+def _elsewhere(name: str, model: ModelSettings, settings: Settings, opened: Mapping[str, Provider]) -> Target:
+    elsewhere = settings.providers[model.provider or ""]
+    provider = opened[model.provider or ""]
+    chat = provider.chat(model.model or name)
+    chat = chat if elsewhere.kind == "openai" else Encoded(chat)
+    return _target(chat, provider, model.model or name, model, _price(name, model, elsewhere))
+
+
+def _target(chat: Chat, provider: Provider, model: str, able: ModelSettings | Endpoint, price: Price | None) -> Target:
+    operations: frozenset[Any] = frozenset(able.operations)
+    return Target(chat=chat, provider=provider.name, model=model, operations=operations, price=price)
 
 
 def _counters(catalog: Catalog, engines: Mapping[str, Endpoint]) -> dict[str, LlamaCppTokens]:

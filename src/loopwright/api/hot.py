@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from loopwright.api.dialect import Asked, Dialect, Voice
 from loopwright.api.exchange import Exchange
 from loopwright.core.chat import Chat, Delta, Request, answering
-from loopwright.core.errors import LoopwrightError, Unauthenticated
+from loopwright.core.errors import BadRequest, LoopwrightError, Spent, Unauthenticated
 from loopwright.core.money import usd
 from loopwright.core.who import Principal
 from loopwright.kit import wire, wire_out
@@ -24,6 +25,8 @@ _EVENTS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
 _CLIENT_LENGTH: Final = 200
+_TIMEOUT: Final = re.compile(r"(\d{1,8}(?:\.\d{1,6})?)(s|ms)?")
+_SHORTEST, _LONGEST = 0.001, 86_400.0
 _log = logging.getLogger(__name__)
 
 
@@ -82,8 +85,10 @@ class HotRoutes:
             traceparent=exchange.header(b"traceparent"),
             client=(exchange.header(b"user-agent") or "")[:_CLIENT_LENGTH],
         )
+        timeout = exchange.header(b"x-loopwright-timeout")
         try:
-            return await dialect.request(asked)
+            deadline = None if timeout is None else deadline_in(timeout)
+            request = await dialect.request(asked)
         except LoopwrightError as error:
             self.refusals.refuse(
                 Request(
@@ -101,6 +106,10 @@ class HotRoutes:
                 error,
             )
             raise
+        if deadline is not None:
+            request = replace(request, deadline=deadline)
+        control = exchange.header(b"cache-control")
+        return request if control is None else replace(request, cache_control=control.lower())
 
     def who(self, exchange: Exchange) -> Principal:
         """Who asks, by `Authorization: Bearer` or, as Anthropic's SDKs send it, `x-api-key`.
@@ -171,9 +180,32 @@ async def _say(exchange: Exchange, delta: Delta, voice: Voice | None) -> None:
 def _about(delta: Delta) -> bytes:
     """Headers that say what answered and what it cost."""
     lines = f"x-loopwright-model: {_safe(delta.model)}\r\n" if delta.model else ""
+    if delta.attempts > 1:
+        lines += f"x-loopwright-attempts: {delta.attempts}\r\n"
     if delta.cost_nano is not None:
         lines += f"x-loopwright-cost-usd: {usd(delta.cost_nano)}\r\n"
+    if delta.cache is not None:
+        lines += f"x-loopwright-cache: {delta.cache.kind}\r\n"
+        if delta.cache.call_id:
+            lines += f"x-loopwright-cache-of: {delta.cache.call_id}\r\n"
+    for name, value in delta.headers:
+        lines += f"{name}: {_safe(value)}\r\n"
     return lines.encode("latin-1")
+
+
+def deadline_in(timeout: str) -> float:
+    """The `time.monotonic()` that `x-loopwright-timeout` (seconds, `2.5` or `2.5s`, or `800ms`) stands for.
+
+    Raises:
+        BadRequest: it is none of these, or not between a millisecond and a day.
+    """
+    found = _TIMEOUT.fullmatch(timeout.strip())
+    seconds = 0.0 if found is None else float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise BadRequest(
+            "x-loopwright-timeout: allowed are seconds such as 2.5, or 800ms, up to a day", param="x-loopwright-timeout"
+        )
+    return time.monotonic() + seconds
 
 
 def _safe(value: str) -> str:
@@ -188,6 +220,8 @@ async def refuse(exchange: Exchange, error: LoopwrightError, head: bytes = b"", 
     lines = [_JSON, head]
     if error.retry_after is not None:
         lines.append(b"retry-after: %d\r\n" % max(round(error.retry_after), 1))
+    if isinstance(error, Spent):
+        lines.append(b"x-should-retry: false\r\n")  # OpenAI's and Anthropic's SDKs heed it
     if isinstance(error, Unauthenticated):
         lines.append(b"www-authenticate: Bearer\r\n")
     await exchange.respond(error.status, b"".join(lines), body or msgspec.json.encode(wire_out.error_body(error)))

@@ -11,6 +11,7 @@ from loopwright import __version__
 from loopwright.api import shapes
 from loopwright.api.asking import Administrator, Asker, House, say_errors, scope_of
 from loopwright.api.filters import Filtered, Picked
+from loopwright.api.routes import router as list_of_routes
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.errors import BadRequest, Refused, Unavailable
@@ -153,5 +154,6 @@ def management(app: App) -> FastAPI:
     )
     api.state.house = app
     api.include_router(router)
+    api.include_router(list_of_routes)
     say_errors(api)
     return api

@@ -116,8 +116,10 @@ class Catalog:
         raise NotFound(f"no model is named {name!r}{hint(name, names)}")
 
     def _check(self, name: str, model: ModelSettings) -> None:
-        if (model.engine is None) == (model.provider is None):
-            raise SettingsError(f"model {name!r} needs either `engine` (hosted here) or `provider` (elsewhere)")
+        if (model.engine, model.provider, model.targets or None).count(None) != 2:
+            raise SettingsError(
+                f"model {name!r} needs either `engine` (hosted here), `provider` (elsewhere) or `targets` (several)"
+            )
         if model.engine is not None and not model.engine.source:
             raise SettingsError(
                 f"model {name!r}: engine.source is missing: package:NAME, file:PATH or the name of a pulled model"
@@ -130,6 +132,8 @@ class Catalog:
     def _card(self, name: str, model: ModelSettings) -> ModelCard:
         if model.engine is not None:
             return self._local(name, model, model.engine)
+        if model.targets:
+            return _route_card(name, model)
         provider = self._settings.providers[model.provider or ""]
         upstream = model.model or name
         return ModelCard(
@@ -175,6 +179,19 @@ class Catalog:
             supports_tools=known.supports_tools,
             notes=known.notes,
         )
+
+
+def _route_card(name: str, model: ModelSettings) -> ModelCard:
+    """Of a model that several targets answer for; each call is priced by the one that answered."""
+    places = [f"{each.provider or 'here'}/{each.model or each.engine_model or name}" for each in model.targets]
+    how = "cascade" if model.cascade is not None else model.strategy
+    return ModelCard(
+        name=name,
+        kind="remote" if any(each.provider for each in model.targets) else "local",
+        operations=model.operations,
+        aliases=model.aliases,
+        notes=(f"a route ({how}) over {', '.join(places)}: each call costs what the target that answers does",),
+    )
 
 
 def _package_licence(source: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from loopwright.core.money import Usage
+from loopwright.core.money import Usage, usd
 from loopwright.core.who import Principal
 
 Operation = Literal["chat", "completion", "embeddings"]
@@ -57,6 +57,33 @@ class Request:
     """`time.monotonic()` by which the answer must be whole; None is without."""
     aside: Mapping[str, Any] | None = None
     """What the client's own dialect said that `body` has no place for; on record as its `loopwright` member."""
+    cache_control: str = ""
+    """The client's `Cache-Control` header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheNote:
+    """What the cache did for a call; on the first Delta of its answer."""
+
+    kind: Literal["hit", "semantic-hit", "miss"]
+    call_id: str = ""
+    """The call whose answer is given again."""
+    similarity: float | None = None
+    """Cosine of the two questions, of a semantic hit."""
+    saved_nano: int | None = None
+    """Nanodollars that call cost; None when it was unpriced."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """A hit as it stands on record; nothing of a miss."""
+        if self.kind == "miss":
+            return {}
+        found = {"loopwright.cache": self.kind, "loopwright.cache_of": self.call_id}
+        if self.similarity is not None:
+            found["loopwright.cache_similarity"] = f"{self.similarity:.4f}"
+        if self.saved_nano is not None:
+            found["loopwright.saved_usd"] = usd(self.saved_nano)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +114,12 @@ class Delta:
     """Which model answered (set on the first Delta)."""
     provider: str = ""
     """Which provider or engine answered (set on the first Delta)."""
+    cache: CacheNote | None = None
+    """What the cache did, where it is on for the model (set on the first Delta)."""
     attempts: int = 1
     """Attempts that were made for it at one target or another (set on the first Delta)."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers of the response (on the first Delta; on the only one when not streamed)."""
 
     def costing(self, nano: int) -> Delta:
         """The same with the cost of its call; `dataclasses.replace` would take three times as long."""
@@ -104,7 +135,9 @@ class Delta:
             done=self.done,
             model=self.model,
             provider=self.provider,
+            cache=self.cache,
             attempts=self.attempts,
+            headers=self.headers,
         )
 
 

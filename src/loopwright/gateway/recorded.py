@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
 from loopwright.core.chat import Chat, Delta, Request, answering
-from loopwright.core.errors import LoopwrightError
+from loopwright.core.errors import LoopwrightError, UpstreamBroke
 from loopwright.core.money import Price, Usage
 from loopwright.kit.wire import with_fields
 
@@ -60,6 +60,8 @@ class Recorded:
                         if opening and request.stream:
                             self.spool.write(Opened(record=taken.record("interrupted", 200)))
                         yield delta
+                if not taken.written:
+                    raise UpstreamBroke("the answer stopped without its end")
         except LoopwrightError as error:
             outcome = "refused" if error.status < 500 else "error"
             self._close(taken, outcome, error.status, error.code, error.message)
@@ -91,8 +93,8 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_began", "_events", "_keep", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "pieces", "price", "provider", "request",
-        "usage", "written",
+        "_began", "_besides", "_events", "_keep", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "pieces", "price", "provider", "request",
+        "tags", "usage", "written",
     )  # fmt: skip
 
     def __init__(self, request: Request, price: PriceOf, *, payloads: bool) -> None:
@@ -103,6 +105,7 @@ class _Taken:
         self._keep = payloads and request.operation != "embeddings"
         self._size = 0
         self._events = 0
+        self._besides = 0
         self.pieces: list[bytes] = []
         self.first: int | None = None
         self.model = ""
@@ -111,12 +114,20 @@ class _Taken:
         self.usage: Usage | None = None
         self.cost_nano: int | None = None
         self.written = False
+        self.tags = request.tags
 
     def add(self, delta: Delta) -> bool:
         """Take note of a Delta; True when the answer begins with it."""
         if delta.provider:
             self.provider, self.model = delta.provider, delta.model
-            self.price = self._price_of(self.request.model, delta.provider, delta.model)
+            if delta.cache is not None and delta.cache.kind != "miss":
+                self.price, self.tags = _FREE, {**self.tags, **delta.cache.tags}
+            else:
+                self.price = self._price_of(self.request.model, delta.provider, delta.model)
+            if delta.attempts > 1:
+                self.tags = {**self.tags, "loopwright.attempts": str(delta.attempts)}
+            if delta.cost_nano is not None:
+                self._besides = delta.cost_nano
         if delta.usage is not None:
             self.usage = delta.usage
         size = len(delta.raw)
@@ -146,7 +157,7 @@ class _Taken:
             usage = self._estimate() if self.first is not None else _NOTHING
         cost = None
         if self.price is not None:
-            cost = self.price.cost(usage, seconds=(now - self._began) / 1e9)
+            cost = self.price.cost(usage, seconds=(now - self._began) / 1e9) + self._besides
         return Record(
             id=request.id,
             started_ns=request.started_ns,
@@ -178,7 +189,7 @@ class _Taken:
             task=None,
             variant=None,
             prompt_version=None,
-            tags=dict(request.tags),
+            tags=dict(self.tags),
             request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
         )
@@ -196,3 +207,4 @@ def _asked(request: Request) -> bytes:
 
 
 _NOTHING: Final = Usage()
+_FREE: Final = Price(input=0, output=0, source="cache")

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import BadRequest, UnknownModel
 from loopwright.core.money import Price
+from loopwright.gateway.timed import Timed
 from loopwright.kit.nearest import hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One place that answers for a model."""
+    """One place that answers for a model, or a whole route that does."""
 
     chat: Chat
     provider: str
@@ -48,4 +49,5 @@ class Routed:
 
     def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Answer from the target: no layer of its own, so nothing is added to each Delta."""
-        return self.target(request).chat(request)
+        chat = self.target(request).chat
+        return chat(request) if request.deadline is None else Timed(chat)(request)

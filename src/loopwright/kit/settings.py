@@ -75,16 +75,36 @@ class Timeouts:
     """For the whole answer."""
 
 
+PresetName = Literal[
+    "anthropic", "azure", "azure-v1", "bedrock", "cerebras", "cohere", "deepinfra", "deepseek", "fireworks", "gemini",
+    "groq", "huggingface", "llamacpp", "lmstudio", "mistral", "moonshot", "nvidia", "ollama", "openai", "openrouter",
+    "perplexity", "sambanova", "sglang", "tgi", "together", "vllm", "xai",
+]  # fmt: skip
+"""The names in `providers/presets.yaml`, which a test holds to be the same."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """A wire protocol to models elsewhere."""
 
     kind: str = "openai"
-    """A plug-in of group `loopwright.providers`: `openai` (any OpenAI-compatible URL), `scripted`."""
+    """A plug-in of group `loopwright.providers`: `openai` (any OpenAI-compatible URL), `anthropic`, `gemini`, `bedrock`, `scripted`."""
+    preset: PresetName | None = None
+    """What is known of a well-known place: URL, form of the key, quirks. Without a `base_url`, the entry's own name."""
     base_url: str | None = None
-    """Where it answers, with the version path: `https://api.example.com/v1`."""
+    """Where it answers, with the version path: `https://api.example.com/v1`; without one, the preset's."""
     api_key: Secret | None = field(default=None, repr=False)
-    """Sent as `Authorization: Bearer`; better `${NAME}` than the key itself."""
+    """Sent as the preset says, else as `Authorization: Bearer`; better `${NAME}` than the key itself."""
+    region: str | None = None
+    """AWS region of `bedrock`: `us-east-1`."""
+    aws_access_key_id: str | None = None
+    """Of `bedrock`; without it (and without `api_key`) what AWS's own tools find is used."""
+    aws_secret_access_key: Secret | None = field(default=None, repr=False)
+    """Of `bedrock`, with `aws_access_key_id`."""
+    aws_session_token: Secret | None = field(default=None, repr=False)
+    """Of `bedrock`, for temporary keys."""
+    aws_profile: str | None = None
+    """Profile in AWS's shared files that `bedrock` takes its credentials from."""
     headers: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     """Further headers of every request."""
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -134,8 +154,99 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSettings:
+    """One of several places that answer for a name: at a provider, or an engine of ours."""
+
+    provider: str | None = None
+    """Name of an entry under `providers`."""
+    engine_model: str | None = None
+    """Name of another entry under `models` that has an `engine`."""
+    model: str | None = None
+    """The name the provider knows; by default the name that is called."""
+    weight: Annotated[float, Between(low=0, high=1_000_000)] = 1.0
+    """Its share for `weighted` and `sticky`, its size for `least-busy`; 0 is asked only when others cannot be."""
+    region: str | None = None
+    """Where it is, for people and policies."""
+    price: PriceSettings | None = None
+    """What it costs; without it the bundled prices apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """Further attempts, at another target when there is one; never after a byte was sent to the client."""
+
+    attempts: Annotated[int, Between(low=1, high=20)] = 6
+    """Attempts a request, the first included."""
+    on: tuple[Literal["credentials", "limited", "failed", "timeout"], ...] = (
+        "credentials",
+        "limited",
+        "failed",
+        "timeout",
+    )
+    """After which failures: 401/402/403, 429, 5xx or a broken answer, no answer in time. Never after 400, 404, 422."""
+    base: Seconds = 0.05
+    """Longest pause before the second attempt; doubles with each, and chance shortens it."""
+    longest: Seconds = 2.0
+    """Longest pause before any attempt."""
+    budget: Annotated[float, Between(low=0, high=10)] = 0.2
+    """Further attempts there may be for each request, on average, beside a floor of ten and one every two seconds."""
+    timeout: Seconds | None = None
+    """Until the first token (of a whole answer, its end); then another attempt is made. Not set: as the provider's."""
+    wait: Seconds = 5.0
+    """How long a request waits in all for a target that may be asked, when all are resting or open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """When a target is left alone for a while, and then tried by one request at a time."""
+
+    window: Annotated[int, Between(low=10, high=1_000)] = 20
+    """The last attempts that are judged."""
+    failures: Annotated[float, Between(low=0.01, high=1)] = 0.5
+    """Share of failures among them (ten at least) that opens it."""
+    in_a_row: Positive = 5
+    """Failures in a row that open it."""
+    demote: Annotated[float, Between(low=0.01, high=1)] = 0.2
+    """Share of failures from which other targets are asked first; one request in twenty still finds out."""
+    pause: Seconds = 1.0
+    """First pause; doubles each time the probe after it fails."""
+    longest_pause: Seconds = 30.0
+    """Longest pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """Who waits when `concurrency` is reached, in turn by key; more than fit get 429 with `Retry-After`."""
+
+    size: Annotated[int, Between(low=0, high=100_000)] = 100
+    """Requests that may wait for each target."""
+    timeout: Seconds = 30.0
+    """How long one may wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeSettings:
+    """A second attempt when the first is slow to begin: the first token wins, the loser is cancelled."""
+
+    after: Seconds | None = None
+    """When; not set: after the 95th percentile of the times to first token seen, once there are twenty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeSettings:
+    """The first target answers; unless its answer will do, the others are asked. Chat only."""
+
+    schema: bool = True
+    """Go on when the answer or a tool call is not what the JSON schema of the request says."""
+    min_logprob: Annotated[float, Between(low=-100, high=0)] | None = None
+    """Go on when the mean log probability of the answer's tokens is lower, e.g. -0.5, or not known."""
+    evaluator: str | None = None
+    """A plug-in of group `loopwright.evaluators` that says whether an answer will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """A name that can be called: served by a provider or by an engine of ours, never both."""
+    """A name that can be called: served by a provider, by an engine of ours, or by several targets."""
 
     provider: str | None = None
     """Name of an entry under `providers`."""
@@ -149,6 +260,24 @@ class ModelSettings:
     """What it costs; without it the bundled prices apply, and a model they lack is shown as unpriced."""
     aliases: tuple[str, ...] = ()
     """Further names that call it."""
+    targets: tuple[TargetSettings, ...] = ()
+    """Several places that answer, instead of `provider` or `engine`."""
+    strategy: Literal["fallback", "weighted", "least-latency", "least-cost", "least-busy", "sticky"] = "fallback"
+    """Which of `targets` is asked first; the others follow when it fails."""
+    retries: RetrySettings | None = None
+    """Further attempts after a failure; with `targets`, by default those of an empty section, otherwise none."""
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    """When a target is left alone; holds for routes with `targets` or `retries`."""
+    concurrency: Positive | None = None
+    """Answers at once of each target, in each gateway process; not set is without limit."""
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    """Who waits when `concurrency` is reached."""
+    hedge: HedgeSettings | None = None
+    """A second attempt when the first is slow."""
+    cascade: CascadeSettings | None = None
+    """Ask the first target, and the others only if its answer will not do."""
+    deadline: Seconds | None = None
+    """For the whole answer with all its attempts; a request may set a shorter one by `x-loopwright-timeout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +295,24 @@ class CallsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How limits and budgets are kept. What they are is set by `loopwright limits` or `PUT /api/limits`."""
+
+    on_outage: Literal["admit", "refuse"] = "admit"
+    """Without the database: go on with what a worker last held, or `outage_grace` if that is more; or refuse (503)."""
+    outage_grace: Annotated[float, Between(low=0, high=1)] = 0.1
+    """Part of a limit that each worker may use while the database is away."""
+    lease: Annotated[float, Between(low=1, high=3_600, unit="seconds")] = 15.0
+    """Seconds after which what a dead worker held is free again."""
+    wait: Seconds = 0.5
+    """Seconds a request may wait for the database, or for other workers to return what they do not need."""
+    output_tokens: Positive = 1_024
+    """Tokens of answer that are reserved for a request that sets no maximum."""
+    unpriced: Literal["admit", "refuse"] = "admit"
+    """What becomes of calls of models without a price where a budget holds: they count as nothing, or are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything, parsed and checked."""
 
@@ -176,6 +323,7 @@ class Settings:
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     calls: CallsSettings = field(default_factory=CallsSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
     file: Path | None = field(default=None, metadata={"told": False})

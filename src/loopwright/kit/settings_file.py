@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import yaml
 
 from loopwright.core.errors import SettingsError
 from loopwright.kit.nearest import hint as did_you_mean
-from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings
+from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings, Settings
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
+from loopwright.kit.settings_routes import check_route
 from loopwright.kit.settings_words import told, wanted
 
 DEFAULT_FILE = "loopwright.yaml"
@@ -173,11 +174,13 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
         _check_provider(("providers", name), provider, reader)
     for name, model in settings.models.items():
         _check_model(("models", name), model, settings.providers, reader)
+        check_route(("models", name), model, settings, reader)
     _check_names(settings.models, reader)
 
 
 def _check_provider(path: KeyPath, provider: ProviderSettings, reader: Reader) -> None:
-    if provider.kind == "openai" and provider.base_url is None and not reader.failed(path, "base_url", "kind"):
+    unplaced = provider.base_url is None and provider.preset is None and path[-1] not in get_args(PresetName)
+    if provider.kind == "openai" and unplaced and not reader.failed(path, "base_url", "kind", "preset"):
         reader.report(path, "base_url is missing; allowed: http://HOST[:PORT]/PATH or https://…, up to and with /v1")
     if provider.base_url is not None and not _answers_http(provider.base_url):
         found = reader.found((*path, "base_url"), provider.base_url)
@@ -198,10 +201,11 @@ def _answers_http(url: str) -> bool:
 def _check_model(
     path: KeyPath, model: ModelSettings, providers: Mapping[str, ProviderSettings], reader: Reader
 ) -> None:
-    served = (model.provider, model.engine)
-    if None not in served or (served == (None, None) and not reader.failed(path, "provider", "engine")):
-        both = "neither" if model.engine is None else "both"
-        reader.report(path, f"has {both} of provider and engine; allowed: exactly one, which says what serves it")
+    served = (model.provider, model.engine, model.targets or None).count(None)
+    if served != 2 and not (served == 3 and reader.failed(path, "provider", "engine", "targets")):
+        which = "neither of provider and engine" if served == 3 else "both of provider and engine"
+        which = which if not model.targets else "targets beside provider or engine"
+        reader.report(path, f"has {which}; allowed: exactly one of provider, engine and targets")
     if model.provider is not None and ("providers", model.provider) not in reader.places:
         here = (*path, "provider")
         known = did_you_mean(model.provider, providers) or "; there are none under `providers`"

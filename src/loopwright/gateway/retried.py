@@ -1,0 +1,213 @@
+"""Asks one target after another until one answers, as long as nothing was sent to the client.
+
+What comes before the first content (the role, comments) is held back, so a failure there goes unnoticed. The happy path
+is one look at the first target; everything else is on the way of failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from loopwright.core.chat import Delta, Request
+from loopwright.core.errors import Busy, LoopwrightError, Unavailable, UpstreamTimeout
+from loopwright.gateway.alarm import Alarm
+from loopwright.gateway.fair_queue import FairQueue, QueueFull
+from loopwright.gateway.retry_budget import RetryBudget
+from loopwright.gateway.standing import Standing
+from loopwright.gateway.strategies import Order
+from loopwright.gateway.verdict import verdict
+from loopwright.kit.settings import RetrySettings
+
+_HELD_BYTES: Final = 65_536
+_CURIOUS: Final = 20
+"""Every so manieth request may go to a demoted target first, to learn whether it is well again."""
+_POLL: Final = 0.05
+_NOBODY: Final = "no target of {model!r} can be asked now: all have failed or limit our rate"
+
+
+class Retried:
+    """A Chat over several targets, or one that is tried again."""
+
+    def __init__(self, standings: Sequence[Standing], order: Order, settings: RetrySettings) -> None:
+        self.standings = tuple(standings)
+        self.budget = RetryBudget(settings.budget)
+        self._order = order
+        self._settings = settings
+        self._count = 0
+
+    def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer."""
+        self.budget.deposit()
+        return self.answer(request, [])
+
+    async def answer(self, request: Request, trail: list[Standing]) -> AsyncGenerator[Delta, None]:
+        """Answer; `trail` is filled with the targets of the attempts, and those already in it are asked last."""
+        order = self._order(request, self.standings)
+        waited, full = 0.0, set[Standing]()
+        last: LoopwrightError | None = None
+        while True:
+            now = time.monotonic()
+            chosen = order[0] if order[0].fit and not trail and not full else self._choose(order, trail, full, now)
+            if chosen is None:
+                waited += await self._wait(request, order, now, waited, last)
+                continue
+            pause: float | None = None
+            trail.append(chosen)
+            attempt = _Attempt(chosen, request)
+            patience, queue = self._settings.timeout, chosen.queue
+            number = len(trail)
+            pieces = attempt.run(number, patience) if queue is None else attempt.queued(queue, number, patience)
+            try:
+                async for delta in pieces:
+                    yield delta
+            except QueueFull as error:
+                trail.remove(chosen)
+                full.add(chosen)
+                if len(full) == len(order):
+                    raise
+                last = error
+            except LoopwrightError as error:
+                last = error
+                pause = self._pause(error, attempt, order, trail)
+                if pause is None or (request.deadline is not None and time.monotonic() + pause >= request.deadline):
+                    raise
+            else:
+                return
+            finally:
+                await pieces.aclose()
+            if pause:
+                await asyncio.sleep(pause)
+
+    def _choose(
+        self, order: Sequence[Standing], trail: Sequence[Standing], full: set[Standing], now: float
+    ) -> Standing | None:
+        """Of those that may be asked the one that was asked least, then the one that is well, then the first."""
+        ready = [each for each in order if each.ready(now) and each not in full]
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        self._count += 1
+        curious = not trail and self._count % _CURIOUS == 0
+        if curious:
+            demoted = [each for each in ready if each.breaker.demoted]
+            if demoted:
+                return demoted[0]
+        return min(ready, key=lambda each: (trail.count(each), each.breaker.demoted))
+
+    async def _wait(
+        self, request: Request, order: Sequence[Standing], now: float, waited: float, last: LoopwrightError | None
+    ) -> float:
+        """Sleep until a target may be asked; the seconds slept.
+
+        Raises:
+            LoopwrightError: that would take too long.
+        """
+        known = min(each.ready_at(now) for each in order) - now
+        pause = max(known, _POLL) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
+        late = request.deadline is not None and now + pause >= request.deadline
+        if late or waited + pause > self._settings.wait:
+            raise last or Unavailable(_NOBODY.format(model=request.model), retry_after=max(known, 1.0))
+        await asyncio.sleep(pause)
+        return pause
+
+    def _pause(
+        self, error: LoopwrightError, attempt: _Attempt, order: Sequence[Standing], trail: Sequence[Standing]
+    ) -> float | None:
+        """Seconds before the next attempt; None when there is none."""
+        settings, found = self._settings, verdict(error)
+        backoff = min(settings.base * 2 ** (len(trail) - 1), settings.longest)
+        if found == "limited":
+            wait = error.retry_after if isinstance(error, Busy) and error.retry_after is not None else backoff
+            attempt.standing.rest(time.monotonic() + wait)
+        if attempt.spoken or found == "final" or found not in settings.on or len(trail) >= settings.attempts:
+            return None
+        if not self.budget.take():
+            return None
+        elsewhere = any(each not in trail for each in order)
+        if found == "credentials" and elsewhere:
+            return 0.0
+        return random.uniform(0.0, settings.base if elsewhere else backoff)  # noqa: S311 - no secret
+
+
+class _Attempt:
+    """One question to one target."""
+
+    __slots__ = ("request", "spoken", "standing")
+
+    def __init__(self, standing: Standing, request: Request) -> None:
+        self.standing = standing
+        self.request = request
+        self.spoken = False
+        """Something has gone to the client."""
+
+    async def queued(self, queue: FairQueue, number: int, patience: float | None) -> AsyncGenerator[Delta, None]:
+        """As `run`, once it is its turn."""
+        await queue.enter(self.request.who.key_id, self.request.deadline)
+        began = time.monotonic()
+        pieces = self.run(number, patience)
+        try:
+            async for delta in pieces:
+                yield delta
+        finally:
+            await pieces.aclose()
+            queue.leave(time.monotonic() - began)
+
+    async def run(self, number: int, patience: float | None) -> AsyncGenerator[Delta, None]:
+        """The answer from its first content on; `number` is which attempt it is, `patience` seconds to that content."""
+        standing, request = self.standing, self.request
+        began = time.monotonic()
+        probe = standing.began()
+        answer = standing.target.chat(request) if patience is None else _prompt(standing, request, patience)
+        held: list[Delta] = []
+        try:
+            async for delta in answer:
+                if self.spoken:
+                    yield delta
+                    continue
+                held.append(delta)
+                if delta.speaks or delta.done or sum(len(each.raw) for each in held) > _HELD_BYTES:
+                    self.spoken = True
+                    standing.spoke(request, time.monotonic() - began)
+                    if number > 1:
+                        held[0] = replace(held[0], attempts=number)
+                    for each in held:
+                        yield each
+            standing.succeeded(probe=probe)
+        except BaseException as error:
+            self._note(error, probe=probe)
+            raise
+        finally:
+            await answer.aclose()
+
+    def _note(self, error: BaseException, *, probe: bool) -> None:
+        """What its end says of the target: nothing, when the client hung up or another attempt was faster."""
+        if not isinstance(error, LoopwrightError):
+            self.standing.left(probe=probe)
+        elif verdict(error) in ("final", "limited"):
+            self.standing.succeeded(probe=probe)
+        else:
+            self.standing.failed(time.monotonic(), probe=probe)
+
+
+async def _prompt(standing: Standing, request: Request, seconds: float) -> AsyncGenerator[Delta, None]:
+    """The answer, if its first content comes within `seconds`."""
+    answer = standing.target.chat(request)
+    alarm = Alarm(time.monotonic() + seconds)
+    try:
+        while (delta := await alarm.next(answer)) is not None:
+            if delta.speaks or delta.done:
+                alarm.stop()
+                yield delta
+                async for later in answer:
+                    yield later
+                return
+            yield delta
+    except TimeoutError:
+        raise UpstreamTimeout(f"{standing.label} did not begin to answer within {seconds:g} s") from None
+    finally:
+        alarm.stop()
+        await answer.aclose()
