@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from loopwright.access.audit import BY_HOUSE, Actor, note
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.kit.db import Database
 from loopwright.kit.nearest import hint
@@ -31,7 +32,7 @@ class Projects:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def create(self, name: str) -> Project:
+    async def create(self, name: str, *, by: Actor = BY_HOUSE) -> Project:
         """A new project.
 
         Raises:
@@ -44,7 +45,13 @@ class Projects:
                 param="name",
             )
         try:
-            row = await self._db.row("insert into projects (name) values (%s) returning id, name, created_at", (name,))
+            async with self._db.transaction() as connection:
+                cursor = await connection.execute(
+                    "insert into projects (name) values (%s) returning id, name, created_at", (name,)
+                )
+                row = await cursor.fetchone()
+                assert row is not None
+                await note(connection, by, "project.create", f"project {name}", {}, project_id=row["id"])
         except psycopg.errors.UniqueViolation:
             raise Conflict(f"there is a project {name!r} already", param="name") from None
         return _project(row)
