@@ -52,9 +52,9 @@ class OpenAICompatible:
     """A provider that speaks OpenAI's dialect."""
 
     def __init__(self, name: str, settings: ProviderSettings) -> None:
-        """What a preset says stands under what `settings` say. What `settings.args` may hold:
+        """What a preset says stands under what `settings` say.
 
-        `proxy`: URL of an HTTP proxy. `done_optional`: a stream that closes cleanly after a finish reason is whole
+        What `settings.args` may hold.         `proxy`: URL of an HTTP proxy. `done_optional`: a stream that closes cleanly after a finish reason is whole
         without `[DONE]`. `include_usage` (default true): ask for usage at the end of streams; false for upstreams
         that refuse `stream_options`. `verify` (default true): check TLS certificates.
 

@@ -1,4 +1,4 @@
-"""A fault-injecting OpenAI-compatible upstream, for our tests and for yours.
+"""A fault-injecting upstream, for our tests and for yours: OpenAI-compatible; Anthropic, Gemini and Bedrock by path.
 
     async with FaultyUpstream(faults=["status=429:2@0.1", "between-tokens=0.02"], seed=7) as upstream:
         client = AsyncOpenAI(base_url=upstream.url, api_key="any")

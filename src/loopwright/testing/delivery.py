@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from loopwright.core.errors import SettingsError
 from loopwright.testing.answers import Answer, answer
 from loopwright.testing.faults import Fault, Faults
+from loopwright.testing.voices import Voice, model_in_path, thinks, voice_of
 
 _PAGE: Final = b"<!doctype html>\n\n<html><body><h1>502 Bad Gateway</h1></body></html>\n\n"
 _LEAD: Final = re.compile(rb"[\xc0-\xf7]")
@@ -41,11 +42,13 @@ class Delivery:
         self._wire = wire
         self._faults = faults
         self._models = models
+        self._voice: Voice | None = None
         self._pause = faults["between-tokens"].value if "between-tokens" in faults else 0.0
 
     async def respond(self, method: str, path: str, body: bytes) -> None:
         """Answer, faults and all."""
         faults = self._faults
+        self._voice = voice_of(path) if method == "POST" else None
         if "latency" in faults:
             await asyncio.sleep(faults["latency"].value)
         if await self._fail_at_once():
@@ -58,6 +61,9 @@ class Delivery:
         except ValueError:
             await self.error(400, "the body is not JSON")
             return
+        if self._voice is not None and isinstance(request, dict):
+            await self._native(self._voice, request)
+            return
         found = answer(path, request) if isinstance(request, dict) else None
         if found is None:
             await self.error(404, f"there is no {path}")
@@ -65,6 +71,30 @@ class Delivery:
             await self._stream(found, bool((request.get("stream_options") or {}).get("include_usage")))
         else:
             await self._whole(found)
+
+    async def _native(self, voice: Voice, request: dict[str, Any]) -> None:
+        """Answer in a dialect other than OpenAI's."""
+        question = voice.question(request)
+        question.setdefault("model", request.get("model", ""))
+        found = answer("/embeddings" if "input" in question else "/chat/completions", question)
+        assert found is not None
+        counted = "no-usage" not in self._faults
+        if not question.get("stream"):
+            body = voice.whole(found, thinks=thinks(request), counted=counted)
+            await self._whole(Answer(body=body, events=(), first=0, usage={}))
+            return
+        await self._begin_stream(voice.content_type)
+        events = list(voice.events(found, thinks=thinks(request), counted=counted))
+        if "truncate" in self._faults:
+            ends = {"message_stop", "messageStop", "metadata"}
+            events = [event for event in events[:-1] if event[0] not in ends]
+        for number, (kind, payload) in enumerate(events):
+            if number > 2 and self._pause:
+                await asyncio.sleep(self._pause)
+            if not await self._misbehave(number - 2):
+                return
+            await self._event(_json(payload), kind)
+        await self._end_stream()
 
     async def _fail_at_once(self) -> bool:
         faults = self._faults
@@ -79,7 +109,7 @@ class Delivery:
         elif "html" in faults:
             await self._reply(int(faults["html"].value), "text/html", _PAGE)
         elif "error-body" in faults:
-            await self._reply(200, "application/json", _error_body("the upstream failed quietly", "server_error"))
+            await self._complain(200, "the upstream failed quietly", "server_error")
         else:
             return False
         return True
@@ -90,7 +120,15 @@ class Delivery:
         kind = {429: "rate_limit_error", 401: "authentication_error"}.get(
             status, "server_error" if status >= 500 else "invalid_request_error"
         )
-        await self._reply(status, "application/json", _error_body(f"a fault of status {status}", kind), extra)
+        await self._complain(status, f"a fault of status {status}", kind, extra)
+
+    async def _complain(self, status: int, message: str, kind: str, extra: Mapping[str, str] | None = None) -> None:
+        """An error in the dialect that was asked in."""
+        if self._voice is None:
+            await self._reply(status, "application/json", _error_body(message, kind), extra)
+            return
+        body, headers = self._voice.error(status, message)
+        await self._reply(status, "application/json", _json(body), {**headers, **(extra or {})})
 
     async def _get(self, path: str) -> None:
         if path.endswith("/models"):
@@ -107,7 +145,8 @@ class Delivery:
 
     async def _whole(self, found: Answer) -> None:
         faults = self._faults
-        body = _json(found.body if "no-usage" in faults else {**found.body, "usage": found.usage})
+        counted = found.usage and "no-usage" not in faults
+        body = _json({**found.body, "usage": found.usage} if counted else found.body)
         if "malformed-json" in faults:
             body = body[: len(body) // 2]
         elif "malformed-sse" in faults:
@@ -130,10 +169,7 @@ class Delivery:
 
     async def _stream(self, found: Answer, include_usage: bool) -> None:  # noqa: FBT001 - as the wire has it
         faults = self._faults
-        sized: dict[str, str] = {} if "until-close" in faults else {"transfer-encoding": "chunked"}
-        await self._wire.send(self._head(200, "text/event-stream; charset=utf-8", sized))
-        if "first-token" in faults:
-            await asyncio.sleep(faults["first-token"].value)
+        await self._begin_stream("text/event-stream; charset=utf-8")
         with_usage = include_usage and "no-usage" not in faults
         for number, event in enumerate(found.events):
             tokens = number - found.first
@@ -150,6 +186,12 @@ class Delivery:
             await self._event(b"[DONE]")
         await self._end_stream()
 
+    async def _begin_stream(self, kind: str) -> None:
+        sized: dict[str, str] = {} if "until-close" in self._faults else {"transfer-encoding": "chunked"}
+        await self._wire.send(self._head(200, kind, sized))
+        if "first-token" in self._faults:
+            await asyncio.sleep(self._faults["first-token"].value)
+
     async def _misbehave(self, tokens: int) -> bool:
         """What strikes after `tokens` tokens; False when the stream is over by it."""
         faults = self._faults
@@ -158,7 +200,11 @@ class Delivery:
                 await self._break_off()
                 return False
         if "error-event" in faults and tokens >= faults["error-event"].value:
-            await self._event(_error_body("the model ran out of luck", "server_error"))
+            kind, payload = "", _error_body("the model ran out of luck", "server_error")
+            if self._voice is not None:
+                kind, body = self._voice.error_event("the model ran out of luck")
+                payload = _json(body)
+            await self._event(payload, kind)
             await self._end_stream()
             return False
         if tokens == 3 and "malformed-json" in faults:
@@ -167,10 +213,11 @@ class Delivery:
             await self._piece(b'}}{"garbage\x00": no field here\n\n')
         return True
 
-    async def _event(self, data: bytes) -> None:
+    async def _event(self, data: bytes, kind: str = "") -> None:
         end = b"\r\n" if "crlf" in self._faults else b"\n"
-        ping = b": ping" + end + end if "ping" in self._faults else b""
-        event = ping + b"data: " + data + end + end
+        framed = self._voice is not None and "eventstream" in self._voice.content_type
+        ping = b": ping" + end + end if "ping" in self._faults and not framed else b""
+        event = ping + (b"data: " + data + end + end if self._voice is None else self._voice.wrap(kind, data, end))
         if "split-utf8" not in self._faults:
             await self._piece(event)
             return
@@ -182,6 +229,8 @@ class Delivery:
         await self._piece(event[start:])
 
     async def _piece(self, data: bytes) -> None:
+        if not data:  # an empty chunk would end the body
+            return
         if "gzip" in self._faults:
             data = gzip.compress(data)
         await self._wire.send(data if "until-close" in self._faults else b"%x\r\n%b\r\n" % (len(data), data))
@@ -212,8 +261,11 @@ class Delivery:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def model_in(body: bytes) -> str:
-    """The model a request names, empty when it names none."""
+def model_in(body: bytes, path: str = "") -> str:
+    """The model a request names, in its path or its body; empty when it names none."""
+    named = model_in_path(path)
+    if named:
+        return named
     try:
         request = json.loads(body)
     except ValueError:

@@ -136,7 +136,7 @@ class FaultyUpstream:
         self.seen.append(seen)
         self.changed()
         try:
-            faults = self._fate.choose(model_in(seen.body))
+            faults = self._fate.choose(model_in(seen.body, seen.path))
             await Delivery(connection, faults, self._models).respond(seen.method, seen.path, seen.body)
         except SettingsError as problem:
             await refuse(connection, problem)

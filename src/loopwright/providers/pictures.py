@@ -1,0 +1,168 @@
+"""Fetches images that a request points at, for dialects that take bytes only. Never from inside the house."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import socket
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from loopwright.core.errors import BadRequest
+
+_LIMIT: Final = 20_000_000
+_SECONDS: Final = 15.0
+_MOST: Final = 20
+_TUNNELS: Final = tuple(ipaddress.ip_network(net) for net in ("64:ff9b::/96", "2002::/16", "2001::/32"))
+"""IPv6 addresses that carry an IPv4 address inside."""
+
+
+class _PrivateError(OSError):
+    """An address that is not on the public internet."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is on the public internet: no private, loop-back, link-local or tunnelled one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif any(ip in net for net in _TUNNELS):
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+class _PublicOnly(AbstractResolver):
+    """Looks at what a name leads to when the connection is made, so that a name cannot change its mind in between."""
+
+    def __init__(self) -> None:
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a name; raises _PrivateError when one of them is not public."""
+        found = await self._inner.resolve(host, port, family)
+        if not all(is_public(each["host"]) for each in found):
+            raise _PrivateError(host)
+        return found
+
+    async def close(self) -> None:
+        """Nothing to close."""
+        await self._inner.close()
+
+
+class Pictures:
+    """Replaces `http(s)` URLs of images by their bytes."""
+
+    def __init__(self, *, private: bool = False, limit: int = _LIMIT, seconds: float = _SECONDS) -> None:
+        """`private` allows addresses inside the house; `limit` in bytes and `seconds` hold for each image."""
+        self._private = private
+        self._limit = limit
+        self._seconds = seconds
+
+    async def inlined(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`body` with each image as a data URL; the very same when no image is pointed at.
+
+        Raises:
+            BadRequest: an image cannot be had, is none, or lies where nobody may look; `param` names it.
+        """
+        wanted = dict(_pointed(body))
+        if not wanted:
+            return body
+        if len(wanted) > _MOST:
+            raise BadRequest(f"messages: more than {_MOST} images are pointed at", param="messages")
+        async with asyncio.TaskGroup() as group:
+            tasks = {where: group.create_task(self._try(url, where)) for where, url in wanted.items()}
+        found = {where: task.result() for where, task in tasks.items()}
+        for result in found.values():
+            if isinstance(result, BadRequest):
+                raise result
+        return {**body, "messages": _replaced(body["messages"], found)}
+
+    async def _try(self, url: str, where: str) -> str | BadRequest:
+        """The data URL, or why there is none: an error is handed back, so that a task group does not wrap it."""
+        try:
+            return await self._fetch(url, where)
+        except BadRequest as problem:
+            return problem
+
+    async def _fetch(self, url: str, where: str) -> str:
+        host = urlsplit(url).hostname or ""
+        resolver = None if self._private else _PublicOnly()
+        if not self._private and _is_address(host) and not is_public(host):
+            raise _forbidden(where)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False),
+                    timeout=aiohttp.ClientTimeout(total=self._seconds),
+                ) as session,
+                session.get(url, allow_redirects=False) as answer,
+            ):
+                if answer.status != 200:
+                    raise BadRequest(f"{where}: it answers with HTTP {answer.status}", param=where)
+                if not answer.content_type.startswith("image/"):
+                    raise BadRequest(f"{where}: it is {answer.content_type}, no image", param=where)
+                data = b""
+                async for piece in answer.content.iter_any():
+                    data += piece
+                    if len(data) > self._limit:
+                        raise BadRequest(f"{where}: it has more than {self._limit} bytes", param=where)
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as problem:
+            if isinstance(problem.__cause__, _PrivateError):
+                raise _forbidden(where) from None
+            raise BadRequest(f"{where}: it cannot be fetched; send a data: URL", param=where) from None
+        return f"data:{answer.content_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _forbidden(where: str) -> BadRequest:
+    return BadRequest(f"{where}: images are not fetched from private addresses; send a data: URL", param=where)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _pointed(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for at, message in enumerate(body.get("messages") or ()):
+        content = message.get("content")
+        for number, part in enumerate(content if isinstance(content, list) else ()):
+            url = _url(part)
+            if url[:8].lower().startswith(("http://", "https://")):
+                found.append((f"messages[{at}].content[{number}].image_url.url", url))
+    return found
+
+
+def _url(part: Any) -> str:
+    held = part.get("image_url") if isinstance(part, Mapping) and part.get("type") == "image_url" else None
+    url = held.get("url") if isinstance(held, Mapping) else held
+    return url if isinstance(url, str) else ""
+
+
+def _replaced(messages: list[Mapping[str, Any]], found: Mapping[str, str | BadRequest]) -> list[Mapping[str, Any]]:
+    out: list[Mapping[str, Any]] = []
+    for at, message in enumerate(messages):
+        content = message.get("content")
+        if isinstance(content, list):
+            parts = [
+                {**part, "image_url": {"url": found[where]}}
+                if (where := f"messages[{at}].content[{number}].image_url.url") in found
+                else part
+                for number, part in enumerate(content)
+            ]
+            out.append({**message, "content": parts})
+        else:
+            out.append(message)
+    return out
