@@ -16,6 +16,7 @@ LoopwrightError                     500 internal
 ├── UpstreamError                   502 upstream_error      a provider or engine answered with a failure
 │   ├── UpstreamRefused             502 upstream_refused    4xx from upstream; its status is kept in `upstream_status`
 │   ├── UpstreamBroke               502 upstream_broke      cut off, malformed or truncated
+│   ├── InvalidOutput               502 invalid_output      the answer does not fit its schema; names the failing path
 │   └── UpstreamTimeout             504 upstream_timeout
 ├── Unavailable                     503 unavailable         nothing can answer now; `retry_after` says when to try again
 ├── SettingsError                   exit 2                  a wrong configuration: file, line, key, what is allowed
@@ -23,6 +24,8 @@ LoopwrightError                     500 internal
 """
 
 from __future__ import annotations
+
+from loopwright.core.money import Usage
 
 
 class LoopwrightError(Exception):
@@ -149,6 +152,19 @@ class UpstreamBroke(UpstreamError):
     """The answer broke off before its end."""
 
     code = "upstream_broke"
+
+
+class InvalidOutput(UpstreamError):
+    """The model's answer does not fit the schema it must fit."""
+
+    code = "invalid_output"
+
+    def __init__(self, message: str = "", *, usage: Usage | None = None, model: str = "", provider: str = "") -> None:
+        super().__init__(message)
+        self.usage = usage
+        """What the attempts took, which is paid for all the same."""
+        self.model = model
+        self.provider = provider
 
 
 class UpstreamTimeout(UpstreamError):
