@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+from loopwright.access.allowances import Allowances
+from loopwright.access.audit import Audit
 from loopwright.access.keys import Keys
+from loopwright.access.limits import Limits
 from loopwright.access.projects import Projects
+from loopwright.access.spending import charge, tidy
 from loopwright.calls.drain import Drain
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.query import Calls
@@ -31,6 +36,7 @@ from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route, plain, route, watched
 from loopwright.gateway.routed import Routed, Target
+from loopwright.gateway.settled import Settled
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.plugins import Registry
@@ -59,6 +65,10 @@ class App:
     db: Database
     keys: Keys
     projects: Projects
+    limits: Limits
+    allowances: Allowances
+    """What this worker holds of them."""
+    audit: Audit
     calls: Calls
     catalog: Catalog
     known: tuple[ModelCard, ...]
@@ -94,6 +104,7 @@ class App:
         """Keep what is held in memory current until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.keys.watch())
+            group.create_task(self.allowances.watch())
             group.create_task(_tick(self.spool))
 
     async def close(self) -> None:
@@ -102,6 +113,7 @@ class App:
             await provider.close()
         for counter in set(self.counters.values()):
             await counter.close()
+        await self.allowances.close()
         self.spool.close()
         await self.db.close()
 
@@ -116,22 +128,28 @@ async def build(settings: Settings) -> App:
     keys = Keys(db)
     await keys.load()
     spool = Spool(settings.home / "spool", settings.calls.spool_limit)
+    allowances = Allowances(db, settings.limits, UUID(spool.worker))
+    await allowances.load()
     catalog = Catalog(settings)
     routes, opened = _routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
 
     chat: Chat = Routed(targets)
-    chat = Admitted(chat)
+    chat = Admitted(chat, allowances, _dearest(routes).get, settings.limits)
     prices_of = {
         (name, target.provider, target.model): target.price for name, each in routes.items() for target in each.targets
     }
-    chat = recorded = Recorded(chat, spool, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
+    settled = Settled(spool, allowances)
+    chat = recorded = Recorded(chat, settled, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
 
     return App(
         settings=settings,
         db=db,
         keys=keys,
         projects=Projects(db),
+        limits=Limits(db),
+        allowances=allowances,
+        audit=Audit(db),
         calls=Calls(db, settings.calls),
         catalog=catalog,
         known=tuple(await asyncio.to_thread(catalog.cards)),
@@ -170,9 +188,13 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
     async def retain_calls() -> None:
         await retain(db, settings.calls, datetime.now(UTC))
 
+    async def tidy_limits() -> None:
+        await tidy(db)
+
+    jobs.register("access.tidy", tidy_limits, schedule="23 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
     return Recorder(
-        drain=Drain(db, settings.home / "spool", settings.calls),
+        drain=Drain(db, settings.home / "spool", settings.calls, charge=charge),
         indexer=Indexer(db) if settings.calls.full_text else None,
         jobs=jobs,
     )
@@ -258,6 +280,16 @@ def _elsewhere(name: str, model: ModelSettings, settings: Settings, opened: Mapp
 def _target(chat: Chat, provider: Provider, model: str, able: ModelSettings | Endpoint, price: Price | None) -> Target:
     operations: frozenset[Any] = frozenset(able.operations)
     return Target(chat=chat, provider=provider.name, model=model, operations=operations, price=price)
+
+
+def _dearest(routes: Mapping[str, Route]) -> dict[str, Price]:
+    """What a call of each name costs at the most, where it has a price: to reserve by."""
+    found: dict[str, Price] = {}
+    for name, each in routes.items():
+        known = [target.price for target in each.targets if target.price is not None]
+        if known:
+            found[name] = max(known, key=lambda price: (price.output, price.input, price.second))
+    return found
 
 
 def _counters(catalog: Catalog, engines: Mapping[str, Endpoint]) -> dict[str, LlamaCppTokens]:

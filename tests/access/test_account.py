@@ -173,7 +173,7 @@ class Leases(RuleBasedStateMachine):
 
 def test_leases_hold_whatever_happens(connection: psycopg.Connection[dict[str, Any]]) -> None:
     machine = type("OnThisDatabase", (Leases,), {"connection": connection})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from loopwright.access.audit import Actor
 from loopwright.app import App
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, Unauthenticated
 from loopwright.core.who import Principal
@@ -54,6 +55,19 @@ def administrator(who: Asker) -> Principal:
 
 
 Administrator = Annotated[Principal, Depends(administrator)]
+
+
+def acting(who: Administrator, request: Request) -> Actor:
+    """The administrator who asks, as the audit log names them."""
+    return actor(who, request)
+
+
+Acting = Annotated[Actor, Depends(acting)]
+
+
+def actor(who: Principal, request: Request) -> Actor:
+    """Who asks, and from which address."""
+    return Actor(who=who, origin="unknown" if request.client is None else request.client.host)
 
 
 def scope_of(who: Principal) -> int | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query, Request
 
 from loopwright import __version__
-from loopwright.api import shapes
-from loopwright.api.asking import Administrator, Asker, House, say_errors, scope_of
+from loopwright.api import allowances, shapes
+from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.routes import router as list_of_routes
 from loopwright.app import App
@@ -39,18 +39,22 @@ async def get_call(app: House, who: Asker, call_id: str) -> shapes.CallDetailOut
 
 
 @router.delete("/calls/{call_id}", tags=["calls"])
-async def delete_call(app: House, who: Asker, call_id: str) -> shapes.Deleted:
+async def delete_call(app: House, who: Asker, call_id: str, request: Request) -> shapes.Deleted:
     """Forget one call: its row, its texts, its words in the index, its place in the spool."""
     await app.calls.get(call_id, project_id=scope_of(who))
+    await app.audit.note(actor(who, request), "calls.delete", f"call {call_id}", {}, project_id=who.project_id)
     return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), call_id=call_id))
 
 
 @router.delete("/calls", tags=["calls"])
-async def delete_calls(app: House, who: Asker, picked: Picked) -> shapes.Deleted:
+async def delete_calls(app: House, who: Asker, picked: Picked, request: Request) -> shapes.Deleted:
     """Forget all calls of a session, a tag or a key."""
     named = {name: value for name, value in picked.items() if value is not None}
     if len(named) != 1:
         raise BadRequest("name exactly one of session, tag or key: a deletion is for ever", param="session")
+    [(what, value)] = named.items()
+    subject = f"{what} {':'.join(value) if isinstance(value, tuple) else value}"
+    await app.audit.note(actor(who, request), "calls.delete", subject, {}, project_id=who.project_id)
     return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), **named))
 
 
@@ -91,19 +95,27 @@ async def list_keys(
 
 
 @router.post("/keys", tags=["keys"], status_code=201)
-async def create_key(app: House, _who: Administrator, new: shapes.NewKey) -> shapes.KeyMade:
+async def create_key(app: House, by: Acting, new: shapes.NewKey) -> shapes.KeyMade:
     """A new key. Its secret is in this answer and nowhere else."""
-    models = None if new.models is None else tuple(new.models)
-    key, secret = await app.keys.create(new.project, new.name, admin=new.admin, models=models)
+    key, secret = await app.keys.create(
+        new.project,
+        new.name,
+        admin=new.admin,
+        models=None if new.models is None else tuple(new.models),
+        tasks=None if new.tasks is None else tuple(new.tasks),
+        operations=None if new.operations is None else tuple(new.operations),
+        expires_at=new.expires_at,
+        by=by,
+    )
     return shapes.KeyMade(key=shapes.key_out(key), secret=secret)
 
 
 @router.delete("/keys/{key_id}", tags=["keys"])
-async def revoke_key(app: House, who: Administrator, key_id: int) -> shapes.KeyOut:
+async def revoke_key(app: House, by: Acting, key_id: int) -> shapes.KeyOut:
     """End a key."""
-    if key_id == who.key_id:
+    if key_id == by.who.key_id:
         raise Refused("a key cannot revoke itself: use another administrator's key")
-    return shapes.key_out(await app.keys.revoke(key_id))
+    return shapes.key_out(await app.keys.revoke(key_id, by=by))
 
 
 @router.get("/projects", tags=["projects"])
@@ -114,9 +126,9 @@ async def list_projects(app: House, _who: Administrator) -> shapes.ProjectsOut:
 
 
 @router.post("/projects", tags=["projects"], status_code=201)
-async def create_project(app: House, _who: Administrator, new: shapes.NewProject) -> shapes.ProjectOut:
+async def create_project(app: House, by: Acting, new: shapes.NewProject) -> shapes.ProjectOut:
     """A new project."""
-    return shapes.ProjectOut.model_validate(await app.projects.create(new.name))
+    return shapes.ProjectOut.model_validate(await app.projects.create(new.name, by=by))
 
 
 @router.get("/status", tags=["house"])
@@ -154,6 +166,7 @@ def management(app: App) -> FastAPI:
     )
     api.state.house = app
     api.include_router(router)
+    api.include_router(allowances.router)
     api.include_router(list_of_routes)
     say_errors(api)
     return api

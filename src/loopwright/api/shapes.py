@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from loopwright.access.keys import Key
+from loopwright.access.keys import OPERATIONS, Key
 from loopwright.core.call import Call, CallDetail
 from loopwright.core.money import usd
 
@@ -103,7 +103,10 @@ class KeyOut(Shape):
     prefix: str
     admin: bool
     models: list[str] | None
+    tasks: list[str] | None
+    operations: list[str] | None
     created_at: datetime
+    expires_at: datetime | None
     revoked_at: datetime | None
 
 
@@ -127,6 +130,11 @@ class NewKey(BaseModel):
     project: str = "default"
     admin: bool = False
     models: list[str] | None = Field(default=None, description="Names the key may call; null for every model.")
+    tasks: list[str] | None = Field(default=None, description="Tasks the key may call; null for every task.")
+    operations: list[str] | None = Field(
+        default=None, description=f"Routes of /v1 the key may use, of {', '.join(OPERATIONS)}; null for every route."
+    )
+    expires_at: datetime | None = Field(default=None, description="When it ends by itself; null for never.")
 
 
 class KeyMade(Shape):

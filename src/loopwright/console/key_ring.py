@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from loopwright.access.audit import Actor
 from loopwright.access.keys import Key
 from loopwright.app import App
 from loopwright.console.overview import api_base, first_model
@@ -53,12 +54,16 @@ class KeyRing:
         models = tuple(dict.fromkeys(name for name in form.get("models", "").replace(",", " ").split() if name))
         try:
             if form.get("project_new", "").strip():
-                project = (await self._app.projects.create(form["project_new"].strip())).name
+                project = (await self._app.projects.create(form["project_new"].strip(), by=_by(visit))).name
             else:
                 project = form.get("project", "")
             self._check(models)
             key, secret = await self._app.keys.create(
-                project, form.get("name", "").strip(), admin=form.get("admin") == "on", models=models or None
+                project,
+                form.get("name", "").strip(),
+                admin=form.get("admin") == "on",
+                models=models or None,
+                by=_by(visit),
             )
         except (BadRequest, Conflict, NotFound) as error:
             return await self._again(visit, {"typed": form, "problem": error}, error.status)
@@ -79,8 +84,14 @@ class KeyRing:
     async def _revoke(self, visit: Visit, _form: dict[str, str]) -> Response:
         if visit.request.path_params["key_id"] == visit.who.key_id:
             raise Refused("a key cannot revoke itself: sign in with another administrator's key")
-        await self._app.keys.revoke(visit.request.path_params["key_id"])
+        await self._app.keys.revoke(visit.request.path_params["key_id"], by=_by(visit))
         return RedirectResponse("/keys", 303)
+
+
+def _by(visit: Visit) -> Actor:
+    """Who acts, for the audit log."""
+    client = visit.request.client
+    return Actor(who=visit.who, origin="unknown" if client is None else client.host)
 
 
 def _row(key: Key) -> dict[str, Any]:

@@ -1,24 +1,134 @@
-"""Lets through only what the key may use."""
+"""Lets through only what the key may use, and as much of it as limits and budgets leave."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Final
 
-from loopwright.core.chat import Chat, Delta, Request
+import msgspec
+
+from loopwright.access.allowances import Allowances, Pool, Sizes
+from loopwright.access.limits import MONEY
+from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Refused
+from loopwright.core.money import Price, Usage
 from loopwright.kit.nearest import hint
+from loopwright.kit.settings import LimitSettings
+
+_BYTES_A_TOKEN: Final = 3
+"""English has more than four and most scripts about three; low, so that the estimate is rather high."""
+PriceOf = Callable[[str], Price | None]
+"""From the name that is asked for to what it may cost, at most."""
+
+
+def _unpriced(_model: str) -> Price | None:
+    return None
+
+
+_DEFAULTS: Final = LimitSettings()
+
+
+class _Most(msgspec.Struct):
+    """What a body says of the length of its answer; the rest is skipped unread."""
+
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+
+
+_MOST: Final = msgspec.json.Decoder(_Most)
+_UNSAID: Final = _Most()
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The model that is checked here is the model that is dispatched: nobody below renames it."""
+    """The model that is checked here is the model that is dispatched: nobody below renames it.
+
+    What is reserved here is settled by `Settled`, from the record of the call: there is no layer on the answer.
+    """
 
     inner: Chat
+    allowances: Allowances | None = None
+    """None where nothing is limited: then only scopes are checked."""
+    price: PriceOf = _unpriced
+    settings: LimitSettings = _DEFAULTS
 
     def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Answer, or refuse at once."""
-        if not request.who.may_call(request.model):
-            allowed = hint(request.model, request.who.models or ())
-            raise Refused(f"key {request.who.key_name!r} may not call {request.model!r}{allowed}", param="model")
-        return self.inner(request)
+        who = request.who
+        if not who.may_call(request.model):
+            allowed = hint(request.model, who.models or ())
+            raise Refused(f"key {who.key_name!r} may not call {request.model!r}{allowed}", param="model")
+        if who.operations is not None or who.tasks is not None:
+            self._check_scopes(request)
+        allowances = self.allowances
+        if allowances is None or not (pools := allowances.of(request)):
+            return self.inner(request)
+        sizes = self._sizes(request, pools, allowances)
+        if allowances.reserve(request, pools, sizes) is not None:
+            return self._when_leased(request, pools, sizes, allowances)
+        warning = allowances.warning(pools)
+        return _warned(self.inner, request, warning) if warning else self.inner(request)
+
+    async def _when_leased(
+        self, request: Request, pools: tuple[Pool, ...], sizes: Sizes, allowances: Allowances
+    ) -> AsyncGenerator[Delta, None]:
+        await allowances.admit(request, pools, sizes)
+        warning = allowances.warning(pools)
+        answers = _warned(self.inner, request, warning) if warning else self.inner(request)
+        async with aclosing(answers) as answer:
+            async for delta in answer:
+                yield delta
+
+    def _check_scopes(self, request: Request) -> None:
+        who = request.who
+        if not who.may_use(request.operation):
+            may = ", ".join(sorted(who.operations or ())) or "nothing"
+            raise Refused(f"key {who.key_name!r} may not use {request.operation}; it may use: {may}")
+        if not who.may_do(request.model):
+            raise Refused(f"key {who.key_name!r} may not call {request.model!r}", param="model")
+
+    def _sizes(self, request: Request, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
+        """What the request is taken to need, rather too much than too little."""
+        prompt = len(request.raw or b"") // _BYTES_A_TOKEN + 1
+        answer = 0 if request.operation == "embeddings" else self._longest(request)
+        nano = 0
+        for pool in pools:
+            if pool.unit == MONEY:
+                nano = self._cost(request, prompt, answer, allowances)
+                break
+        return 1, prompt + answer, 1, nano
+
+    def _longest(self, request: Request) -> int:
+        try:
+            most = _MOST.decode(request.raw) if request.raw else _UNSAID
+        except msgspec.MsgspecError:
+            most = _UNSAID
+        return (most.max_completion_tokens or most.max_tokens or self.settings.output_tokens) * (most.n or 1)
+
+    def _cost(self, request: Request, prompt: int, answer: int, allowances: Allowances) -> int:
+        price = self.price(request.model)
+        if price is None:
+            if self.settings.unpriced == "refuse":
+                raise Refused(
+                    f"model {request.model!r} has no price and a budget holds here (limits.unpriced is refuse): "
+                    f"set models.{request.model}.price",
+                    param="model",
+                )
+            return 0
+        seconds = allowances.seconds(request.model) if price.second else 0.0
+        return price.cost(Usage(input=prompt, output=answer), seconds=seconds)
+
+
+async def _warned(inner: Chat, request: Request, warning: str) -> AsyncGenerator[Delta, None]:
+    """The answer, with a header that says how near its end a budget is."""
+    said = False
+    async with answering(inner, request) as answer:
+        async for delta in answer:
+            if not said or not request.stream:
+                said = True
+                yield replace(delta, headers=(*delta.headers, ("x-loopwright-budget", warning)))
+            else:
+                yield delta
