@@ -37,15 +37,20 @@ from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route, plain, route, watched
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
+from loopwright.gateway.structured import Structured
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, TargetSettings, Timeouts
+from loopwright.providers.presets import completed
 from loopwright.providers.protocol import Provider
 
 ROOMS = ("access", "catalog", "calls")
 """Those with tables, in the order of their migrations."""
 _PROVIDERS: Mapping[str, str] = {
+    "anthropic": "loopwright.providers.anthropic:anthropic",
+    "bedrock": "loopwright.providers.bedrock:bedrock",
+    "gemini": "loopwright.providers.gemini:gemini",
     "openai": "loopwright.providers.openai:OpenAICompatible",
     "scripted": "loopwright.providers.scripted:Scripted",
 }
@@ -124,6 +129,7 @@ async def build(settings: Settings) -> App:
     Raises:
         StartError: the database does not answer.
     """
+    settings = _placed(settings)
     db = await Database.open(settings.database.url or "", size=settings.database.pool)
     keys = Keys(db)
     await keys.load()
@@ -223,7 +229,12 @@ def _routes(
         if model.engine is not None and endpoint is not None:
             local.append(_open(model.engine.kind, _engine_provider(endpoint)))
             price = _engine_price(model, endpoint)
-            hosted[name] = _target(local[-1].chat(model.model or name), local[-1], model.model or name, endpoint, price)
+            chat = Structured(
+                inner=local[-1].chat(model.model or name),
+                schemas=model.schemas or ("grammar" if endpoint.kind == "llamacpp" else "native"),
+                tools=model.tools or ("native" if endpoint.supports_tools else "emulated"),
+            )
+            hosted[name] = _target(chat, local[-1], model.model or name, endpoint, price)
     routes: dict[str, Route] = {}
     for name, model in models.items():
         found: dict[TargetSettings, Target] = {}
@@ -249,7 +260,14 @@ def _routes(
 
 def _alone(model: ModelSettings, target: TargetSettings) -> ModelSettings:
     """A target as the model it would be by itself."""
-    return ModelSettings(provider=target.provider, model=target.model, price=target.price, operations=model.operations)
+    return ModelSettings(
+        provider=target.provider,
+        model=target.model,
+        price=target.price,
+        operations=model.operations,
+        tools=model.tools,
+        schemas=model.schemas,
+    )
 
 
 def _route(
@@ -274,6 +292,8 @@ def _elsewhere(name: str, model: ModelSettings, settings: Settings, opened: Mapp
     provider = opened[model.provider or ""]
     chat = provider.chat(model.model or name)
     chat = chat if elsewhere.kind == "openai" else Encoded(chat)
+    schemas = model.schemas or ("asked" if elsewhere.kind == "scripted" else "native")
+    chat = Structured(inner=chat, schemas=schemas, tools=model.tools or "native")
     return _target(chat, provider, model.model or name, model, _price(name, model, elsewhere))
 
 
@@ -300,6 +320,11 @@ def _counters(catalog: Catalog, engines: Mapping[str, Endpoint]) -> dict[str, Ll
         if endpoint is not None and endpoint.kind == "llamacpp":
             counters.update(dict.fromkeys((name, *model.aliases), LlamaCppTokens(endpoint)))
     return counters
+
+
+def _placed(settings: Settings) -> Settings:
+    """The settings with each provider's preset filled in, so that its URL, and by it its prices, are known."""
+    return replace(settings, providers={name: completed(name, each) for name, each in settings.providers.items()})
 
 
 def _open(name: str, settings: ProviderSettings) -> Provider:

@@ -180,9 +180,9 @@ class Anthropic:
             yield from self._block(index, {"type": "text", "text": ""}, deltas)
             index += 1
         if call is not None:
-            block = {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": {}}
+            used: JSON = {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": {}}
             parts = [{"type": "input_json_delta", "partial_json": part} for part in arguments]
-            yield from self._block(index, block, parts)
+            yield from self._block(index, used, parts)
         delta = {"stop_reason": _reason(found, self._REASONS), "stop_sequence": None}
         yield "message_delta", {"delta": delta, "usage": {"output_tokens": usage["output_tokens"]}}
         yield "message_stop", {}
