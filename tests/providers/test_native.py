@@ -9,8 +9,10 @@ import struct
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from loopwright.core.chat import Delta, answering
+from loopwright.core.chat import Delta, Request, answering
 from loopwright.core.errors import (
     BadRequest,
     Busy,
@@ -269,6 +271,35 @@ async def test_images_inside_the_house_are_not_fetched() -> None:
                 await ask(provider.chat("m"), request("near", messages=[{"role": "user", "content": content}]))
             assert caught.value.param == "messages[0].content[0].image_url.url"
         assert upstream.requests == 0
+
+
+@pytest.mark.anyio
+@each
+async def test_models_are_listed(kind: str) -> None:
+    async with facing(kind, models=["b", "a"]) as (_, provider):
+        assert await provider.models() == ["a", "b"]
+
+
+@pytest.mark.anyio
+async def test_an_image_that_is_pointed_at_is_fetched() -> None:
+    async def serve(asked: web.Request) -> web.Response:
+        kind = "text/html" if asked.path == "/page" else "image/png"
+        return web.Response(body=b"\x89PNG", content_type=kind, status=302 if asked.path == "/moved" else 200)
+
+    app = web.Application()
+    app.router.add_get("/{name}", serve)
+    async with facing("bedrock", args={"private_images": True}) as (upstream, provider), TestServer(app) as server:
+
+        def asked(path: str) -> Request:
+            content = [{"type": "image_url", "image_url": {"url": str(server.make_url(path))}}]
+            return request("near", messages=[{"role": "user", "content": content}])
+
+        await ask(provider.chat(MODELS["bedrock"]), asked("/a.png"))
+        image = json.loads(upstream.seen[0].body)["messages"][0]["content"][0]["image"]
+        assert image == {"format": "png", "source": {"bytes": base64.b64encode(b"\x89PNG").decode()}}
+        for path, says in (("/page", "no image"), ("/moved", "HTTP 302")):
+            with pytest.raises(BadRequest, match=says):
+                await ask(provider.chat("m"), asked(path))
 
 
 @pytest.mark.anyio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -38,9 +39,41 @@ def bedrock(name: str, settings: ProviderSettings) -> Native:
     if not isinstance(limit, int | None):
         raise SettingsError(f"providers.{name}.args.max_tokens must be a number")
     dialect = Dialect(limit=limit, more=extra_body(name, settings.args))
+    listing = replace(settings, base_url=(settings.base_url or "").replace("//bedrock-runtime.", "//bedrock."))
     if settings.api_key:
-        return Native(name, settings, dialect, headers={"authorization": f"Bearer {settings.api_key}"})
-    return Native(name, settings, dialect, headers={}, sign=Signature(name, settings))
+        headers = {"authorization": f"Bearer {settings.api_key}"}
+        return Bedrock(
+            name, settings, dialect, headers=headers, listing=Native(name, listing, dialect, headers=headers)
+        )
+    lister = Native(name, listing, dialect, headers={}, sign=Signature(name, listing))
+    return Bedrock(name, settings, dialect, headers={}, sign=Signature(name, settings), listing=lister)
+
+
+class Bedrock(Native):
+    """Two hosts: one answers, the other knows which models there are."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ProviderSettings,
+        dialect: Dialect,
+        *,
+        headers: Mapping[str, str],
+        listing: Native,
+        sign: Signature | None = None,
+    ) -> None:
+        """`listing` is the same provider at the host that lists models."""
+        super().__init__(name, settings, dialect, headers=headers, sign=sign)
+        self._listing = listing
+
+    async def models(self) -> list[str]:
+        """The names upstream offers, sorted."""
+        return await self._listing.models()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._listing.close()
+        await super().close()
 
 
 class Dialect:
@@ -65,7 +98,7 @@ class Dialect:
         return [Question(path=path, body=msgspec.json.encode(asked)) for asked in embeddings(body, model)]
 
     def list_models(self) -> Question:
-        """`GET /foundation-models`: AWS answers it at another host (`bedrock.REGION…`), a gateway perhaps at this."""
+        """`GET /foundation-models`."""
         return Question(method="GET", path="/foundation-models")
 
     def whole(self, answer: Mapping[str, Any]) -> list[Delta]:

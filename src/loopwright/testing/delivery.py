@@ -131,7 +131,13 @@ class Delivery:
         await self._reply(status, "application/json", _json(body), {**headers, **(extra or {})})
 
     async def _get(self, path: str) -> None:
-        if path.endswith("/models"):
+        if path.endswith("/v1beta/models"):
+            listed = [{"name": f"models/{name}"} for name in self._models]
+            await self._reply(200, "application/json", _json({"models": listed}))
+        elif path.endswith("/foundation-models"):
+            listed = [{"modelId": name} for name in self._models]
+            await self._reply(200, "application/json", _json({"modelSummaries": listed}))
+        elif path.endswith("/models"):
             data = [{"id": name, "object": "model", "created": 0, "owned_by": "faulty"} for name in self._models]
             await self._reply(200, "application/json", _json({"object": "list", "data": data}))
         elif path.endswith("/health"):

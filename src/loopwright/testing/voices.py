@@ -201,7 +201,13 @@ class Anthropic:
 
     def error(self, status: int, message: str) -> tuple[JSON, dict[str, str]]:
         """`{"type": "error"}`."""
-        kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}
+        kinds = {
+            401: "authentication_error",
+            403: "permission_error",
+            404: "not_found_error",
+            429: "rate_limit_error",
+            529: "overloaded_error",
+        }
         kind = kinds.get(status, "api_error" if status >= 500 or status == 200 else "invalid_request_error")
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_test"}, {}
 
