@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
 from loopwright.core.chat import Chat, Delta, Request, answering
-from loopwright.core.errors import LoopwrightError, UpstreamBroke
+from loopwright.core.errors import InvalidOutput, LoopwrightError, UpstreamBroke
 from loopwright.core.money import Price, Usage
 from loopwright.kit.wire import with_fields
 
@@ -49,6 +49,9 @@ class Recorded:
     async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Answer; the last Delta carries the cost."""
         taken = _Taken(request, self.price, payloads=self.payloads)
+        if request.stream:
+            # Runs while the upstream is being waited for: noting the beginning delays no first piece.
+            asyncio.get_running_loop().call_soon(self._open, taken)
         try:
             async with answering(self.inner, request) as answer:
                 async for delta in answer:
@@ -58,11 +61,13 @@ class Recorded:
                         yield delta if taken.cost_nano is None else delta.costing(taken.cost_nano)
                     else:
                         if opening and request.stream:
-                            self.spool.write(Opened(record=taken.record("interrupted", 200)))
+                            self._open(taken)
+                            taken.check_opened()
                         yield delta
-                if not taken.written:
-                    raise UpstreamBroke("the answer stopped without its end")
+                taken.check_ended()
         except LoopwrightError as error:
+            if isinstance(error, InvalidOutput):  # what the attempts took is paid for all the same
+                taken.add(Delta(usage=error.usage, model=error.model, provider=error.provider, speaks=False))
             outcome = "refused" if error.status < 500 else "error"
             self._close(taken, outcome, error.status, error.code, error.message)
             raise
@@ -79,7 +84,18 @@ class Recorded:
             _Taken(request, self.price, payloads=self.payloads), "refused", error.status, error.code, error.message
         )
 
+    def _open(self, taken: _Taken) -> None:
+        """Note that a stream has begun, once, and not after its end."""
+        if taken.opened:
+            return
+        taken.opened = True
+        try:
+            self.spool.write(Opened(record=taken.record("interrupted", 200)))
+        except LoopwrightError as error:
+            taken.problem = error
+
     def _close(self, taken: _Taken, outcome: str, status: int, code: str, message: str) -> None:
+        taken.opened = True
         if taken.written:
             return
         try:
@@ -93,7 +109,7 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_began", "_besides", "_events", "_keep", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "pieces", "price", "provider", "request",
+        "_began", "_besides", "_events", "_keep", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "opened", "pieces", "price", "problem", "provider", "request",
         "tags", "usage", "written",
     )  # fmt: skip
 
@@ -106,6 +122,9 @@ class _Taken:
         self._size = 0
         self._events = 0
         self._besides = 0
+        self.opened = False
+        self.problem: LoopwrightError | None = None
+        """Why the beginning could not be noted."""
         self.pieces: list[bytes] = []
         self.first: int | None = None
         self.model = ""
@@ -142,10 +161,28 @@ class _Taken:
             return True
         return False
 
+    def check_opened(self) -> None:
+        """A stream whose beginning could not be noted is not begun.
+
+        Raises:
+            LoopwrightError: why it could not.
+        """
+        if self.problem is not None:
+            raise self.problem
+
+    def check_ended(self) -> None:
+        """An answer comes to its end, or says why not.
+
+        Raises:
+            UpstreamBroke: it just stopped.
+        """
+        if not self.written:
+            raise UpstreamBroke("the answer stopped without its end")
+
     def finished(self) -> Record:
         """The Record of an answer that came whole."""
         record = self.record("ok", 200)
-        self.written = True
+        self.written = self.opened = True
         self.cost_nano = record.cost_nano
         return record
 
@@ -154,7 +191,8 @@ class _Taken:
         request, now = self.request, time.perf_counter_ns()
         usage = self.usage
         if usage is None:
-            usage = self._estimate() if self.first is not None else _NOTHING
+            began = self.first is not None or outcome == "interrupted"
+            usage = self._estimate() if began else _NOTHING
         cost = None
         if self.price is not None:
             cost = self.price.cost(usage, seconds=(now - self._began) / 1e9) + self._besides
@@ -179,7 +217,7 @@ class _Taken:
             cached_tokens=usage.cached,
             reasoning_tokens=usage.reasoning,
             usage_estimated=usage.estimated,
-            cost_nano=cost if self.provider else 0,
+            cost_nano=cost if self.provider or outcome == "interrupted" else 0,
             price_source=None if self.price is None else self.price.source,
             client=request.client,
             session=request.session,
