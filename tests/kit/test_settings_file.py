@@ -20,6 +20,7 @@ from loopwright.kit.settings import (
     ProviderSettings,
     Server,
     Settings,
+    TargetSettings,
     Timeouts,
 )
 from loopwright.kit.settings_file import examine, example, load, variables
@@ -323,6 +324,8 @@ def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
 def _keys(value: Any) -> set[str]:
     if isinstance(value, dict):
         return set(value) | {key for each in value.values() for key in _keys(each)}
+    if isinstance(value, list):
+        return {key for each in value for key in _keys(each)}
     return set()
 
 
@@ -351,7 +354,7 @@ def test_the_example_uncommented_names_every_setting(tmp_path: Path) -> None:
     text = _uncommented(example())
     load(write(tmp_path, text), env={"OPENAI_API_KEY": "k", "DATABASE_URL": "postgresql://h/d"})
     named = _keys(yaml.safe_load(text))
-    schemas = (Settings, ProviderSettings, ModelSettings, EngineSettings, PriceSettings, Timeouts)
+    schemas = (Settings, ProviderSettings, ModelSettings, EngineSettings, PriceSettings, Timeouts, TargetSettings)
     assert set().union(*map(_names, schemas)) <= named
 
 

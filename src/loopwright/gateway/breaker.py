@@ -9,7 +9,7 @@ from loopwright.kit.settings import BreakerSettings
 
 State = Literal["closed", "open", "half-open"]
 _ENOUGH = 10
-"""Attempts before a share of failures means anything."""
+"""Attempts before a share of failures demotes; to open it, a whole window must be seen."""
 
 
 class Breaker:
@@ -69,7 +69,7 @@ class Breaker:
             self._row += 1
             self._note(1)
             settings = self._settings
-            often = self._seen >= _ENOUGH and self._bits.bit_count() >= settings.failures * self._seen
+            often = self._seen == settings.window and self._bits.bit_count() >= settings.failures * self._seen
             if self._row >= settings.in_a_row or often:
                 self._open(now)
 

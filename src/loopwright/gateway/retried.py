@@ -123,7 +123,7 @@ class Retried:
         if found == "limited":
             wait = error.retry_after if isinstance(error, Busy) and error.retry_after is not None else backoff
             attempt.standing.rest(time.monotonic() + wait)
-        if attempt.spoken or found == "final" or found not in settings.on or len(trail) >= settings.attempts:
+        if attempt.spoken or found == "final" or found not in settings.when or len(trail) >= settings.attempts:
             return None
         if not self.budget.take():
             return None

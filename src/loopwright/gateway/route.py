@@ -86,17 +86,7 @@ def route(
     evaluators: Mapping[str, Evaluator] | None = None,
 ) -> Route:
     """The route of a model with several targets or with options. `targets` stand in the order of `settings.targets`."""
-    told: Sequence[TargetSettings] = settings.targets or [TargetSettings()]
-    standings = tuple(
-        Standing(
-            target,
-            Breaker(settings.breaker),
-            queue=None if settings.concurrency is None else FairQueue(settings.concurrency, settings.queue),
-            weight=each.weight,
-            region=each.region,
-        )
-        for target, each in zip(targets, told, strict=True)
-    )
+    standings = _standings(settings, targets)
     retries = settings.retries or (RetrySettings() if settings.targets else _ONCE)
     order = STRATEGIES[settings.strategy]
     hedged: Hedged | None = None
@@ -139,4 +129,18 @@ def route(
         parts=parts,
         hedged=hedged,
         cascaded=cascaded,
+    )
+
+
+def _standings(settings: ModelSettings, targets: Sequence[Target]) -> tuple[Standing, ...]:
+    told: Sequence[TargetSettings] = settings.targets or [TargetSettings()]
+    return tuple(
+        Standing(
+            target,
+            Breaker(settings.breaker),
+            queue=None if settings.concurrency is None else FairQueue(settings.concurrency, settings.queue),
+            weight=each.weight,
+            region=each.region,
+        )
+        for target, each in zip(targets, told, strict=True)
     )

@@ -177,7 +177,7 @@ class RetrySettings:
 
     attempts: Annotated[int, Between(low=1, high=20)] = 6
     """Attempts a request, the first included."""
-    on: tuple[Literal["credentials", "limited", "failed", "timeout"], ...] = (
+    when: tuple[Literal["credentials", "limited", "failed", "timeout"], ...] = (
         "credentials",
         "limited",
         "failed",
@@ -202,9 +202,9 @@ class BreakerSettings:
 
     window: Annotated[int, Between(low=10, high=1_000)] = 20
     """The last attempts that are judged."""
-    failures: Annotated[float, Between(low=0.01, high=1)] = 0.5
-    """Share of failures among them (ten at least) that opens it."""
-    in_a_row: Positive = 5
+    failures: Annotated[float, Between(low=0.01, high=1)] = 0.7
+    """Share of failures among them that opens it."""
+    in_a_row: Positive = 6
     """Failures in a row that open it."""
     demote: Annotated[float, Between(low=0.01, high=1)] = 0.2
     """Share of failures from which other targets are asked first; one request in twenty still finds out."""
@@ -260,6 +260,10 @@ class ModelSettings:
     """What it costs; without it the bundled prices apply, and a model they lack is shown as unpriced."""
     aliases: tuple[str, ...] = ()
     """Further names that call it."""
+    schemas: Literal["native", "asked"] | None = None
+    """Who keeps an answer to a JSON schema: the model's own decoder, or the prompt; checked always."""
+    tools: Literal["native", "emulated"] | None = None
+    """Who makes tool calls: the model itself, or Loopwright by a schema; not set is found out for local models."""
     targets: tuple[TargetSettings, ...] = ()
     """Several places that answer, instead of `provider` or `engine`."""
     strategy: Literal["fallback", "weighted", "least-latency", "least-cost", "least-busy", "sticky"] = "fallback"
