@@ -10,13 +10,15 @@ import jiter
 import msgspec
 
 from loopwright.core.errors import BadRequest
-from loopwright.gateway.demanded import Demand, Settled, Tool, formed
+from loopwright.gateway.demanded import Demand, Settled, Tool, called, formed
+from loopwright.kit.fitting import one_of
 from loopwright.kit.schema import Schema, schema
 from loopwright.kit.wire_read import dicts, text
 
 SAY: Final = "say"
 _CALLS: Final = "calls"
 _MOST_CALLS: Final = 16
+_ANY: Final = schema({"type": "object"}, "tools")
 _ABSENT: Final = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 
 
@@ -66,32 +68,54 @@ def envelope(want: Demand) -> Schema:
     return schema(one, "tools")
 
 
-def settle(want: Demand, kept: Schema, message: Mapping[str, Any], finish: str | None) -> Settled:
+def settle(want: Demand, message: Mapping[str, Any], finish: str | None) -> Settled:
     """The message with tool calls that a model's object stands for."""
     said = text(message.get("content"))
     out = {name: value for name, value in message.items() if name != "content"}
+    cut = finish == "length"
     if want.choice == "auto" and want.schema is None and not want.values:
-        plain = _prose(said, cut=finish == "length")
+        plain = _prose(said, cut=cut)
         if plain is not None:
             return Settled(message={**out, "content": plain})
-    content, problems = formed(kept, said, cut=finish == "length")
-    if problems:
-        return Settled(message=dict(message), problems=problems, cut=finish == "length")
-    value = msgspec.json.decode(content)
-    if SAY in value:
-        words = value[SAY]
-        plain = words if isinstance(words, str) and want.schema is None else msgspec.json.encode(words).decode()
-        return Settled(message={**out, "content": plain}, finish="stop")
-    called = value.get(_CALLS, [value])
-    calls = [
-        {
-            "id": f"call_{uuid4().hex[:24]}",
-            "type": "function",
-            "function": {"name": call["name"], "arguments": msgspec.json.encode(call["arguments"]).decode()},
-        }
-        for call in called
-    ]
-    return Settled(message={**out, "content": None, "tool_calls": calls}, finish="tool_calls")
+    content, problems = formed(_ANY, said, cut=cut)
+    value = {} if problems else msgspec.json.decode(content)
+    if SAY in value and want.choice == "auto":
+        words, problems = _said(want, value[SAY], cut=cut)
+        if not problems:
+            return Settled(message={**out, "content": words}, finish="stop")
+    elif not problems:
+        calls, problems = _called(want, value, cut=cut)
+        if not problems:
+            return Settled(message={**out, "content": None, "tool_calls": calls}, finish="tool_calls")
+    return Settled(message=dict(message), problems=problems, cut=cut)
+
+
+def _said(want: Demand, words: Any, *, cut: bool) -> tuple[str, tuple[str, ...]]:
+    """The words of a plain answer, in the form that is demanded of them."""
+    plain = words if isinstance(words, str) else msgspec.json.encode(words).decode()
+    if want.values:
+        return one_of(plain, want.values), ()
+    if want.schema is not None:
+        return formed(want.schema, msgspec.json.encode(words).decode(), cut=cut)
+    return plain, ()
+
+
+def _called(want: Demand, value: Mapping[str, Any], *, cut: bool) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The calls an object stands for, and what is wrong with them."""
+    listed = value.get(_CALLS)
+    given = dicts(listed) if isinstance(listed, list) else [value]
+    if not want.parallel:
+        given = given[:1]
+    if not given:
+        return [], (f"$.{_CALLS}: no tool was called",)
+    calls, broken = [], []
+    for i, each in enumerate(given):
+        function = {"name": each.get("name"), "arguments": each.get("arguments", {})}
+        where = f"$.tool_calls[{i}]"
+        call, problems = called(want.tools, {"type": "function", "function": function}, where, cut=cut)
+        calls.append({"id": f"call_{uuid4().hex[:24]}", **call})
+        broken += problems
+    return calls, tuple(broken)
 
 
 def spoken(said: str) -> str | None:

@@ -50,7 +50,7 @@ def frame(body: Mapping[str, Any], want: Demand, schemas: str, *, emulate: bool)
     """The frame of a demand. Raises BadRequest when a tool cannot be emulated."""
     if emulate and want.tools:
         kept = emulated.envelope(want)
-        settle: Settle = partial(emulated.settle, want, kept)
+        settle: Settle = partial(emulated.settle, want)
         free = want.choice == "auto" and want.schema is None and not want.values
         framed = _enforced(emulated.body_of(body, want), kept.document, schemas, settle, say=not free)
         return replace(framed, envelope=kept, free=free)

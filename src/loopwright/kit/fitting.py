@@ -78,23 +78,30 @@ def _fit(value: Any, document: Any) -> Any:
 
 
 def _of_branches(value: Any, branches: Sequence[Any]) -> Any:
-    """The first branch that takes it as it is, else the first that takes it fitted."""
-    if any(_takes(value, branch) for branch in branches):
-        return value
-    for branch in branches:
+    """By the first branch that takes it as it is, else by the first that changes it."""
+    taken = [branch for branch in branches if _takes(value, branch)]
+    for branch in taken or branches:
         tried = _fit(value, branch)
-        if tried != value or type(tried) is not type(value):
+        if taken or tried != value or type(tried) is not type(value):
             return tried
     return value
 
 
 def _takes(value: Any, branch: Any) -> bool:
+    """Whether a branch is meant: by type, by value, and for objects by the members that tell them apart."""
     if not isinstance(branch, Mapping):
         return branch is True
     types = types_of(branch)
     named = not types or any(_IS[name](value) for name in types if name in _IS)
     enum = branch.get("enum")
-    return named and (enum is None or value in enum) and ("const" not in branch or branch["const"] == value)
+    if not named or (enum is not None and value not in enum) or ("const" in branch and branch["const"] != value):
+        return False
+    if not isinstance(value, dict):
+        return True
+    properties = branch.get("properties") or {}
+    consts = {name: each["const"] for name, each in properties.items() if isinstance(each, dict) and "const" in each}
+    told = all(name not in value or value[name] == const for name, const in consts.items())
+    return told and all(name in value for name in branch.get("required") or ())
 
 
 def _members(value: dict[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
