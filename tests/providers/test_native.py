@@ -27,7 +27,7 @@ from loopwright.core.errors import (
 from loopwright.core.money import Usage
 from loopwright.kit.settings import ProviderSettings
 from loopwright.testing import answer_to
-from loopwright.testing.voices import SIGNATURE, THOUGHT
+from loopwright.testing.spoken import SIGNATURE, THOUGHT
 from tests.providers.asking import ask, request, text_in
 from tests.providers.natives import MAKERS, MODELS, answered, facing, gathered, unnamed
 

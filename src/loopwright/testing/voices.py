@@ -10,10 +10,8 @@ from urllib.parse import unquote
 
 from loopwright.testing.answers import JSON, Answer
 from loopwright.testing.frames import frame
+from loopwright.testing.spoken import SIGNATURE, THOUGHT, message, pieces, reason, turns
 
-THOUGHT: Final = "Let me think. "
-"""What it thinks, when it is asked to think, in two pieces."""
-SIGNATURE: Final = "c2lnbmVkIGJ5IHRoZSB0ZXN0"
 _GEMINI: Final = re.compile(r"/models/([^/]+):(generateContent|streamGenerateContent|batchEmbedContents)$")
 _BEDROCK: Final = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke)$")
 Event = tuple[str, JSON]
@@ -75,36 +73,6 @@ def thinks(asked: Mapping[str, Any]) -> bool:
     return (further.get("thinking") or {}).get("type") in ("enabled", "adaptive") or bool(config.get("includeThoughts"))
 
 
-def _turns(messages: list[Mapping[str, Any]]) -> list[JSON]:
-    """Anthropic's and Converse's messages as OpenAI's, as far as an answer depends on them."""
-    turns: list[JSON] = []
-    for message in messages:
-        content = message["content"]
-        blocks = [{"text": content}] if isinstance(content, str) else content
-        answers = any("toolResult" in block or block.get("type") == "tool_result" for block in blocks)
-        text = "".join(str(block.get("text") or "") for block in blocks)
-        turns.append({"role": "tool" if answers else message["role"], "content": text})
-    return turns
-
-
-def _message(found: Answer) -> JSON:
-    message: JSON = found.body["choices"][0]["message"]
-    return message
-
-
-def _pieces(found: Answer) -> tuple[list[str], JSON | None, list[str]]:
-    """The texts of a stream; the call with its arguments in pieces, if it calls."""
-    deltas = [event["choices"][0]["delta"] for event in found.events]
-    texts = [delta["content"] for delta in deltas if delta.get("content")]
-    calls = [call for delta in deltas for call in delta.get("tool_calls") or ()]
-    arguments = [call["function"]["arguments"] for call in calls[1:]]
-    return texts, calls[0] if calls else None, arguments
-
-
-def _reason(found: Answer, names: Mapping[str, str]) -> str:
-    return names[str(found.body["choices"][0]["finish_reason"])]
-
-
 class Anthropic:
     """Messages."""
 
@@ -118,7 +86,7 @@ class Anthropic:
         named: Any = {"function": {"name": choice.get("name")}} if choice["type"] == "tool" else choice["type"]
         out: JSON = {
             "model": asked["model"],
-            "messages": _turns(asked["messages"]),
+            "messages": turns(asked["messages"]),
             "tools": tools,
             "tool_choice": named,
         }
@@ -130,7 +98,7 @@ class Anthropic:
 
     def whole(self, found: Answer, *, thinks: bool, counted: bool) -> JSON:
         """A message."""
-        said = _message(found)
+        said = message(found)
         blocks: list[JSON] = []
         if thinks:
             blocks.append({"type": "thinking", "thinking": THOUGHT * 2, "signature": SIGNATURE})
@@ -143,7 +111,7 @@ class Anthropic:
         return {
             **self._head(found),
             "content": blocks,
-            "stop_reason": _reason(found, self._REASONS),
+            "stop_reason": reason(found, self._REASONS),
             "usage": self._usage(found, counted=counted),
         }
 
@@ -163,7 +131,7 @@ class Anthropic:
 
     def events(self, found: Answer, *, thinks: bool, counted: bool) -> Iterator[Event]:
         """From `message_start` to `message_stop`."""
-        texts, call, arguments = _pieces(found)
+        texts, call, arguments = pieces(found)
         usage = self._usage(found, counted=counted)
         start = {**self._head(found), "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
         yield "message_start", {"message": start}
@@ -183,7 +151,7 @@ class Anthropic:
             used: JSON = {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": {}}
             parts = [{"type": "input_json_delta", "partial_json": part} for part in arguments]
             yield from self._block(index, used, parts)
-        delta = {"stop_reason": _reason(found, self._REASONS), "stop_sequence": None}
+        delta = {"stop_reason": reason(found, self._REASONS), "stop_sequence": None}
         yield "message_delta", {"delta": delta, "usage": {"output_tokens": usage["output_tokens"]}}
         yield "message_stop", {}
 
@@ -280,7 +248,7 @@ class Gemini:
 
     def events(self, found: Answer, *, thinks: bool, counted: bool) -> Iterator[Event]:
         """Each an answer of its own; the last has the reason to stop."""
-        texts, call, arguments = _pieces(found)
+        texts, call, arguments = pieces(found)
         parts: list[JSON] = [{"text": THOUGHT, "thought": True}] * 2 if thinks else []
         parts += [{"text": text} for text in texts]
         if call is not None:
@@ -289,7 +257,7 @@ class Gemini:
         for part in parts:
             yield "", {"candidates": [{"index": 0, "content": {"role": "model", "parts": [part]}}], **foot}
         end = {"index": 0, "content": {"role": "model", "parts": [{"text": ""}]}}
-        yield "", {"candidates": [{**end, "finishReason": _reason(found, self._REASONS)}], **foot}
+        yield "", {"candidates": [{**end, "finishReason": reason(found, self._REASONS)}], **foot}
 
     def wrap(self, kind: str, data: bytes, end: bytes) -> bytes:  # noqa: ARG002 - its events have no names
         """Bare data."""
@@ -323,7 +291,7 @@ class Bedrock:
         config = asked.get("toolConfig") or {}
         specs = [tool["toolSpec"] for tool in config.get("tools") or () if "toolSpec" in tool]
         named = (config.get("toolChoice") or {}).get("tool")
-        out: JSON = {"messages": _turns(asked["messages"]), "tools": [{"function": spec} for spec in specs]}
+        out: JSON = {"messages": turns(asked["messages"]), "tools": [{"function": spec} for spec in specs]}
         out["tool_choice"] = {"function": {"name": named["name"]}} if named else "auto"
         form = (asked.get("outputConfig") or {}).get("textFormat")
         if form:
@@ -337,7 +305,7 @@ class Bedrock:
         """A message, or an embedding."""
         if self._verb == "invoke":
             return {"embedding": found.body["data"][0]["embedding"], "inputTextTokenCount": 3}
-        said = _message(found)
+        said = message(found)
         blocks: list[JSON] = []
         if thinks:
             blocks.append({"reasoningContent": {"reasoningText": {"text": THOUGHT * 2, "signature": SIGNATURE}}})
@@ -348,7 +316,7 @@ class Bedrock:
             use = {"toolUseId": call["id"], "name": function["name"], "input": json.loads(function["arguments"])}
             blocks.append({"toolUse": use})
         out: JSON = {"output": {"message": {"role": "assistant", "content": blocks}}}
-        out |= {"stopReason": _reason(found, self._REASONS), "metrics": {"latencyMs": 1}}
+        out |= {"stopReason": reason(found, self._REASONS), "metrics": {"latencyMs": 1}}
         return {**out, "usage": self._usage(found)} if counted else out
 
     def _usage(self, found: Answer) -> JSON:
@@ -358,12 +326,12 @@ class Bedrock:
 
     def events(self, found: Answer, *, thinks: bool, counted: bool) -> Iterator[Event]:
         """From `messageStart` to `messageStop`, after which come the metadata."""
-        texts, call, arguments = _pieces(found)
+        texts, call, arguments = pieces(found)
         yield "messageStart", {"role": "assistant"}
         index = 0
         if thinks:
-            pieces: list[JSON] = [{"text": THOUGHT}] * 2 + [{"signature": SIGNATURE}]
-            yield from self._block(index, [{"reasoningContent": piece} for piece in pieces])
+            thoughts: list[JSON] = [{"text": THOUGHT}] * 2 + [{"signature": SIGNATURE}]
+            yield from self._block(index, [{"reasoningContent": piece} for piece in thoughts])
             index += 1
         if texts:
             yield from self._block(index, [{"text": text} for text in texts])
@@ -373,10 +341,10 @@ class Bedrock:
             yield "contentBlockStart", {"start": {"toolUse": use}, "contentBlockIndex": index}
             yield from self._block(index, [{"toolUse": {"input": part}} for part in arguments])
         if counted:
-            yield "messageStop", {"stopReason": _reason(found, self._REASONS)}
+            yield "messageStop", {"stopReason": reason(found, self._REASONS)}
             yield "metadata", {"usage": self._usage(found), "metrics": {"latencyMs": 1}}
         else:
-            yield "messageStop", {"stopReason": _reason(found, self._REASONS)}
+            yield "messageStop", {"stopReason": reason(found, self._REASONS)}
 
     def _block(self, index: int, deltas: list[JSON]) -> Iterator[Event]:
         for delta in deltas:
