@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from loopwright.cli.quantities import local_text
+from loopwright.cli.quantities import local_text, seconds_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import Column, say, show_json, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.kit.nearest import hint
 
-app = typer.Typer(help="Keys: create, list, revoke.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Keys: create, list, rotate, revoke.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("create")
@@ -66,6 +66,26 @@ def list_keys(
     show_table(
         columns, [_row(key, revoked=revoked) for key in keys], empty="No keys. `loopwright keys create NAME` makes one."
     )
+
+
+@app.command("rotate")
+def rotate(
+    which: Annotated[str, typer.Argument(help="Id, prefix or name of the key.", metavar="KEY")],
+    *,
+    overlap: Annotated[str, typer.Option(help="How long the old secret still opens: 0s, 30m, 24h, 7d.")] = "24h",
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Give a key a new secret, printed alone on stdout. The old one opens until the overlap is over."""
+    seconds = seconds_of(overlap, "--overlap")
+    with reach(url, api_key) as client:
+        made = client.rotate_key(find(client, which)["id"], overlap_s=seconds)
+    if as_json:
+        show_json(made)
+        return
+    say(f"Key {made['key']['id']} ({made['key']['name']}): the old secret opens for {overlap} more. The new one:")
+    sys.stdout.write(f"{made['secret']}\n")
 
 
 @app.command("revoke")

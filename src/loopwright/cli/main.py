@@ -50,7 +50,9 @@ ENTRIES: Final = (
     Entry(name="models", module="loopwright.cli.models", help="Models that can be called: list, show, add, pull."),
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
-    Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, revoke.", panel=LOOK),
+    Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
+    Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),
+    Entry(name="audit", module="loopwright.cli.audit", help="Who did what as administrator.", panel=LOOK),
     Entry(name="_gateway", module="loopwright.cli.gateway", hidden=True),
     Entry(name="_recorder", module="loopwright.cli.recorder", hidden=True),
 )
