@@ -59,7 +59,7 @@ def ended(found: list[dict[str, Any]]) -> dict[str, Any]:
             texts[opened] = texts.get(opened, "") + event["delta"]
         elif kind.endswith((".done", ".added")):
             assert event["output_index"] == opened
-            done = event.get("text", event.get("arguments", event.get("refusal")))
+            done = event.get("text", event.get("arguments", event.get("refusal", event.get("input"))))
             assert done in (None, texts.get(opened, ""))
     response: dict[str, Any] = found[-1]["response"]
     assert opened == -1
@@ -230,6 +230,31 @@ def test_allowed_tools_leave_the_others_out_and_are_echoed() -> None:
     assert [tool["name"] for tool in response["tools"]] == ["f", "g"]
     assert response["tool_choice"]["mode"] == "required"
     Response.model_validate(response)
+
+
+def test_a_custom_tool_is_a_function_to_the_model_and_free_text_to_the_client() -> None:
+    form = {"type": "grammar", "syntax": "lark", "definition": "start: x"}
+    custom = {"type": "custom", "name": "patch", "description": "d", "format": form}
+    asked: dict[str, Any] = {"tools": [TOOL, custom], "tool_choice": {"type": "custom", "name": "patch"}}
+    function = read(**asked).body["tools"][1]["function"]
+    assert function["parameters"]["required"] == ["input"]
+    assert "start: x" in function["description"]
+    given = [("call_1", "patch", '{"input": "a\\nb"}'), ("call_2", "f", "{}"), ("call_3", "patch", "not json")]
+    calls = [{"id": i, "type": "function", "function": {"name": n, "arguments": a}} for i, n, a in given]
+    answer = {"role": "assistant", "content": None, "tool_calls": calls}
+    one = json.loads(voice(**asked).whole(whole(answer, "tool_calls")))
+    assert ended(said(cut(events(answer, "tool_calls"), [40, 400]), **asked)) == one
+    assert [(item["type"], item.get("input", item.get("arguments"))) for item in one["output"]] == [
+        ("custom_tool_call", "a\nb"),
+        ("function_call", "{}"),
+        ("custom_tool_call", "not json"),
+    ]
+    assert (one["tools"][1], one["tool_choice"]) == (custom, asked["tool_choice"])
+    Response.model_validate(one)
+    result = {"type": "custom_tool_call_output", "call_id": "call_1", "output": "done"}
+    back = read(input=[*one["output"], result]).body["messages"]
+    assert json.loads(back[0]["tool_calls"][0]["function"]["arguments"]) == {"input": "a\nb"}
+    assert back[1] == {"role": "tool", "tool_call_id": "call_1", "content": "done"}
 
 
 def test_items_become_messages_and_what_belongs_together_becomes_one() -> None:

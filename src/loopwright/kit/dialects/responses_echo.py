@@ -30,7 +30,7 @@ def echo(body: Mapping[str, Any], aside: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": body.get("temperature", 1.0),
         "text": {"format": _format(body.get("response_format")), "verbosity": body.get("verbosity") or "medium"},
         "tool_choice": aside.get("tool_choice") or _choice(body.get("tool_choice")),
-        "tools": [_tool(tool) for tool in dicts(tools)],
+        "tools": [_tool(tool, aside.get("custom") or {}) for tool in dicts(tools)],
         "top_logprobs": body.get("top_logprobs") or 0,
         "top_p": body.get("top_p", 1.0),
         "truncation": "disabled",
@@ -58,8 +58,10 @@ def _choice(choice: Any) -> Any:
     return choice or "auto"
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _tool(tool: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
     function = tool.get("function")
     if not isinstance(function, dict):
         return dict(tool)
+    if function.get("name") in custom:
+        return dict(custom[function["name"]])
     return {"type": "function", "description": None, "parameters": None, "strict": None, **function}

@@ -14,7 +14,7 @@ import msgspec
 
 from loopwright.core.errors import BadRequest
 from loopwright.kit.dialects.foreign import without_idle_choice
-from loopwright.kit.dialects.responses_items import Item, messages_of
+from loopwright.kit.dialects.responses_items import FREE_TEXT, Item, messages_of
 from loopwright.kit.wire import House, decoded
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -26,6 +26,7 @@ class _Tool(msgspec.Struct):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    format: dict[str, Any] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -132,6 +133,9 @@ def read(raw: bytes) -> Question:
         aside["instructions"] = True
     if asked.tools:
         body["tools"] = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(asked.tools)]
+        custom = {tool.name: _given(tool) for tool in asked.tools if tool.type == "custom"}
+        if custom:
+            aside["custom"] = custom
     _choose(asked, body, aside)
     _shape(asked, body, aside)
     include = asked.include or []
@@ -197,18 +201,36 @@ def _messages(asked: _Create) -> list[dict[str, Any]]:
 
 
 def _tool(tool: _Tool, where: str) -> dict[str, Any]:
-    if tool.type != "function":
+    if tool.type not in ("function", "custom"):
         raise BadRequest(
             f"{where}.type: {tool.type!r} runs at OpenAI only: give a tool of type 'function'", param=f"{where}.type"
         )
     if not tool.name:
         raise BadRequest(f"{where}.name: is required", param=f"{where}.name")
+    if tool.type == "custom":
+        return _custom(tool)
     function: dict[str, Any] = {"name": tool.name}
     for name in ("description", "parameters", "strict"):
         value = getattr(tool, name)
         if value is not None:
             function[name] = value
     return {"type": "function", "function": function}
+
+
+def _custom(tool: _Tool) -> dict[str, Any]:
+    """A tool that takes free text as a function with one text, which every model can call."""
+    said = tool.description or ""
+    form = tool.format or {}
+    if form.get("type") == "grammar":
+        said += f"\nThe input must follow this {form.get('syntax')} grammar:\n{form.get('definition')}"
+    text = {"type": "string", "description": "The whole input of the tool, as free text."}
+    schema = {"type": "object", "properties": {FREE_TEXT: text}, "required": [FREE_TEXT], "additionalProperties": False}
+    return {"type": "function", "function": {"name": tool.name, "description": said.strip(), "parameters": schema}}
+
+
+def _given(tool: _Tool) -> dict[str, Any]:
+    held = {"type": "custom", "name": tool.name, "description": tool.description, "format": tool.format}
+    return {name: value for name, value in held.items() if value is not None}
 
 
 def _choose(asked: _Create, body: dict[str, Any], aside: dict[str, Any]) -> None:
@@ -219,9 +241,11 @@ def _choose(asked: _Create, body: dict[str, Any], aside: dict[str, Any]) -> None
         return
     if choice is None:
         return
-    if choice.type == "function":
+    if choice.type in ("function", "custom"):
         if not choice.name:
             raise BadRequest("tool_choice.name: is required", param="tool_choice.name")
+        if choice.type == "custom":
+            aside["tool_choice"] = {"type": "custom", "name": choice.name}
         body["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif choice.type == "allowed_tools":
         # Leaving the other tools out is what every model understands.

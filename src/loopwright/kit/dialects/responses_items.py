@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from loopwright.core.errors import BadRequest
+
+FREE_TEXT: Final = "input"
+"""The one argument of the function that stands for a custom tool."""
+_RESULTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
 class _InputText(msgspec.Struct, tag="input_text"):
@@ -71,6 +75,7 @@ class Item(msgspec.Struct):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    input: str | None = None
     output: str | list[_Part] | None = None
     summary: list[_Part] | None = None
     encrypted_content: str | None = None
@@ -86,16 +91,16 @@ def messages_of(items: Sequence[Item]) -> list[dict[str, Any]]:
     images: list[dict[str, Any]] = []  # that tools brought: they follow the last result
     for at, item in enumerate(items):
         where = f"input[{at}]"
-        if images and item.type != "function_call_output":
+        if images and item.type not in _RESULTS:
             messages.append({"role": "user", "content": images})
             images = []
         if item.type == "message":
             _message(item, where, messages)
         elif item.type == "reasoning":
             _think(item, _open_turn(messages, before=("content", "tool_calls")))
-        elif item.type == "function_call":
+        elif item.type in ("function_call", "custom_tool_call"):
             _call(item, where, _open_turn(messages))
-        elif item.type == "function_call_output":
+        elif item.type in _RESULTS:
             images += _result(item, where, messages)
         else:
             hint = "send the item itself, or previous_response_id" if item.type == "item_reference" else "leave it out"
@@ -116,6 +121,16 @@ def _unsealed(text: str) -> list[dict[str, Any]]:
         return msgspec.json.decode(base64.b64decode(text, validate=True), type=list[dict[str, Any]])
     except (msgspec.DecodeError, binascii.Error, ValueError):
         return []
+
+
+def free_text(arguments: str) -> str:
+    """The input of a custom tool in the arguments of its function; the arguments as they are when it is not there."""
+    try:
+        found = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return arguments
+    held = found.get(FREE_TEXT) if isinstance(found, dict) else None
+    return held if isinstance(held, str) else arguments
 
 
 def _message(item: Item, where: str, messages: list[dict[str, Any]]) -> None:
@@ -160,10 +175,12 @@ def _think(item: Item, message: dict[str, Any]) -> None:
 
 
 def _call(item: Item, where: str, message: dict[str, Any]) -> None:
-    for name in ("call_id", "name", "arguments"):
+    free = item.type == "custom_tool_call"
+    for name in ("call_id", "name", "input" if free else "arguments"):
         if getattr(item, name) is None:
             raise BadRequest(f"{where}.{name}: is required", param=f"{where}.{name}")
-    function = {"name": item.name, "arguments": item.arguments}
+    arguments = msgspec.json.encode({FREE_TEXT: item.input}).decode() if free else item.arguments
+    function = {"name": item.name, "arguments": arguments}
     calls = message.setdefault("tool_calls", [])
     calls.append({"id": item.call_id, "type": "function", "function": function})
 

@@ -13,7 +13,7 @@ from loopwright.core.money import Usage
 from loopwright.kit.dialects.blocks import Block, Blocks, Turn
 from loopwright.kit.dialects.responses_echo import echo
 from loopwright.kit.dialects.responses_in import ENCRYPTED
-from loopwright.kit.dialects.responses_items import sealed
+from loopwright.kit.dialects.responses_items import free_text, sealed
 from loopwright.kit.wire_read import ChunkReader, at_once, whole
 
 _encode: Final = msgspec.json.encode
@@ -42,7 +42,18 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 class ResponseVoice:
     """Says one answer as a response."""
 
-    __slots__ = ("_blocks", "_head", "_id", "_number", "_reader", "_seals", "_started", "_summarises", "_usage")
+    __slots__ = (
+        "_blocks",
+        "_custom",
+        "_head",
+        "_id",
+        "_number",
+        "_reader",
+        "_seals",
+        "_started",
+        "_summarises",
+        "_usage",
+    )
 
     def __init__(self, call_id: str, body: Mapping[str, Any], aside: Mapping[str, Any], created: float) -> None:
         """`body`: the canonical question; `aside`: what only its dialect knew; `created`: Unix time in seconds."""
@@ -50,6 +61,7 @@ class ResponseVoice:
         self._head = {"id": PREFIX + self._id, "object": "response", "created_at": int(created), **echo(body, aside)}
         self._summarises = "summary" in aside
         self._seals = ENCRYPTED in aside.get("include", ())
+        self._custom = aside.get("custom") or {}
         self._blocks = Blocks()
         self._reader = ChunkReader()
         self._usage: Usage | None = None
@@ -112,11 +124,17 @@ class ResponseVoice:
         blocks = self._blocks.blocks
         return [self._item(block, status if block is blocks[-1] else "completed") for block in blocks]
 
+    def _is_custom(self, block: Block) -> bool:
+        return block.kind == "tool" and block.name in self._custom
+
     def _item_id(self, block: Block) -> str:
-        return f"{_IDS[block.kind]}_{self._id}{block.index:02x}"
+        return f"{'ctc' if self._is_custom(block) else _IDS[block.kind]}_{self._id}{block.index:02x}"
 
     def _item(self, block: Block, status: str) -> dict[str, Any]:
         head = {"id": self._item_id(block), "status": status}
+        if self._is_custom(block):
+            call = {"call_id": block.id, "name": block.name, "input": free_text(block.text)}
+            return {**head, "type": "custom_tool_call", **call}
         if block.kind == "tool":
             call = {"call_id": block.id, "name": block.name, "arguments": block.text}
             return {**head, "type": "function_call", **call}
@@ -141,7 +159,8 @@ class ResponseVoice:
         block = turn.block
         at = {"item_id": self._item_id(block), "output_index": block.index}
         if turn.what == "piece":
-            return [self._piece(turn, at)]
+            # The input of a custom tool is wrapped in JSON, so it is told when it is whole.
+            return [] if self._is_custom(block) else [self._piece(turn, at)]
         if turn.what == "close":
             inside = self._closing(block, at)
             item = self._item(block, self._status())
@@ -182,6 +201,10 @@ class ResponseVoice:
 
     def _closing(self, block: Block, at: dict[str, Any]) -> list[bytes]:
         said = block.text
+        if self._is_custom(block):
+            said = free_text(said)
+            delta = self._event("response.custom_tool_call_input.delta", **at, delta=said)
+            return [delta, self._event("response.custom_tool_call_input.done", **at, input=said)]
         if block.kind == "tool":
             return [self._event("response.function_call_arguments.done", **at, name=block.name, arguments=said)]
         if block.redacted:
