@@ -14,7 +14,8 @@ from loopwright.kit.fitting import NotJson, fitted, read
 from loopwright.kit.schema import Schema, schema
 
 _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
-_BAD: Final = re.compile(r"[^a-zA-Z0-9_-]+")
+_BAD: Final = re.compile(r"[^a-zA-Z0-9-]+")
+_COMPONENT: Final = re.compile(r'"#/components/schemas/([^"/]+)["/]')
 _ARGUMENT: Final = re.compile(r"^\s{1,8}\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
 _SECTION: Final = re.compile(
     r"^\s*(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE
@@ -176,9 +177,16 @@ def _at(document: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, A
 
 def _inlined(document: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A schema of the document that stands alone."""
-    return schema(
-        {**given, "components": {"schemas": (document.get("components") or {}).get("schemas") or {}}}, where
-    ).document
+    named = (document.get("components") or {}).get("schemas") or {}
+    reached: dict[str, Any] = {}
+    open_ends = [given]
+    while open_ends:
+        for target in _COMPONENT.findall(msgspec.json.encode(open_ends.pop()).decode()):
+            if target in named and target not in reached:
+                reached[target] = named[target]
+                open_ends.append(named[target])
+    made = schema({**given, "components": {"schemas": reached}} if reached else given, where).document
+    return {word: value for word, value in made.items() if word != "components"}
 
 
 def _property(owner: str, parameter: inspect.Parameter, hint: Any, words: Mapping[str, str]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class _Plain:
         self._left = MOST
 
     def written(self) -> dict[str, Any]:
-        done = self._one(self._root, self._where, 0, ())
+        done = self._one(self._root, self._where, 0, ("#",))
         if not isinstance(done, dict):
             raise _fault(self._where, "allows nothing")
         return done
