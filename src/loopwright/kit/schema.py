@@ -35,7 +35,7 @@ _ONES: Final = frozenset(
      "unevaluatedItems", "unevaluatedProperties"}
 )  # fmt: skip
 _DROPPED: Final = frozenset(
-    {"$schema", "$id", "$defs", "definitions", "$anchor", "$comment", "$vocabulary", "nullable"}
+    {"$schema", "$id", "$defs", "definitions", "$anchor", "$comment", "$vocabulary", "nullable", "components"}
 )
 _WORDS_ABOUT: Final = frozenset({"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"})
 _BOUNDS: Final = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"),
