@@ -15,6 +15,7 @@ from loopwright.access.keys import Keys
 from loopwright.access.limits import Limits
 from loopwright.access.projects import Projects
 from loopwright.access.spending import charge, tidy
+from loopwright.cache.cache import Cache
 from loopwright.calls.drain import Drain
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.query import Calls
@@ -31,6 +32,7 @@ from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.engines.protocol import Engine
 from loopwright.gateway.admitted import Admitted
+from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.cascaded import Evaluator
 from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.recorded import Recorded
@@ -45,7 +47,7 @@ from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, T
 from loopwright.providers.presets import completed
 from loopwright.providers.protocol import Provider
 
-ROOMS = ("access", "catalog", "calls")
+ROOMS = ("access", "catalog", "calls", "cache")
 """Those with tables, in the order of their migrations."""
 _PROVIDERS: Mapping[str, str] = {
     "anthropic": "loopwright.providers.anthropic:anthropic",
@@ -78,6 +80,9 @@ class App:
     catalog: Catalog
     known: tuple[ModelCard, ...]
     """The card of each configured model."""
+    cache: Cache
+    policies: Mapping[str, Policy]
+    """Models whose answers are given again, by every name."""
     spool: Spool
     targets: Mapping[str, Target]
     """By every name that can be called."""
@@ -110,6 +115,7 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.keys.watch())
             group.create_task(self.allowances.watch())
+            group.create_task(self.cache.watch())
             group.create_task(_tick(self.spool))
 
     async def close(self) -> None:
@@ -140,11 +146,16 @@ async def build(settings: Settings) -> App:
     routes, opened = _routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
 
-    chat: Chat = Routed(targets)
-    chat = Admitted(chat, allowances, _dearest(routes).get, settings.limits)
     prices_of = {
         (name, target.provider, target.model): target.price for name, each in routes.items() for target in each.targets
     }
+    cache = Cache(db, settings.cache)
+
+    chat: Chat = Routed(targets)
+    policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
+    if policies:
+        chat = Cached(chat, cache, policies, lambda *served: prices_of.get(served))
+    chat = Admitted(chat, allowances, _dearest(routes).get, settings.limits)
     settled = Settled(spool, allowances)
     chat = recorded = Recorded(chat, settled, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
 
@@ -159,6 +170,8 @@ async def build(settings: Settings) -> App:
         calls=Calls(db, settings.calls),
         catalog=catalog,
         known=tuple(await asyncio.to_thread(catalog.cards)),
+        cache=cache,
+        policies=policies,
         spool=spool,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),
@@ -198,6 +211,11 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
         await tidy(db)
 
     jobs.register("access.tidy", tidy_limits, schedule="23 * * * *", retry=Retry(times=3))
+
+    async def expire_answers() -> None:
+        await Cache(db, settings.cache).expire()
+
+    jobs.register("cache.expire", expire_answers, schedule="*/10 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
     return Recorder(
         drain=Drain(db, settings.home / "spool", settings.calls, charge=charge),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Query, Request
 
 from loopwright import __version__
-from loopwright.api import allowances, shapes
+from loopwright.api import allowances, cache, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.routes import router as list_of_routes
@@ -43,6 +43,7 @@ async def delete_call(app: House, who: Asker, call_id: str, request: Request) ->
     """Forget one call: its row, its texts, its words in the index, its place in the spool."""
     await app.calls.get(call_id, project_id=scope_of(who))
     await app.audit.note(actor(who, request), "calls.delete", f"call {call_id}", {}, project_id=who.project_id)
+    await app.cache.forget(project_id=scope_of(who), call_id=call_id)
     return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), call_id=call_id))
 
 
@@ -55,6 +56,7 @@ async def delete_calls(app: House, who: Asker, picked: Picked, request: Request)
     [(what, value)] = named.items()
     subject = f"{what} {':'.join(value) if isinstance(value, tuple) else value}"
     await app.audit.note(actor(who, request), "calls.delete", subject, {}, project_id=who.project_id)
+    await app.cache.forget(project_id=scope_of(who), **named)
     return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), **named))
 
 
@@ -167,6 +169,7 @@ def management(app: App) -> FastAPI:
     api.state.house = app
     api.include_router(router)
     api.include_router(allowances.router)
+    api.include_router(cache.router)
     api.include_router(list_of_routes)
     say_errors(api)
     return api

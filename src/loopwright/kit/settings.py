@@ -245,6 +245,38 @@ class CascadeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExactSettings:
+    """Which requests the cache answers by their own words."""
+
+    any: bool = False
+    """Also those whose answer is meant to vary: neither temperature 0 nor a seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticSettings:
+    """Hits by likeness: another wording of the last user message, everything else the same."""
+
+    embedder: str = ""
+    """Name of a model that makes embeddings."""
+    threshold: Annotated[float, Between(low=0.5, high=1)] = 0.95
+    """Cosine two messages must have at least; reports of wrong hits raise it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCacheSettings:
+    """Gives an answer again when the same is asked in the same project; not set is off."""
+
+    ttl: Annotated[float, Between(low=1, high=31_536_000, unit="seconds")] = 86_400.0
+    """How long an answer is good; never longer than calls are kept."""
+    truncated: bool = False
+    """Also answers that ended at their length limit."""
+    exact: ExactSettings = field(default_factory=ExactSettings)
+    """Which requests."""
+    semantic: SemanticSettings | None = None
+    """Also hits by likeness; not set is off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """A name that can be called: served by a provider, by an engine of ours, or by several targets."""
 
@@ -282,6 +314,25 @@ class ModelSettings:
     """Ask the first target, and the others only if its answer will not do."""
     deadline: Seconds | None = None
     """For the whole answer with all its attempts; a request may set a shorter one by `x-loopwright-timeout`."""
+
+    cache: ModelCacheSettings | None = None
+    """Answers given again; not set is off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """Where answers are held that models with a `cache` give again."""
+
+    memory: Annotated[int, Between(low=0, high=10**12, unit="bytes")] = 64_000_000
+    """Bytes each gateway process holds; what was used last stays."""
+    entry: Annotated[int, Between(low=1_000, high=100_000_000, unit="bytes")] = 1_000_000
+    """Bytes of an answer; a longer one is not kept."""
+    shared: bool = True
+    """Keep answers in the database, too, for other processes and machines and after a restart."""
+    storage: Annotated[int, Between(low=0, high=10**15, unit="bytes")] = 1_000_000_000
+    """Bytes kept in the database; the oldest go first, every ten minutes."""
+    pending: Annotated[int, Between(low=0, high=10**12, unit="bytes")] = 16_000_000
+    """Bytes a process may hold for a database that is slow or away; what is over is not shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,6 +378,7 @@ class Settings:
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     calls: CallsSettings = field(default_factory=CallsSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""

@@ -1,0 +1,1 @@
+"""Answers that were given before: what makes two questions the same, and where answers are held."""

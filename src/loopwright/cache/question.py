@@ -1,0 +1,111 @@
+"""When two requests ask the same: the canonical form of a question, and its key. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from loopwright.core.chat import Operation, Request
+
+_LEFT_OUT: Final = ("stream", "stream_options", "user", "metadata", "model", "loopwright")
+"""Members that change how an answer travels or who is said to have asked, never what it says."""
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_canonical: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question as the cache knows it."""
+
+    key: bytes
+    """32 bytes: the same for two requests of one project, model and operation that ask the same."""
+    settled: bool
+    """The same answer is to be expected each time: temperature 0, a seed, or vectors."""
+    members: dict[str, Any]
+    """What was asked, without what is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The last user message of a chat, and everything round it."""
+
+    text: str
+    partition: bytes
+    """32 bytes: project, model, earlier messages, tools, response format and parameters; only within it may two
+    questions share an answer by likeness."""
+
+
+def question(request: Request, model: str) -> Question | None:
+    """The question of `request` to `model` (its configured name, not an alias); None when it has no canonical form."""
+    try:
+        members = _decode(request.raw) if request.raw else dict(request.body)
+        for name in _LEFT_OUT:
+            members.pop(name, None)
+        for name, value in list(members.items()):
+            if value is None:
+                del members[name]
+            elif type(value) is float and value.is_integer():
+                members[name] = int(value)
+        key = _digest(request.who.project_id, model, request.operation, members)
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError, TypeError, ValueError):
+        return None
+    settled = request.operation == "embeddings" or members.get("temperature") == 0 or "seed" in members
+    return Question(key=key, settled=settled, members=members)
+
+
+def said(request: Request, model: str, members: dict[str, Any]) -> Said | None:
+    """What is said in a chat whose last message is a user's text; None for anything else."""
+    messages = members.get("messages")
+    if request.operation != "chat" or not isinstance(messages, list) or not messages:
+        return None
+    last = messages[-1]
+    if not isinstance(last, dict) or last.get("role") != "user" or last.keys() - {"role", "content", "name"}:
+        return None
+    text = _text(last.get("content"))
+    if not text:
+        return None
+    around = {**members, "messages": [*messages[:-1], {"name": last.get("name")}]}
+    try:
+        return Said(text=text, partition=_digest(request.who.project_id, model, "chat", around))
+    except (OverflowError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def repeats_a_member(raw: bytes) -> bool:
+    """Whether an object in `raw` has a member twice: we and an upstream could each believe another one.
+
+    Deliberately strict and slow; the request path never waits for it.
+    """
+    repeated = False
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({name for name, _ in pairs}) != len(pairs)
+
+    try:
+        json.loads(raw, object_pairs_hook=seen)
+    except (ValueError, RecursionError):
+        return True
+    return repeated
+
+
+def _text(content: object) -> str:
+    """The text of a message that is nothing but text."""
+    if isinstance(content, str):
+        return content.strip()
+    if not isinstance(content, list):
+        return ""
+    parts = []
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            return ""
+        parts.append(part["text"])
+    return "\n".join(parts).strip()
+
+
+def _digest(project_id: int, model: str, operation: Operation, members: dict[str, Any]) -> bytes:
+    return blake2b(_canonical((project_id, model, operation, members)), digest_size=32).digest()

@@ -1,0 +1,156 @@
+"""Answers in PostgreSQL, where every worker and machine finds them. All SQL on entries is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from loopwright.cache.entry import Entry, Erasure, Likeness
+from loopwright.cache.memory import MOST_KNOWN, short
+from loopwright.core.money import Usage
+from loopwright.kit.db import Connection, Database
+
+CHANNEL: Final = "loopwright_cache"
+_NEAR: Final = 5_000
+"""Newest answers of a partition that are compared."""
+_NOTICE: Final = 250
+"""Keys in one NOTIFY, which holds 8,000 bytes."""
+_COLUMNS: Final = (
+    "key, call_id::text, started_ns, extract(epoch from expires_at)::float8 as expires, cost_nano, project_id, key_id,"
+    " model, target, session, tags, usage, body"
+)
+_INSERT: Final = """
+    insert into cache_entries (key, call_id, started_ns, expires_at, cost_nano, project_id, key_id, size, model, target,
+        session, tags, usage, body, partition, guard, vector)
+    values (%s, %s::uuid, %s, to_timestamp(%s), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::float4[]::vector)
+    on conflict (key) do update set call_id = excluded.call_id, started_ns = excluded.started_ns, stored_at = now(),
+        expires_at = excluded.expires_at, cost_nano = excluded.cost_nano, key_id = excluded.key_id,
+        size = excluded.size, target = excluded.target, session = excluded.session, tags = excluded.tags,
+        usage = excluded.usage, body = excluded.body, guard = excluded.guard, vector = excluded.vector
+"""
+
+
+async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]]) -> None:
+    """Write answers and tell every worker of their keys.
+
+    Raises:
+        Unavailable: the database cannot answer now; nothing was written.
+    """
+    keys = [[short(entry.key), int(entry.expires)] for entry, _ in batch]
+    async with db.transaction() as connection:
+        cursor = connection.cursor()
+        await cursor.executemany(_INSERT.encode(), [_row(entry, likeness) for entry, likeness in batch])
+        for start in range(0, len(keys), _NOTICE):
+            await notify(connection, learn=keys[start : start + _NOTICE])
+
+
+async def fetch(db: Database, key: bytes) -> Entry | None:
+    """The answer to a key, if it is still good."""
+    row = await db.row(f"select {_COLUMNS} from cache_entries where key = %s and expires_at > now()", (key,))  # noqa: S608
+    return None if row is None else _entry(row)
+
+
+async def nearest(db: Database, likeness: Likeness) -> tuple[Entry, float] | None:
+    """The good answer of the partition and guard whose question is most alike, and the cosine of the two."""
+    row = await db.row(
+        f"select {_COLUMNS}, 1 - (vector <=> %s::float4[]::vector) as cosine from ("  # noqa: S608
+        f" select * from cache_entries where partition = %s and guard = %s and expires_at > now()"
+        f" order by stored_at desc limit {_NEAR}) as newest order by cosine desc limit 1",
+        (list(likeness.vector), likeness.partition, likeness.guard),
+    )
+    return None if row is None else (_entry(row), float(row["cosine"]))
+
+
+async def known(db: Database) -> list[tuple[int, int]]:
+    """(short key, Unix time of expiry) of the newest good answers, oldest first."""
+    rows = await db.rows(
+        "select substring(key for 8) as short, extract(epoch from expires_at)::bigint as expires from cache_entries"  # noqa: S608
+        f" where expires_at > now() order by stored_at desc limit {MOST_KNOWN}"
+    )
+    return [(short(bytes(row["short"])), int(row["expires"])) for row in reversed(rows)]
+
+
+async def forget(db: Database, erasure: Erasure, *, tell: bool = True) -> int:
+    """Delete what `erasure` names and, with `tell`, have every worker do so with what it holds; how many there were."""
+    name, value = erasure.tag or (None, None)
+    async with db.transaction() as connection:
+        cursor = await connection.execute(
+            b"""delete from cache_entries where (%(project)s::int is null or project_id = %(project)s)
+                and started_ns <= %(before)s
+                and (%(call)s::uuid is null or call_id = %(call)s::uuid)
+                and (%(key)s::int is null or key_id = %(key)s)
+                and (%(session)s::text is null or session = %(session)s)
+                and (%(name)s::text is null or tags @> jsonb_build_object(%(name)s::text, %(value)s::text))""",
+            {
+                "project": erasure.project_id,
+                "before": erasure.before_ns,
+                "call": erasure.call_id,
+                "key": erasure.key_id,
+                "session": erasure.session,
+                "name": name,
+                "value": value,
+            },
+        )
+        if tell:
+            await notify(connection, forget=msgspec.to_builtins(erasure))
+        return max(cursor.rowcount, 0)
+
+
+async def expire(db: Database, limit: int) -> int:
+    """Delete what is no longer good, and the oldest over `limit` bytes; how many there were."""
+    gone = await db.run("delete from cache_entries where expires_at <= now()")
+    return gone + await db.run(
+        """delete from cache_entries using (
+               select key, sum(size) over (order by stored_at desc, key) as total from cache_entries) as measured
+           where cache_entries.key = measured.key and measured.total > %s""",
+        (limit,),
+    )
+
+
+async def notify(connection: Connection, **what: Any) -> None:
+    """Tell every worker, when the transaction commits."""
+    await connection.execute("select pg_notify(%s, %s)", (CHANNEL, msgspec.json.encode(what).decode()))
+
+
+def _row(entry: Entry, likeness: Likeness | None) -> tuple[Any, ...]:
+    return (
+        entry.key,
+        entry.call_id,
+        entry.started_ns,
+        entry.expires,
+        entry.cost_nano,
+        entry.project_id,
+        entry.key_id,
+        entry.size,
+        entry.model,
+        entry.target,
+        entry.session,
+        Jsonb(dict(entry.tags)),
+        None if entry.usage is None else Jsonb(asdict(entry.usage)),
+        entry.body,
+        None if likeness is None else likeness.partition,
+        None if likeness is None else likeness.guard,
+        None if likeness is None else list(likeness.vector),
+    )
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(
+        key=bytes(row["key"]),
+        body=bytes(row["body"]),
+        expires=row["expires"],
+        call_id=row["call_id"],
+        project_id=row["project_id"],
+        key_id=row["key_id"],
+        session=row["session"],
+        tags=row["tags"],
+        model=row["model"],
+        target=row["target"],
+        usage=None if row["usage"] is None else Usage(**row["usage"]),
+        cost_nano=row["cost_nano"],
+        started_ns=row["started_ns"],
+    )

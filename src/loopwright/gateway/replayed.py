@@ -1,0 +1,83 @@
+"""One answer in both wire forms: a whole body kept from a stream, and a stream made of a whole body. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from loopwright.calls.answer import assemble
+from loopwright.core.chat import Request
+from loopwright.core.money import Usage
+from loopwright.kit import wire_out
+
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_HEAD: Final = ("id", "created", "model", "system_fingerprint", "service_tier")
+_GOOD: Final = frozenset({"stop", "tool_calls", "function_call"})
+
+
+def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) -> bytes | None:
+    """The whole body of an answer that may be given again; None for errors, refusals and what broke off.
+
+    Args:
+        raw: what the client was sent: events of a stream, or a body.
+        request: what was asked.
+        usage: as it was reported, in case the client did not want to see it.
+        truncated: keep answers that ended at their length limit.
+    """
+    try:
+        body = assemble(raw) if request.stream else _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if body is None or body.get("error") is not None:
+        return None
+    if request.operation == "embeddings":
+        return raw if body.get("data") else None
+    choices = body.get("choices")
+    good = _GOOD | {"length"} if truncated else _GOOD
+    if not isinstance(choices, list) or not choices or not all(_may_be_kept(choice, good) for choice in choices):
+        return None
+    if not request.stream:
+        return raw
+    if usage is not None and "usage" not in body:
+        body["usage"] = wire_out.usage_body(usage)
+    return msgspec.json.encode(body)
+
+
+def _may_be_kept(choice: object, good: frozenset[str]) -> bool:
+    if not isinstance(choice, dict) or choice.get("finish_reason") not in good:
+        return False
+    message = choice.get("message")
+    return not (isinstance(message, dict) and message.get("refusal"))
+
+
+def events(body: bytes, request: Request) -> bytes:
+    """The stream that says what `body` says: for each choice its text and its end, usage if wanted, `[DONE]`."""
+    whole = _decode(body)
+    chat = request.operation == "chat"
+    head: dict[str, Any] = {name: whole[name] for name in _HEAD if name in whole}
+    head["object"] = "chat.completion.chunk" if chat else "text_completion"
+    pieces = [
+        wire_out.event({**head, "choices": [piece]})
+        for choice in whole["choices"]
+        for piece in (_pieces(choice) if chat else _texts(choice))
+    ]
+    if request.wants_usage and whole.get("usage") is not None:
+        pieces.append(wire_out.event({**head, "choices": [], "usage": whole["usage"]}))
+    pieces.append(wire_out.DONE)
+    return b"".join(pieces)
+
+
+def _pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    index = choice.get("index", 0)
+    delta = dict(choice.get("message") or {})
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(calls)]
+    yield {"index": index, "delta": delta, "logprobs": choice.get("logprobs"), "finish_reason": None}
+    yield {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice.get("finish_reason")}
+
+
+def _texts(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"logprobs": None, **choice}

@@ -1,0 +1,168 @@
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loopwright.cache.cache import Cache
+from loopwright.core.chat import Chat, Delta, Request
+from loopwright.core.errors import UpstreamBroke
+from loopwright.core.money import Usage
+from loopwright.core.who import HOUSE
+from loopwright.gateway.cached import Cached, Policy
+from loopwright.gateway.recorded import Recorded
+from loopwright.kit.db import Database
+from loopwright.kit.migrations import migrate
+from loopwright.kit.settings import CacheSettings, ExactSettings, ModelCacheSettings, SemanticSettings
+from tests.gateway.roads import PRICE, Memory, ask, deltas, events, saying, scripted
+
+pytestmark = pytest.mark.anyio
+ELSEWHERE = replace(HOUSE, project_id=9)
+
+
+class Embedded:
+    """Every text is the same."""
+
+    name = "same"
+    dimensions = 2
+
+    async def __call__(self, texts: list[str]) -> list[list[float]]:
+        return [[0.6, 0.8] for _ in texts]
+
+
+class Asked:
+    """Counts who gets through."""
+
+    def __init__(self, inner: Chat) -> None:
+        self.inner = inner
+        self.requests: list[Request] = []
+
+    def __call__(self, request: Request) -> Any:
+        self.requests.append(request)
+        return self.inner(request)
+
+
+def cached(db: Database, inner: Chat, *, embedder: Embedded | None = None, **settings: Any) -> Cached:
+    semantic = SemanticSettings(embedder="same") if embedder else None
+    policy = Policy(
+        model="m",
+        settings=ModelCacheSettings(semantic=semantic, **settings),
+        ttl=settings.get("ttl", 60),
+        embedder=embedder,
+    )
+    return Cached(inner, Cache(db, CacheSettings()), {"m": policy, "alias": policy}, lambda *_: PRICE)
+
+
+async def opened(url: str) -> Database:
+    db = await Database.open(url, size=2)
+    await migrate(db, ["cache"])
+    return db
+
+
+async def once(chat: Chat, request: Request) -> tuple[str, Delta]:
+    found = await deltas(chat, request)
+    await asyncio.sleep(0)
+    return (found[0].cache.kind if found[0].cache else "", found[-1])
+
+
+async def test_the_same_question_is_answered_again_in_either_form(database_url: str) -> None:
+    db = await opened(database_url)
+    upstream, spool = Asked(scripted({"answers": [{"text": "one two"}]}).chat), Memory()
+    chat = Recorded(cached(db, upstream), spool, lambda *_: PRICE)
+    assert (await once(chat, ask("q", temperature=0, stream=True)))[0] == "miss"
+    kind, whole = await once(chat, ask("q", temperature=0.0, user="u"))
+    _, streamed = await once(chat, ask("q", temperature=0, stream=True, stream_options={"include_usage": True}))
+    body, said = json.loads(whole.raw), events(streamed.raw)
+    assert (kind, len(upstream.requests)) == ("hit", 1)
+    assert body["choices"][0]["message"]["content"] == "one two"
+    assert "".join(e["choices"][0]["delta"].get("content") or "" for e in said if e["choices"]) == "one two"
+    assert said[-1]["usage"] == body["usage"]
+    first, second, _ = spool.records
+    assert (second.provider, second.cost_nano, second.output_tokens) == ("cache", 0, first.output_tokens)
+    assert second.tags["loopwright.cache_of"] == first.id
+    assert first.cost_nano
+    assert second.tags["loopwright.saved_usd"].startswith("0.0000")
+    await db.close()
+
+
+async def test_another_project_another_question_and_a_client_that_says_so_are_misses(database_url: str) -> None:
+    db = await opened(database_url)
+    upstream = Asked(scripted().chat)
+    chat = cached(db, upstream)
+    await once(chat, ask("q", temperature=0))
+    assert (await once(chat, ask("q", temperature=0, who=ELSEWHERE)))[0] == "miss"
+    assert (await once(chat, ask("p", temperature=0)))[0] == "miss"
+    assert (await once(chat, replace(ask("q", temperature=0), cache_control="no-cache")))[0] == "miss"
+    assert (await once(chat, replace(ask("q", temperature=0), cache_control="no-store")))[0] == ""
+    assert (await once(chat, ask("q")))[0] == ""
+    assert (await once(chat, ask("q", seed=1)))[0] == "miss"
+    assert (await once(chat, replace(ask("q", temperature=0), model="alias")))[0] == "hit"
+    assert len(upstream.requests) == 7
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        saying(Delta(text="x", finish="length", done=True)),
+        saying(Delta(text="x", finish="content_filter", done=True)),
+        saying(Delta(extra={"refusal": "no"}, finish="stop", done=True)),
+        saying(Delta(text="x")),
+    ],
+)
+async def test_what_is_no_good_answer_is_not_kept(answer: Chat, database_url: str) -> None:
+    db = await opened(database_url)
+    encoded = type(scripted().chat)(answer)  # type: ignore[call-arg]
+    chat = cached(db, encoded)
+    for stream in (False, True):
+        await once(chat, ask(temperature=0, stream=stream))
+        assert len(chat.cache.memory) == 0
+    await db.close()
+
+
+async def test_a_failure_is_not_kept_and_a_truncated_answer_only_when_told(database_url: str) -> None:
+    db = await opened(database_url)
+    chat = cached(db, saying(Delta(raw=b"{}"), error=UpstreamBroke("x")))
+    with pytest.raises(UpstreamBroke):
+        await once(chat, ask(temperature=0))
+    assert len(chat.cache.memory) == 0
+    short = type(scripted().chat)(saying(Delta(text="x", finish="length", usage=Usage(), done=True)))  # type: ignore[call-arg]
+    told = cached(db, short, truncated=True, exact=ExactSettings(any=True))
+    await once(told, ask())
+    assert (await once(told, ask()))[0] == "hit"
+    await db.close()
+
+
+async def test_a_body_with_a_member_twice_is_never_kept(database_url: str) -> None:
+    db = await opened(database_url)
+    chat = cached(db, scripted().chat)
+    request = ask(temperature=0)
+    doubled = (request.raw or b"").replace(b'{"role"', b'{"content": "other", "role"')
+    await once(chat, replace(request, raw=doubled))
+    assert len(chat.cache.memory) == 0
+    await db.close()
+
+
+async def test_a_model_without_a_cache_is_asked_directly(database_url: str) -> None:
+    db = await opened(database_url)
+    inner = object()
+    chat = Cached(lambda _request: inner, Cache(db, CacheSettings()), {}, lambda *_: PRICE)  # type: ignore[arg-type]
+    assert chat(ask()) is inner
+    await db.close()
+
+
+async def test_likeness_answers_within_a_partition_until_it_is_reported_wrong(database_url: str) -> None:
+    db = await opened(database_url)
+    chat = cached(db, Asked(scripted().chat), embedder=Embedded())
+    await once(chat, ask("how do I get my money back", temperature=0))
+    await chat.cache.flush()
+    kind, delta = await once(chat, ask("what is the way to get my money back", temperature=0))
+    assert kind == "semantic-hit"
+    assert delta.cache is not None
+    assert delta.cache.similarity == pytest.approx(1, abs=1e-5)
+    for other in ("how do I not get my money back", "how do I get 5 of my money back", "wie bekomme ich das Geld"):
+        assert (await once(chat, ask(other, temperature=0)))[0] == "miss"
+    assert (await once(chat, ask("the money I want back", temperature=0, max_tokens=7)))[0] == "miss"
+    assert (await once(chat, ask("the money I want back", temperature=0, who=ELSEWHERE)))[0] == "miss"
+    await db.close()
