@@ -246,12 +246,32 @@ def test_every_parameter_finds_its_place() -> None:
         "user": "u",
         "stream": True,
         "reasoning_effort": "medium",
+        "thinking": {"type": "enabled", "budget_tokens": 5000},
         "response_format": {"type": "json_schema", "json_schema": schema},
         "tools": [{"type": "function", "function": function}],
         "tool_choice": "required",
         "parallel_tool_calls": False,
     }
     assert read(tool_choice={"type": "auto"}).get("tool_choice") is None, "there are no tools to choose among"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort", "found"),
+    [
+        (None, "low", {"reasoning_effort": "low"}),
+        ({"type": "adaptive"}, "max", {"reasoning_effort": "max"}),
+        ({"type": "adaptive", "display": "omitted"}, None, {"thinking": {"type": "adaptive", "display": "omitted"}}),
+        ({"type": "disabled"}, "high", {"thinking": {"type": "disabled"}}),
+        (
+            {"type": "enabled", "budget_tokens": 9000},
+            None,
+            {"thinking": {"type": "enabled", "budget_tokens": 9000}, "reasoning_effort": "high"},
+        ),
+    ],
+)
+def test_thinking_is_an_effort_and_where_that_is_not_all_itself(thinking: Any, effort: Any, found: Any) -> None:
+    body = read(thinking=thinking, output_config={"effort": effort})
+    assert {name: body[name] for name in ("thinking", "reasoning_effort") if name in body} == found
 
 
 def test_results_of_tools_come_before_what_the_user_says_and_their_images_after() -> None:
@@ -348,9 +368,12 @@ def test_what_only_other_dialects_know_is_left_out_for_openai() -> None:
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x", "is_error": True, **mark}]},
         ],
         tools=[{"name": "is_error", "input_schema": {"properties": {"is_error": {}}}, **mark}],
+        thinking={"type": "adaptive"},
     )
+    assert body["thinking"] == {"type": "adaptive"}
     raw = json.dumps(body).encode()
     left = json.loads(plain(raw))
+    assert "thinking" not in left
     assert left["messages"] == [
         {"role": "user", "content": [{"type": "text", "text": '"cache_control"'}]},
         {"role": "assistant", "content": "", "reasoning_content": "t"},
@@ -360,7 +383,7 @@ def test_what_only_other_dialects_know_is_left_out_for_openai() -> None:
     assert left["tools"] == [{"type": "function", "function": function}]
     untouched = b'{ "model":"m" }'
     assert plain(untouched) is untouched
-    assert {"cache_control", "thinking_blocks", "is_error"} == set(FOREIGN)
+    assert {"cache_control", "thinking", "thinking_blocks", "is_error"} == set(FOREIGN)
 
 
 def test_the_estimate_counts_texts_images_files_and_tools() -> None:

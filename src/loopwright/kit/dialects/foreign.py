@@ -10,6 +10,7 @@ import msgspec
 FOREIGN: Final[Mapping[str, str]] = {
     "cache_control": "on a content part, a message or a tool: Anthropic's mark of what its prompt cache should keep",
     "is_error": "on a tool's message: the tool failed",
+    "thinking": "at the top: Anthropic's settings of thinking; `reasoning_effort` says about the same",
     "thinking_blocks": "on an assistant's message: its reasoning with Anthropic's signatures; `reasoning_content` has the text",
 }
 """Each member and where it stands."""
@@ -24,7 +25,7 @@ def may_have_foreign(raw: bytes) -> bool:
 
 def without_foreign(body: Mapping[str, Any]) -> dict[str, Any]:
     """A canonical body less its foreign members; texts, arguments and schemas are not looked into."""
-    plain = dict(body)
+    plain = {name: value for name, value in body.items() if name not in FOREIGN}
     if isinstance(plain.get("messages"), list):
         plain["messages"] = [_message(message) for message in plain["messages"]]
     if isinstance(plain.get("tools"), list):

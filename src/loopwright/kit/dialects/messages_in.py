@@ -108,6 +108,7 @@ class _ToolChoice(msgspec.Struct):
 class _ThinkingConfig(msgspec.Struct):
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, msgspec.Meta(ge=1024)] | None = None
+    display: str | None = None
 
 
 class _Format(msgspec.Struct):
@@ -210,9 +211,7 @@ def _body(asked: _Asked) -> dict[str, Any]:
     if asked.tool_choice is not None:
         body.update(_choice(asked.tool_choice))
         without_idle_choice(body)
-    effort = _effort(asked)
-    if effort is not None:
-        body["reasoning_effort"] = effort
+    body.update(_thoughts(asked))
     form = (asked.output_config and asked.output_config.format) or asked.output_format
     if form is not None:
         schema = {"name": "answer", "schema": form.schema, "strict": True}
@@ -220,16 +219,22 @@ def _body(asked: _Asked) -> dict[str, Any]:
     return body
 
 
-def _effort(asked: _Asked) -> str | None:
-    if asked.output_config is not None and asked.output_config.effort is not None:
-        return asked.output_config.effort
+def _thoughts(asked: _Asked) -> dict[str, Any]:
+    """`reasoning_effort` for every model, and Anthropic's own `thinking` where the effort does not say it all."""
     thinking = asked.thinking
-    if thinking is None or thinking.type != "enabled":
-        return None
-    if thinking.budget_tokens is None:
+    effort = None if asked.output_config is None else asked.output_config.effort
+    if thinking is None:
+        return {} if effort is None else {"reasoning_effort": effort}
+    if thinking.type == "enabled" and thinking.budget_tokens is None:
         raise BadRequest("thinking.budget_tokens: is required", param="thinking.budget_tokens")
-    budget = thinking.budget_tokens
-    return next((effort for most, effort in _EFFORTS if budget <= most), "high")
+    if effort is not None and thinking.type != "disabled":
+        return {"reasoning_effort": effort}
+    own = {"type": thinking.type, "budget_tokens": thinking.budget_tokens, "display": thinking.display}
+    found: dict[str, Any] = {"thinking": {name: value for name, value in own.items() if value is not None}}
+    if thinking.type == "enabled":
+        budget = thinking.budget_tokens or 0
+        found["reasoning_effort"] = next((effort for most, effort in _EFFORTS if budget <= most), "high")
+    return found
 
 
 def _choice(choice: _ToolChoice) -> dict[str, Any]:
