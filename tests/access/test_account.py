@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import dict_row
 
-from loopwright.access.account import Account, Grant
+from loopwright.access.account import Account, Ask, Grant
 from loopwright.access.limits import Limit
 from loopwright.kit.migrations import migrations_of
 
@@ -45,6 +45,8 @@ class Worker:
     holder: uuid.UUID = field(default_factory=uuid.uuid4)
     flying: list[tuple[int, int]] = field(default_factory=list)
     """(estimate, what it will really cost)"""
+    answer: tuple[Ask, int, Grant] | None = None
+    """Of the database, on its way."""
     spooled: int = 0
     truth: int = 0
 
@@ -54,8 +56,10 @@ class Leases(RuleBasedStateMachine):
 
     connection: psycopg.Connection[dict[str, Any]]
 
-    @initialize(amount=st.sampled_from([0, 1, 50, AMOUNT]))
-    def begin(self, amount: int) -> None:
+    @initialize(amount=st.sampled_from([1, 50, 300, AMOUNT]), honest=st.booleans())
+    def begin(self, amount: int, *, honest: bool) -> None:
+        """Where estimates are `honest`, none is too low and the limit holds to the last unit."""
+        self.honest = honest
         self.connection.execute("truncate leases, spend")
         self.connection.execute("delete from limits")
         row = self.connection.execute(
@@ -79,6 +83,7 @@ class Leases(RuleBasedStateMachine):
     @rule(which=workers, estimate=st.integers(1, 200), real=st.integers(0, 300))
     def ask(self, which: int, estimate: int, real: int) -> None:
         worker = self.workers[which]
+        real = min(real, estimate) if self.honest else real
         if worker.account.fits(estimate, self.clock):
             worker.account.reserved += estimate
             worker.flying.append((estimate, real))
@@ -93,9 +98,18 @@ class Leases(RuleBasedStateMachine):
             worker.truth += real
             worker.spooled += real
 
+    @rule(which=workers)
+    def hear(self, which: int) -> None:
+        """The answer arrives; what was let in meanwhile went by the promise made when asking."""
+        worker = self.workers[which]
+        if worker.answer is not None:
+            worker.account.take(*worker.answer, self.clock + LEASE)
+            worker.answer = None
+
     @rule(which=workers, demand=st.integers(0, 300), recalled=st.booleans(), passes=st.floats(0, 3))
     def renew(self, which: int, demand: int, *, recalled: bool, passes: float) -> None:
         self.clock += passes
+        self.hear(which)
         worker = self.workers[which]
         worker.account.demand, worker.account.recalled = demand, recalled
         said = worker.account.ask(self.clock)
@@ -107,7 +121,7 @@ class Leases(RuleBasedStateMachine):
         grant = Grant(**{name: row[name] for name in Grant.__slots__})
         assert grant.ceiling >= said.spent + said.reserved
         assert min(grant.free, grant.idle, grant.used) >= 0
-        worker.account.take(said, worker.account.asks, grant, self.clock + LEASE)
+        worker.answer = (said, worker.account.asks, grant)
         worker.account.demand = 0
 
     @rule(which=workers)
@@ -176,6 +190,6 @@ def test_leases_hold_whatever_happens(connection: psycopg.Connection[dict[str, A
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

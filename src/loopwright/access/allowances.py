@@ -11,10 +11,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from loopwright.access.account import NEVER, Account, Ask, Grant
-from loopwright.access.limits import CHANNEL, CONCURRENT, MONEY, Limit, Limits, window_of
+from loopwright.access.limits import CHANNEL, CONCURRENT, MONEY, Limit, Limits
+from loopwright.access.pool import Pool, Reservation, Settled
 from loopwright.access.refusals import refusal
 from loopwright.core.chat import Request
 from loopwright.core.errors import Unavailable
@@ -40,83 +41,6 @@ _LONGEST: Final = 7200.0
 _RENEW: Final = "select * from renew_leases(%s, %s, %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
 _NONE: Final[tuple[Pool, ...]] = ()
 _log = logging.getLogger(__name__)
-
-
-class Settled(Protocol):
-    """What this needs to know of a call that ended."""
-
-    @property
-    def id(self) -> str:
-        """The request's."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """The name that was asked for."""
-        ...
-
-    @property
-    def input_tokens(self) -> int:
-        """Of the prompt."""
-        ...
-
-    @property
-    def output_tokens(self) -> int:
-        """Of the answer."""
-        ...
-
-    @property
-    def cost_nano(self) -> int | None:
-        """Nanodollars; None is unpriced."""
-        ...
-
-    @property
-    def latency_us(self) -> int:
-        """Microseconds it took."""
-        ...
-
-
-class Pool:
-    """One limit and its windows: the present one, and those before it whose calls are still in flight."""
-
-    __slots__ = ("account", "closing", "limit", "unit", "warning")
-
-    def __init__(self, limit: Limit, second: int, now: float) -> None:
-        self.limit = limit
-        self.unit = limit.unit
-        self.closing: dict[int, Account] = {}
-        self.account = Account(limit, *window_of(limit.kind, second), now=now)
-        self.warning = False
-        """The budget is past its alert threshold."""
-
-    def at(self, second: int, now: float) -> Account:
-        """The window that holds `second` (Unix)."""
-        account = self.account
-        if account.starts <= second < account.ends:
-            return account
-        if second < account.starts:
-            found = self.closing.get(window_of(self.limit.kind, second)[0])
-            if found is None:
-                found = Account(self.limit, *window_of(self.limit.kind, second), now=now)
-                self.closing[found.starts] = found
-            return found
-        self.closing = {start: each for start, each in self.closing.items() if not each.quiet}
-        self.closing[account.starts] = account
-        self.warning = False
-        self.account = Account(
-            self.limit, *window_of(self.limit.kind, second), now=now, share=max(account.ceiling, account.share)
-        )
-        return self.account
-
-
-class Reservation:
-    """What one request in flight holds."""
-
-    __slots__ = ("at", "held")
-
-    def __init__(self, held: list[tuple[Account, int]], at: float) -> None:
-        self.held = held
-        self.at = at
 
 
 class Allowances:

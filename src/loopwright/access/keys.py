@@ -154,12 +154,9 @@ class Keys:
 
         Raises:
             BadRequest: the name is empty or too long, an operation is none, the end lies behind us.
-            NotFound: no such project.
-            Conflict: a live key of the project has the name.
+            NotFound, Conflict: no such project; a live key of it has the name.
         """
-        if not name.strip() or len(name) > 100 or not name.isprintable():
-            raise BadRequest("a key needs a name of 1 to 100 printable characters", param="name")
-        _check_scopes(operations, expires_at)
+        _check(name, operations, expires_at)
         made = secret or PREFIX + secrets.token_urlsafe(32)
         digest = hashlib.sha256(made.encode()).digest()
         try:
@@ -275,10 +272,12 @@ def _no_live(key_id: int) -> NotFound:
     return NotFound(f"there is no live key {key_id}: `loopwright keys list` shows them", param="key_id")
 
 
-def _check_scopes(operations: Sequence[str] | None, expires_at: datetime | None) -> None:
-    for name in operations or ():
-        if name not in OPERATIONS:
-            raise BadRequest(f"operations: {name!r} is none of {', '.join(OPERATIONS)}", param="operations")
+def _check(name: str, operations: Sequence[str] | None, expires_at: datetime | None) -> None:
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise BadRequest("a key needs a name of 1 to 100 printable characters", param="name")
+    for operation in operations or ():
+        if operation not in OPERATIONS:
+            raise BadRequest(f"operations: {operation!r} is none of {', '.join(OPERATIONS)}", param="operations")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= datetime.now(UTC)):
         raise BadRequest("expires_at: a moment to come, with its time zone", param="expires_at")
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from loopwright.access.allowances import Allowances, Pool, Sizes
+from loopwright.access.allowances import Allowances, Sizes
 from loopwright.access.limits import MONEY
+from loopwright.access.pool import Pool
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Refused
 from loopwright.core.money import Price, Usage
