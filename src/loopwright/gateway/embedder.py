@@ -28,7 +28,7 @@ class _Vectors(msgspec.Struct):
 _vectors: Final = msgspec.json.Decoder(_Vectors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CalledEmbedder:
     """Asks `chat` for embeddings."""
 
