@@ -59,6 +59,8 @@ class Request:
     """What the client's own dialect said that `body` has no place for; on record as its `loopwright` member."""
     cache_control: str = ""
     """The client's `Cache-Control` header."""
+    formed: bool = True
+    """It may demand a form: tools, their results, a response format. False only when the edge saw that it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

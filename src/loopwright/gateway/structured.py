@@ -44,10 +44,7 @@ class Structured:
             BadRequest: a schema or a tool cannot be used.
             InvalidOutput: no attempt gave a valid answer.
         """
-        raw = request.raw
-        if raw is not None and b'"response_format"' not in raw and b'"tool' not in raw:
-            return self.inner(request)
-        if request.operation != "chat":
+        if not request.formed or request.operation != "chat":
             return self.inner(request)
         want = demand(request.body)
         plain = self.tools == "emulated" and ("tools" in request.body or emulated.names_tools(request.body))

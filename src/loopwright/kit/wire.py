@@ -27,6 +27,7 @@ class _Part(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     role: _ROLES
+    tool_calls: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     content: str | list[_Part] | None = None
 
 
@@ -168,6 +169,7 @@ def parse(
         session=None if house is None else house.session,
         tags={} if house is None else house.tags,
         wants_usage=bool(options and options.include_usage),
+        formed=operation == "chat" and _formed(body),
     )
 
 
@@ -187,6 +189,15 @@ def decoded(decoder: msgspec.json.Decoder[_T], raw: bytes) -> _T:
         raise BadRequest(f"the request body is not valid JSON: {error}") from None
     except RecursionError:
         raise BadRequest("the request body is nested too deeply") from None
+
+
+def _formed(body: _Chat) -> bool:
+    """Whether it has tools, their calls or results, or a response format."""
+    return (
+        bool(body.tools)
+        or body.response_format is not None
+        or any(message.role == "tool" or message.tool_calls is not msgspec.UNSET for message in body.messages)
+    )
 
 
 def without(raw: bytes, field: str) -> bytes:
