@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -193,3 +194,18 @@ def test_leases_hold_whatever_happens(connection: psycopg.Connection[dict[str, A
             max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_what_is_given_back_is_not_spent_while_the_answer_is_on_its_way() -> None:
+    limit = Limit(
+        id=1, project_id=1, project="p", key_id=None, key=None, tag=None, kind="usd_per_day", amount=100, alert_at=None,
+        created_at=datetime.now(UTC),
+    )  # fmt: skip
+    account = Account(limit, 0, DAY, now=0.0)
+    account.take(Ask(0, 0, 0, 0), 0, Grant(ceiling=100, amount=100, used=0, free=0, idle=0), LEASE)
+    assert account.fits(100, 1.0)
+    account.recalled = True
+    said = account.ask(1.0)
+    assert said.wanted <= 50
+    assert account.room == said.wanted
+    assert not account.fits(said.wanted + 1, 1.0)
