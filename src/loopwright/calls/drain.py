@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,9 @@ import psycopg
 
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.intake import Batch, Entry, Intake
+from loopwright.calls.rows import day_of
 from loopwright.calls.store import Charge, Store
+from loopwright.calls.upkeep import Upkeep
 from loopwright.core.errors import StartError, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.lock import FolderLock
@@ -43,6 +46,7 @@ class Drain:
         self._intake = Intake(folder)
         self._moved = 0
         self._indexer = Indexer(db, hurried=self._is_hurried) if settings.payloads and settings.full_text else None
+        self._upkeep = Upkeep(db, self._indexer)
         self._lock: FolderLock | None = None
         self._stands = False
         self.stored = 0
@@ -51,10 +55,11 @@ class Drain:
         """Why nothing can be stored now; None while all is well."""
 
     async def run(self) -> None:
-        """Drain, fill full text and keep partitions ahead until cancelled; an outage of the database is waited out."""
+        """Drain, fill full text and look after partitions until cancelled; an outage of the database is waited out."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._drain())
             group.create_task(self._open_days())
+            group.create_task(self._upkeep.run())
             if self._indexer is not None:
                 group.create_task(self._indexer.run())
 
@@ -174,6 +179,7 @@ class Drain:
     async def _save(self, batch: Batch) -> None:
         try:
             self.stored += await self._store.store(batch)
+            self._upkeep.grew(Counter(day_of(entry.record.id) for entry in batch.entries))
         except psycopg.DataError as error:
             if len(batch.entries) > 1:
                 for half in _halves(batch):

@@ -7,11 +7,15 @@ from datetime import date
 from typing import Final
 from uuid import UUID
 
+from psycopg import sql
+
 from loopwright.calls.postings import Pairs, Row, bits_for, pack
 from loopwright.kit.db import Connection
 
 TIERS: Final = (0, 4096, 32_768)
 """Calls from which a group is of tier 0, 1 or 2. Eight of a tier are merged into one of the next."""
+_LOCK_WAIT: Final = "2s"
+"""Who searches the day meanwhile waits behind us for at most this long."""
 _COPY: Final = "copy call_postings (day, group_id, bucket, body) from stdin (format binary)"
 
 
@@ -26,6 +30,21 @@ async def replace_group(
     """Put one group of `members` (ids, rising) with their postings where the groups `old` were."""
     bits = bits_for(len(pairs))
     await write_group(connection, day, members, pairs, pack(pairs, bits), bits=bits, old=old)
+
+
+async def clear_day(connection: Connection, day: date) -> None:
+    """Take away all groups of a day at once, so that its tables shrink; gives way to who reads the day for long.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody does.
+    """
+    suffix = f"{day:%Y%m%d}"
+    await connection.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_LOCK_WAIT)))
+    await connection.execute(
+        sql.SQL("truncate {}, {}").format(
+            sql.Identifier(f"call_groups_{suffix}"), sql.Identifier(f"call_postings_{suffix}")
+        )
+    )
 
 
 async def write_group(

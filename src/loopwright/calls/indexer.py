@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 
 from loopwright.calls.erase import GONE, LOCK
-from loopwright.calls.groups import TIERS, write_group
+from loopwright.calls.groups import TIERS, clear_day, write_group
 from loopwright.calls.payloads import Packer, Payload
 from loopwright.calls.postings import Pairs, Row, bits_for, pack, pairs_of, unpack
 from loopwright.calls.words import all_words_of, hash_of
@@ -116,17 +116,43 @@ class Indexer:
             if not chosen:
                 return 0
             day, numbers = chosen[0]["day"], [row["group_id"] for row in chosen]
-            cursor = await connection.execute(
-                "select group_id, body from call_postings where day = %s and group_id = any(%s) order by group_id, bucket",
-                (day, numbers),
-            )
-            bodies: dict[int, list[bytes]] = {number: [] for number in numbers}
-            async for row in cursor:
-                bodies[row["group_id"]].append(bytes(row["body"]))
-            parts = [(bytes(row["ids"]), bodies[row["group_id"]]) for row in chosen]
-            ordered, pairs, rows, bits = await asyncio.to_thread(_merge, parts)
+            ordered, pairs, rows, bits = await self._merged(connection, day, chosen)
             await write_group(connection, day, ordered, pairs, rows, bits=bits, old=numbers)
             return len(ordered)
+
+    async def merge_day(self, day: date) -> int:
+        """Put the full text of a day that is over into one group; how many calls. 0 when it is large enough as it is.
+
+        Raises:
+            Unavailable: the database cannot answer now, or somebody reads the day for long.
+        """
+        async with self._db.transaction() as connection:
+            if not await _alone(connection):
+                return 0
+            await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
+            cursor = await connection.execute(
+                "select group_id, postings, ids from call_groups where day = %s order by first_id", (day,)
+            )
+            chosen = await cursor.fetchall()
+            if len(chosen) < 2 or sum(row["postings"] for row in chosen) > _MOST_MERGED:
+                return 0
+            ordered, pairs, rows, bits = await self._merged(connection, day, chosen)
+            await clear_day(connection, day)
+            await write_group(connection, day, ordered, pairs, rows, bits=bits)
+            return len(ordered)
+
+    async def _merged(
+        self, connection: Connection, day: date, chosen: Sequence[dict[str, Any]]
+    ) -> tuple[list[bytes], Pairs, list[Row], int]:
+        cursor = await connection.execute(
+            "select group_id, body from call_postings where day = %s and group_id = any(%s) order by group_id, bucket",
+            (day, [row["group_id"] for row in chosen]),
+        )
+        bodies: dict[int, list[bytes]] = {row["group_id"]: [] for row in chosen}
+        async for row in cursor:
+            bodies[row["group_id"]].append(bytes(row["body"]))
+        parts = [(bytes(row["ids"]), bodies[row["group_id"]]) for row in chosen]
+        return await asyncio.to_thread(_merge, parts)
 
     async def _read(
         self, connection: Connection, day: date, line: dict[str, Any]
@@ -183,7 +209,7 @@ async def _groups_to_merge(connection: Connection) -> list[dict[str, Any]]:
     """The oldest groups of a day and tier that has enough of them, up to what fits into memory.
 
     Only groups of at most half of that, so two always fit and no day holds up the others. What is left of a day that
-    is over stays as it is: merging it, too, would leave its table twice as large (measured: 468 bytes a call for 253).
+    is over is for `merge_day`: merging it here would leave its table twice as large, half of it deleted rows.
     """
     half = _MOST_MERGED // 2
     cursor = await connection.execute(

@@ -41,6 +41,7 @@ async def retain(db: Database, settings: CallsSettings, now: datetime) -> Retain
         dropped = max(dropped, row["gone"] if row else 0)
     await db.run("select calls_drop_before('call_rollups_5m', %s)", (fine,))
     await db.run("delete from call_unindexed where day < %s", (oldest,))
+    await db.run("delete from call_days where day < %s", (oldest,))
     # A mark is needed while a spool may hold what it covers; older calls are dropped by their day anyway.
     await db.run("delete from call_erasures where before < %s", (now - timedelta(days=settings.retention_days + 1),))
     await db.run("delete from spool_positions where finished and touched_at < %s", (now - timedelta(days=1),))

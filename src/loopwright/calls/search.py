@@ -32,9 +32,11 @@ _DIRECT: Final = 500
 _CHECKED: Final = 64
 """Candidates whose texts are read at once, at first; more when they come to little."""
 _MOST_CHECKED: Final = 512
-_GROUPS: Final = 8
-"""Groups asked at once, at first; more when they come to little."""
+_GROUPS: Final = 2
+"""Groups asked at once, at first; four times as many when they come to little."""
 _MOST_GROUPS: Final = 64
+_RESOLVED: Final = 1024
+"""Calls of a group whose ids are read at once, at first; four times as many when they come to little."""
 _THREAD_ROWS: Final = 8
 """Texts of more calls than this are read in a thread."""
 _LATEST_DAY: Final = date(9999, 12, 31)
@@ -118,10 +120,13 @@ async def _verified(
 class _Source:
     """Some calls with an order: a group of the index, or the queue before it."""
 
-    first: UUID
     last: UUID
+    """None of what is still to come from here is newer."""
     group: dict[str, Any] | None
     ids: list[UUID]
+    slots: list[int] | None = None
+    """Which calls of the group are still to come, rising; None: not looked up yet."""
+    step: int = _RESOLVED
 
 
 async def _candidates(
@@ -132,16 +137,18 @@ async def _candidates(
     words = sorted({hash_of(word) for phrase in phrases for word in phrase})
     sources = await _sources(db, low, high)
     waiting: list[UUID] = []
-    position, size = 0, _GROUPS
-    while position < len(sources):
-        chunk = sources[position : position + size]
-        position += len(chunk)
-        size = min(size * 2, _MOST_GROUPS)
-        waiting += await _of_groups(db, [source for source in chunk if source.group is not None], words)
+    size = _GROUPS
+    while sources:
+        chunk, sources = sources[:size], sources[size:]
+        size = min(size * 4, _MOST_GROUPS)
+        groups = [source for source in chunk if source.group is not None]
+        await _look_up(db, [source for source in groups if source.slots is None], words)
+        waiting += await _resolved(db, groups)
         for source in chunk:
             waiting += source.ids
+        sources = sorted(sources + [one for one in groups if one.slots], key=lambda one: one.last, reverse=True)
         # What is newer than everything in the sources to come is in its final order.
-        edge = max((source.last for source in sources[position:]), default=None)
+        edge = sources[0].last if sources else None
         ready = sorted((one for one in waiting if edge is None or one > edge), reverse=True)
         waiting = [] if edge is None else [one for one in waiting if one <= edge]
         ready = [one for one in ready if low <= one < high]
@@ -163,23 +170,25 @@ async def _sources(db: Database, low: UUID, high: UUID) -> list[_Source]:
     sources = []
     for row in rows:
         if row["ids"] is None:
-            sources.append(_Source(row["first_id"], row["last_id"], row, []))
+            sources.append(_Source(row["last_id"], row, []))
         else:
             data = bytes(row["ids"])
             ids = sorted(UUID(bytes=data[start : start + 16]) for start in range(0, len(data), 16))
-            sources.append(_Source(ids[0], ids[-1], None, ids))
+            sources.append(_Source(ids[-1], None, ids))
     return sorted(sources, key=lambda source: source.last, reverse=True)
 
 
-async def _of_groups(db: Database, sources: Sequence[_Source], words: Sequence[int]) -> list[UUID]:
+async def _look_up(db: Database, sources: Sequence[_Source], words: Sequence[int]) -> None:
+    """Find which calls of groups have all `words`."""
+    asked = {(source.group["day"], source.group["group_id"]): source for source in sources if source.group is not None}
+    if not asked:
+        return
     wanted: list[tuple[date, int, int, int]] = [
-        (source.group["day"], source.group["group_id"], bucket_of(word, source.group["bits"]), word)
-        for source in sources
+        (day, number, bucket_of(word, source.group["bits"]), word)
+        for (day, number), source in asked.items()
         if source.group is not None
         for word in words
     ]
-    if not wanted:
-        return []
     rows = await db.rows(
         """select w.day, w.group_id, w.word, p.body
            from unnest(%s::date[], %s::bigint[], %s::int[], %s::bigint[]) w (day, group_id, bucket, word)
@@ -191,33 +200,52 @@ async def _of_groups(db: Database, sources: Sequence[_Source], words: Sequence[i
         raise _MovedError
     numbers: dict[tuple[date, int], list[NDArray[np.int64]]] = {}
     for row in rows:
-        if row["body"] is None:
-            continue
-        numbers.setdefault((row["day"], row["group_id"]), []).append(lookup(bytes(row["body"]), row["word"]))
+        if row["body"] is not None:
+            numbers.setdefault((row["day"], row["group_id"]), []).append(lookup(bytes(row["body"]), row["word"]))
+    for key, source in asked.items():
+        lists = sorted(numbers.get(key, []), key=len)
+        source.slots = []
+        if len(lists) == len(words):
+            common = lists[0]
+            for other in lists[1:]:
+                common = np.intersect1d(common, other, assume_unique=True)
+            source.slots = common.tolist()
+
+
+async def _resolved(db: Database, sources: Sequence[_Source]) -> list[UUID]:
+    """The ids of the newest calls still to come from groups, which then come no more."""
     days: list[date] = []
     groups: list[int] = []
     slots: list[int] = []
-    for (day, group), lists in numbers.items():
-        if len(lists) < len(words):
-            continue
-        lists.sort(key=len)
-        common = lists[0]
-        for other in lists[1:]:
-            common = np.intersect1d(common, other, assume_unique=True)
-        days += [day] * len(common)
-        groups += [group] * len(common)
-        slots += common.tolist()
+    for source in sources:
+        if source.group is not None and source.slots:
+            taken, source.slots = source.slots[-source.step :], source.slots[: -source.step]
+            source.step *= 4
+            days += [source.group["day"]] * len(taken)
+            groups += [source.group["group_id"]] * len(taken)
+            slots += taken
     if not slots:
         return []
-    ids = await db.rows(
-        """select substring(g.ids from w.slot * 16 + 1 for 16) as id
+    rows = await db.rows(
+        """select w.day, w.group_id, substring(g.ids from w.slot * 16 + 1 for 16) as id
            from unnest(%s::date[], %s::bigint[], %s::int[]) w (day, group_id, slot)
            join call_groups g on g.day = w.day and g.group_id = w.group_id""",
         (days, groups, slots),
     )
-    if len(ids) < len(slots):
+    if len(rows) < len(slots):
         raise _MovedError
-    return [UUID(bytes=bytes(row["id"])) for row in ids]
+    oldest: dict[tuple[date, int], UUID] = {}
+    ids: list[UUID] = []
+    for row in rows:
+        one = UUID(bytes=bytes(row["id"]))
+        ids.append(one)
+        key = (row["day"], row["group_id"])
+        oldest[key] = min(one, oldest.get(key, one))
+    for source in sources:
+        if source.group is not None:
+            # Numbers rise with ids: what is left is older still.
+            source.last = oldest.get((source.group["day"], source.group["group_id"]), source.last)
+    return ids
 
 
 def _bounds(condition: Condition) -> tuple[UUID, UUID]:
