@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from loopwright.access.allowances import Allowances
@@ -22,6 +23,7 @@ from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrate
 from loopwright.kit.settings import CallsSettings
 from tests.flows.budget_worker import SETTINGS, answer, ask, estimate, road
+from tests.flows.house import wait
 
 pytestmark = pytest.mark.anyio
 WORKERS, EACH, DIES_AFTER = 8, 125, 5
@@ -46,6 +48,10 @@ def run_all(url: str, folder: Path) -> list[dict[str, Any] | None]:
             assert worker.stdin is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
+            if worker is workers[0]:
+                # It must get some of the budget to die with.
+                with psycopg.connect(url, autocommit=True) as database:
+                    wait(lambda: database.execute("select 1 from leases where ceiling > 0").fetchone())
         said = [worker.communicate(timeout=240)[0] for worker in workers]
     finally:
         for worker in workers:

@@ -26,7 +26,7 @@ Sizes = tuple[int, int, int, int]
 """Requests, tokens, concurrent requests and nanodollars of one request."""
 _TICK: Final = 1.0
 """Seconds between reports of what was spent."""
-_PAUSE: Final = 0.002
+_PAUSE: Final = 0.005
 """Seconds between two renewals: what comes up meanwhile shares the next."""
 _RECALL: Final = 0.02
 """Seconds that other workers are given to return what they do not need before it is asked for again."""
