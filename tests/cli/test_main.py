@@ -38,6 +38,11 @@ def test_help_imports_no_command() -> None:
         "loopwright.client",
         "loopwright.core",
         "loopwright.core.errors",
+        # What `import loopwright` itself offers.
+        "loopwright.kit",
+        "loopwright.kit.fitting",
+        "loopwright.kit.schema",
+        "loopwright.tools",
     }
 
 
