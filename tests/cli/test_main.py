@@ -31,19 +31,12 @@ def test_help_imports_no_command() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(eval(done.stderr))
-    assert loaded <= {
-        "loopwright.cli",
+    assert {name for name in loaded if name.startswith("loopwright.cli.")} == {
         "loopwright.cli.main",
         "loopwright.cli.screen",
-        "loopwright.client",
-        "loopwright.core",
-        "loopwright.core.errors",
-        # What `import loopwright` itself offers.
-        "loopwright.kit",
-        "loopwright.kit.fitting",
-        "loopwright.kit.schema",
-        "loopwright.tools",
     }
+    # Beside them only what `import loopwright` itself offers: no room with tables, engines or a server.
+    assert {name.split(".")[1] for name in loaded} <= {"cli", "client", "core", "kit", "tools"}
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if not entry.hidden], ids=lambda entry: entry.name)
