@@ -50,3 +50,8 @@ def database_url(postgres: EmbeddedPostgres, postgres_url: str) -> Iterator[str]
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as admin:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The console last: Playwright keeps an event loop running on the main thread, where others want their own."""
+    items.sort(key=lambda item: "console" in item.path.parts)

@@ -1,7 +1,17 @@
 """Loopwright: run LLMs in production on your own machines, and make them better every day."""
 
+from importlib import import_module
+
 from loopwright.client import Client
-from loopwright.tools import Tool, tool, tools_from_openapi
 
 __all__ = ["Client", "Tool", "__version__", "tool", "tools_from_openapi"]
 __version__ = "0.1.0"
+
+_TOOLS = frozenset({"Tool", "tool", "tools_from_openapi"})
+
+
+def __getattr__(name: str) -> object:
+    """What needs more than the standard library is loaded when it is asked for: `import loopwright` stays light."""
+    if name in _TOOLS:
+        return getattr(import_module("loopwright.tools"), name)
+    raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
