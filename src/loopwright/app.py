@@ -110,6 +110,11 @@ class App:
         """What is spooled on this machine and not yet in the database."""
         return await waiting(self.db, self.settings.home / "spool")
 
+    async def forget(self, *, project_id: int | None, **named: Any) -> int:
+        """Delete calls by `call_id`, `key_id`, `session` or `tag`, and what the cache learnt from them; how many."""
+        await self.cache.forget(project_id=project_id, **named)
+        return await self.calls.delete(project_id=project_id, **named)
+
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -43,8 +43,7 @@ async def delete_call(app: House, who: Asker, call_id: str, request: Request) ->
     """Forget one call: its row, its texts, its words in the index, its place in the spool."""
     await app.calls.get(call_id, project_id=scope_of(who))
     await app.audit.note(actor(who, request), "calls.delete", f"call {call_id}", {}, project_id=who.project_id)
-    await app.cache.forget(project_id=scope_of(who), call_id=call_id)
-    return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), call_id=call_id))
+    return shapes.Deleted(deleted=await app.forget(project_id=scope_of(who), call_id=call_id))
 
 
 @router.delete("/calls", tags=["calls"])
@@ -56,8 +55,7 @@ async def delete_calls(app: House, who: Asker, picked: Picked, request: Request)
     [(what, value)] = named.items()
     subject = f"{what} {':'.join(value) if isinstance(value, tuple) else value}"
     await app.audit.note(actor(who, request), "calls.delete", subject, {}, project_id=who.project_id)
-    await app.cache.forget(project_id=scope_of(who), **named)
-    return shapes.Deleted(deleted=await app.calls.delete(project_id=scope_of(who), **named))
+    return shapes.Deleted(deleted=await app.forget(project_id=scope_of(who), **named))
 
 
 @router.get("/overview", tags=["calls"])

@@ -72,7 +72,10 @@ async def _response(request: Request) -> Response:
 
 
 async def _delete_response(request: Request) -> Response:
-    deleted = await Responses(_house(request).calls).deleted(_who(request), request.path_params["response_id"])
+    app, who, response_id = _house(request), _who(request), request.path_params["response_id"]
+    call_id = await Responses(app.calls).named(who, response_id)
+    await app.forget(project_id=who.project_id, call_id=call_id)
+    deleted = {"id": response_id, "object": "response", "deleted": True}
     return JSONResponse(deleted)
 
 

@@ -77,16 +77,15 @@ class Responses:
             found["error"] = {"code": "server_error", "message": call.error or f"the call was {call.outcome}"}
         return found
 
-    async def deleted(self, who: Principal, response_id: str) -> dict[str, Any]:
-        """Forget a response: the call with its texts.
+    async def named(self, who: Principal, response_id: str) -> str:
+        """The call behind a response.
 
         Raises:
             NotFound: there is none in the asker's project.
         """
         call_id = _call_id(response_id, "response_id")
         await self.calls.get(call_id, project_id=who.project_id)
-        await self.calls.delete(project_id=who.project_id, call_id=call_id)
-        return {"id": response_id, "object": "response", "deleted": True}
+        return call_id
 
     async def _detail(self, response_id: str, project_id: int, param: str) -> CallDetail:
         call_id = _call_id(response_id, param)
