@@ -89,7 +89,7 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
                 await exchange.close()
         elif path.startswith("/api/"):
             await rest(scope, receive, send)
-        elif path.startswith("/v1/") or path in {"/healthz", "/readyz", "/metrics"}:
+        elif path.startswith("/v1/") or path in {"/healthz", "/readyz"}:
             await open_routes(scope, receive, send)
         else:
             await pages(scope, receive, send)
