@@ -32,7 +32,8 @@ Section = tuple[str, Any]
 def docstrings() -> dict[str, dict[str, str]]:
     """The line under each field, by class and field; the class's own under the empty name."""
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(schemas)).body:
+    files = sorted(Path(inspect.getfile(schemas)).parent.glob("settings*.py"))
+    for node in (node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.ClassDef):
             lines = found[node.name] = {"": ast.get_docstring(node) or ""}
             for before, after in pairwise(node.body):

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from loopwright.kit.settings import Hidden, Seconds, Server, Settings
+from loopwright.kit.settings import Server, Settings
+from loopwright.kit.settings_marks import Hidden, Seconds
 from loopwright.kit.settings_words import Unfit, describe, expand, free, kind, read, shown, told, wanted
 
 

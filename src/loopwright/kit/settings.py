@@ -10,28 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Between:
-    """The lowest and the highest number allowed, both included; None is without bound."""
-
-    low: float | None = None
-    high: float | None = None
-    unit: Literal["", "bytes", "seconds"] = ""
-    """Allows `20MB` where bytes and `2m` where seconds are meant."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hidden:
-    """The value is a secret: no message ever shows it."""
-
-
-Seconds = Annotated[float, Between(low=0.001, high=86_400, unit="seconds")]
-Port = Annotated[int, Between(low=0, high=65_535)]
-Positive = Annotated[int, Between(low=1)]
-Dollars = Annotated[float, Between(low=0)]
-Secret = Annotated[str, Hidden()]
-
+from loopwright.kit.settings_batches import BatchSettings, FileSettings
+from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -380,6 +360,8 @@ class Settings:
     calls: CallsSettings = field(default_factory=CallsSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    files: FileSettings = field(default_factory=FileSettings)
+    batches: BatchSettings = field(default_factory=BatchSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
     file: Path | None = field(default=None, metadata={"told": False})
