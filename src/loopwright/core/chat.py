@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from loopwright.core.money import Usage, usd
+from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 
 Operation = Literal["chat", "completion", "embeddings"]
@@ -61,6 +62,8 @@ class Request:
     """The client's `Cache-Control` header."""
     formed: bool = True
     """It may demand a form: tools, their results, a response format. False only when the edge saw that it has none."""
+    privacy: Privacy | None = None
+    """The policy it is under; None is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
