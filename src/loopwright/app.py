@@ -31,6 +31,7 @@ from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.engines.protocol import Engine
 from loopwright.gateway.admitted import Admitted
+from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route
@@ -42,7 +43,7 @@ from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import Settings
 from loopwright.providers.protocol import Provider
 
-ROOMS = ("access", "catalog", "calls", "cache")
+ROOMS = ("access", "catalog", "calls", "cache", "gateway")
 """Those with tables, in the order of their migrations."""
 _ENGINES: Mapping[str, str] = {
     "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",
@@ -107,6 +108,7 @@ class App:
             group.create_task(self.keys.watch())
             group.create_task(self.allowances.watch())
             group.create_task(self.cache.watch())
+            group.create_task(telling(self.db, UUID(self.spool.worker), self.routes))
             group.create_task(_tick(self.spool))
 
     async def close(self) -> None:

@@ -33,7 +33,8 @@ _SHOWN: Final = 9
 _POLL: Final = 10.0
 _SELECT: Final = """
     select k.id, k.project_id, p.name as project, k.name, k.prefix, k.admin, k.models, k.tasks, k.operations,
-        k.created_at, k.expires_at, k.revoked_at
+        k.created_at, k.expires_at, k.revoked_at,
+        (select max(o.expires_at) from key_secrets o where o.key_id = k.id and o.expires_at > now()) as overlaps_until
     from keys k join projects p on p.id = k.project_id
     where (%(id)s::int is null or k.id = %(id)s)
       and (%(project)s::text is null or p.name = %(project)s)
@@ -59,6 +60,8 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    overlaps_until: datetime | None
+    """To when a secret that rotation has replaced still opens; None when none does."""
 
 
 class Keys:

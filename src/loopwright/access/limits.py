@@ -79,6 +79,8 @@ class Standing:
     """Settled: by what the workers reported or what is on record, whichever is more."""
     held: int
     """Reserved for requests in flight or leased ahead by workers."""
+    in_flight: int
+    """Of it what requests in flight have reserved, as their workers last told."""
     starts: datetime | None
     """None for concurrent requests, which have no window."""
     ends: datetime | None
@@ -192,10 +194,11 @@ class Limits:
                 limit=limit,
                 used=taken,
                 held=held,
+                in_flight=in_flight,
                 starts=None if end == _FOREVER else datetime.fromtimestamp(start, UTC),
                 ends=None if end == _FOREVER else datetime.fromtimestamp(end, UTC),
             )
-            for limit, (start, end), (taken, held) in zip(limits, windows, used, strict=True)
+            for limit, (start, end), (taken, held, in_flight) in zip(limits, windows, used, strict=True)
         )
 
     async def spent(
@@ -217,17 +220,19 @@ class Limits:
             starts.insert(0, window_of(limit.kind, second)[0])
             second = starts[0] - 1
         found = await self._used([limit] * windows, starts)
-        return [(datetime.fromtimestamp(start, UTC), used) for start, (used, _) in zip(starts, found, strict=True)]
+        return [(datetime.fromtimestamp(start, UTC), used) for start, (used, *_) in zip(starts, found, strict=True)]
 
-    async def _used(self, limits: list[Limit], starts: list[int]) -> list[tuple[int, int]]:
+    async def _used(self, limits: list[Limit], starts: list[int]) -> list[tuple[int, int, int]]:
         rows = await self._db.rows(
-            "select coalesce(sum(h.used), 0)::bigint as used, coalesce(sum(h.unspent), 0)::bigint as held"
+            "select coalesce(sum(h.used), 0)::bigint as used, coalesce(sum(h.unspent), 0)::bigint as held,"
+            " (select coalesce(sum(x.reserved), 0)::bigint from leases x where x.limit_id = a.id"
+            "  and x.starts = a.starts and x.expires_at > clock_timestamp()) as in_flight"
             " from unnest(%s::int[], %s::bigint[]) with ordinality as a (id, starts, line)"
             " join limits l on l.id = a.id left join lateral limit_holders(l, a.starts) h on true"
-            " group by a.line order by a.line",
+            " group by a.line, a.id, a.starts order by a.line",
             ([limit.id for limit in limits], starts),
         )
-        return [(row["used"], row["held"]) for row in rows]
+        return [(row["used"], row["held"], row["in_flight"]) for row in rows]
 
 
 def nano_of(amount: Any) -> int:

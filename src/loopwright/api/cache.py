@@ -9,12 +9,9 @@ from fastapi import APIRouter, Query
 from loopwright.api.asking import Asker, House, scope_of
 from loopwright.app import App
 from loopwright.cache import tally
-from loopwright.cache.tally import Wrong
-from loopwright.core.call import CallDetail
-from loopwright.core.errors import NotFound
 from loopwright.core.money import usd
-from loopwright.core.who import Principal
-from loopwright.gateway.cached import PROVIDER
+from loopwright.gateway.hits import hit
+from loopwright.gateway.hits import report_wrong as report
 
 router = APIRouter(prefix="/api")
 
@@ -43,53 +40,25 @@ async def cache_status(app: House, who: Asker, *, days: Annotated[int, Query(ge=
 @router.get("/cache/hits/{call_id}", tags=["cache"])
 async def get_hit(app: House, who: Asker, call_id: str) -> dict[str, Any]:
     """A hit: the call whose answer was given again, how alike the questions are, and both; null when deleted."""
-    hit = await _hit(app, who, call_id)
-    tags = hit.call.tags
-    try:
-        matched = await app.calls.get(tags["loopwright.cache_of"], project_id=hit.call.project_id, wait=0)
-    except NotFound:
-        matched = None
-    similarity = tags.get("loopwright.cache_similarity")
+    found = await hit(app.calls, call_id, project_id=scope_of(who))
     return {
         "call_id": call_id,
-        "kind": tags["loopwright.cache"],
-        "matched_call_id": tags["loopwright.cache_of"],
-        "similarity": None if similarity is None else float(similarity),
-        "saved_usd": tags.get("loopwright.saved_usd"),
-        "asked": hit.request,
-        "matched": None if matched is None else matched.request,
+        "kind": found.kind,
+        "matched_call_id": found.matched_id,
+        "similarity": found.similarity,
+        "saved_usd": found.saved_usd,
+        "asked": found.detail.request,
+        "matched": None if found.matched is None else found.matched.request,
     }
 
 
 @router.post("/cache/hits/{call_id}/wrong", tags=["cache"])
 async def report_wrong(app: House, who: Asker, call_id: str) -> dict[str, Any]:
     """Say that a hit was wrong. By likeness: the project's threshold for the model rises over it. Exact: forgotten."""
-    hit = await _hit(app, who, call_id)
-    call, tags = hit.call, hit.call.tags
-    policy = app.policies.get(call.model)
-    semantic = None if policy is None else policy.settings.semantic
-    similarity = tags.get("loopwright.cache_similarity")
-    wrong = Wrong(
-        call_id=call_id,
-        of_call_id=tags["loopwright.cache_of"],
-        project_id=call.project_id,
-        key_id=who.key_id,
-        model=call.model if policy is None else policy.model,
-        kind=tags["loopwright.cache"],
-        similarity=None if similarity is None else float(similarity),
-        threshold=0.0 if semantic is None else semantic.threshold,
-    )
-    fresh = await app.cache.report_wrong(wrong)
-    held = app.cache.threshold(call.project_id, wrong.model, wrong.threshold)
-    return {"call_id": call_id, "counted": fresh, "threshold": None if similarity is None else held}
-
-
-async def _hit(app: App, who: Principal, call_id: str) -> CallDetail:
-    detail = await app.calls.get(call_id, project_id=scope_of(who))
-    # Tags are also a client's to set, the provider is not.
-    if detail.call.provider != PROVIDER or "loopwright.cache_of" not in detail.call.tags:
-        raise NotFound(f"call {call_id} was not answered from the cache", param="call_id")
-    return detail
+    found = await hit(app.calls, call_id, project_id=scope_of(who))
+    policy = app.policies.get(found.detail.call.model)
+    counted, threshold = await report(found, app.cache, policy, by_key=who.key_id)
+    return {"call_id": call_id, "counted": counted, "threshold": threshold}
 
 
 def _day(row: dict[str, Any]) -> dict[str, Any]:

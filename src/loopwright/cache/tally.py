@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -113,6 +113,14 @@ async def thresholds(db: Database, project_id: int | None = None) -> list[dict[s
            where (%(project)s::int is null or project_id = %(project)s) order by project_id, model""",
         {"project": project_id},
     )
+
+
+async def reported(db: Database, call_ids: Sequence[str]) -> set[str]:
+    """Which of these hits were reported wrong."""
+    rows = await db.rows(
+        "select call_id::text as id from cache_wrong where call_id = any(%s::uuid[])", (list(call_ids),)
+    )
+    return {row["id"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict
 
 from loopwright.calls.histogram import quantiles
-from loopwright.calls.question import CallFilter, Counts, Dimension, Group, Point, Series, Spread, Summary
+from loopwright.calls.question import (
+    CallFilter,
+    Counts,
+    Dimension,
+    Group,
+    Point,
+    Series,
+    Spread,
+    Summary,
+    TargetGroup,
+)
 from loopwright.calls.rollup import ALL_KEYS, COUNTERS, DAY, FINE_DAYS, FIVE_MINUTES, HISTOGRAMS, HOUR
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
@@ -91,6 +101,43 @@ async def by(db: Database, dimension: Dimension, asked: CallFilter) -> list[Grou
         _params(asked, span),
     )
     return [Group(name=row["name"], **_measures(row)) for row in rows]
+
+
+async def targets(db: Database, asked: CallFilter) -> list[TargetGroup]:
+    """See `Calls.targets`. Of hours, whose rows are a twelfth of those of five minutes."""
+    until = asked.until or datetime.now(UTC) + timedelta(seconds=1)
+    since = asked.since or until - timedelta(days=1)
+    if until - since > _LONG:
+        raise BadRequest(f"targets are shown by the hour, of at most {_LONG.days} days", param="since")
+    span = _Span(
+        "call_rollups_1h", HOUR, int(since.timestamp()) // HOUR * HOUR, -(-int(until.timestamp()) // HOUR) * HOUR
+    )
+    rows = await db.rows(
+        f"""select s.model, s.provider, s.target, extract(epoch from r.bucket)::bigint as step, {_SUMS}, {_LAID}
+            {_from(span)} group by 1, 2, 3, 4 order by 1, 2, 3, 4""",
+        _params(asked, span),
+    )
+    by_target: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        by_target.setdefault((row["model"], row["provider"], row["target"]), {})[row["step"]] = row
+    hours = range(span.since, span.until, HOUR)
+    return [
+        TargetGroup(
+            model=model,
+            provider=provider,
+            target=target,
+            points=tuple(Point(at=_moment(hour), **_measures(found.get(hour, {}))) for hour in hours),
+            **_measures(_together(list(found.values()))),
+        )
+        for (model, provider, target), found in by_target.items()
+    ]
+
+
+def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several rows as one: histograms laid end to end are their sum."""
+    return {name: sum(row[name] for row in rows) for name in COUNTERS} | {
+        name: b"".join(bytes(row[name] or b"") for row in rows) for name in HISTOGRAMS
+    }
 
 
 def _from(span: _Span, *, by_key: bool = False) -> str:

@@ -25,6 +25,9 @@ _FEW_SERIES: Final = 128
 """Up to here each series is walked by its own index; beyond, they make up so much that the newest calls are walked."""
 _LATEST: Final = timedelta(minutes=15)
 """A call that began this long ago may still be on its way."""
+_MINUTE: Final = timedelta(minutes=1)
+_SLOWEST: Final = timedelta(hours=1)
+"""A call that took longer is not looked for among those that have just ended."""
 _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.1
 
@@ -76,6 +79,18 @@ class Condition:
     def after(self, call_id: str) -> None:
         """Only calls newer than `call_id`."""
         self._add("c.id > %(after)s::uuid", after=checked_id(call_id, "after"))
+
+    def late(self, call_id: str, ended_since: datetime, *, slow: bool) -> None:
+        """Only calls no newer than `call_id` that ended since then: begun up to a minute before it, or slower ones."""
+        since = _aware(ended_since)
+        self._add("c.id <= %(latest)s::uuid", latest=checked_id(call_id, "after"))
+        self._add("c.started_at + c.latency_us * interval '1 microsecond' >= %(ended)s", ended=since)
+        if slow:
+            self._add("c.id < %(minute)s::uuid", minute=floor_of(since - _MINUTE))
+            self._add("c.id >= %(hour)s::uuid", hour=floor_of(since - _SLOWEST))
+            self._add("c.latency_us >= 60000000")
+        else:
+            self._add("c.id >= %(minute)s::uuid", minute=floor_of(since - _MINUTE))
 
     def _add_time(self, asked: CallFilter) -> None:
         if asked.since is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from loopwright.calls import erase, overview, pages, search
 from loopwright.calls.question import (
     CallFilter,
@@ -13,6 +16,7 @@ from loopwright.calls.question import (
     Series,
     Spread,
     Summary,
+    TargetGroup,
 )
 from loopwright.calls.rows import call_of
 from loopwright.core.call import Call, CallDetail
@@ -20,7 +24,19 @@ from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
 from loopwright.kit.settings import CallsSettings
 
-__all__ = ["CallFilter", "CallPage", "Calls", "Counts", "Dimension", "Group", "Point", "Series", "Spread", "Summary"]
+__all__ = [
+    "CallFilter",
+    "CallPage",
+    "Calls",
+    "Counts",
+    "Dimension",
+    "Group",
+    "Point",
+    "Series",
+    "Spread",
+    "Summary",
+    "TargetGroup",
+]
 
 
 class Calls:
@@ -60,23 +76,40 @@ class Calls:
             onward = str(rows[-1]["id"])
         return CallPage(calls=tuple(call_of(row) for row in rows), next=onward)
 
-    async def newer(self, filter: CallFilter, *, after: str, limit: int = 50) -> tuple[Call, ...]:  # noqa: A002
+    async def newer(
+        self,
+        filter: CallFilter,  # noqa: A002
+        *,
+        after: str,
+        ended_since: datetime | None = None,
+        limit: int = 50,
+    ) -> tuple[Call, ...]:
         """Calls that started after the call `after`, newest first: the latest `limit` of them.
+
+        With `ended_since` also those that started before it, at most an hour, and ended since that moment.
 
         Raises:
             BadRequest: as `page`.
         """
         pages.checked_limit(limit)
         self._check_text(filter)
-        condition = await pages.condition_of(self._db, filter)
-        if condition is None:
-            return ()
-        condition.after(after)
-        if filter.text is not None:
-            rows = (await search.find(self._db, filter, condition, limit)).rows
-        else:
-            rows = await pages.newest(self._db, condition, limit)
-        return tuple(call_of(row) for row in rows)
+        rows: list[dict[str, Any]] = []
+        for late in (None,) if ended_since is None else (None, False, True):
+            condition = await pages.condition_of(self._db, filter)
+            if condition is None:
+                return ()
+            if late is None or ended_since is None:
+                condition.after(after)
+            else:
+                condition.late(after, ended_since, slow=late)
+            rows += await self._newest(filter, condition, limit)
+        # Each part is newest first and older than the one before.
+        return tuple(call_of(row) for row in rows[:limit])
+
+    async def _newest(self, asked: CallFilter, condition: pages.Condition, limit: int) -> list[dict[str, Any]]:
+        if asked.text is not None:
+            return (await search.find(self._db, asked, condition, limit)).rows
+        return await pages.newest(self._db, condition, limit)
 
     async def get(self, call_id: str, *, project_id: int | None, wait: float = 3.0) -> CallDetail:
         """One call with its texts; waits up to `wait` seconds for a call of the last quarter of an hour to be drained.
@@ -105,6 +138,14 @@ class Calls:
     async def by(self, dimension: Dimension, filter: CallFilter) -> list[Group]:  # noqa: A002
         """Totals for each value of `dimension`, most requests first; without `since` of the last day."""
         return await overview.by(self._db, dimension, filter)
+
+    async def targets(self, filter: CallFilter) -> list[TargetGroup]:  # noqa: A002
+        """Totals for each name and who answered for it, with a point for each hour (UTC); at most two weeks.
+
+        Raises:
+            BadRequest: a longer time.
+        """
+        return await overview.targets(self._db, filter)
 
     async def delete(
         self,

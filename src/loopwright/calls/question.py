@@ -123,3 +123,21 @@ class Group:
     latency: Spread
     ttft: Spread
     tpot: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetGroup:
+    """Totals of the calls of one name that one target answered, and over time."""
+
+    model: str
+    """The name that was asked for."""
+    provider: str
+    """Who answered; empty for calls that nobody did."""
+    target: str
+    """The name the provider knows."""
+    counts: Counts
+    latency: Spread
+    ttft: Spread
+    tpot: Spread
+    points: tuple[Point, ...]
+    """A point for each hour, without gaps."""
