@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from loopwright.kit.settings_batches import BatchSettings, FileSettings
 from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
+from loopwright.kit.settings_privacy import PrivacySettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -76,7 +77,9 @@ class ProviderSettings:
     api_key: Secret | None = field(default=None, repr=False)
     """Sent as the preset says, else as `Authorization: Bearer`; better `${NAME}` than the key itself."""
     region: str | None = None
-    """AWS region of `bedrock`: `us-east-1`."""
+    """Where it is, for policies of privacy: `eu`, `us-east-1`; of `bedrock` also the AWS region."""
+    own: bool = False
+    """A server of ours, such as vLLM on our own machines: counts as `own` in policies of privacy."""
     aws_access_key_id: str | None = None
     """Of `bedrock`; without it (and without `api_key`) what AWS's own tools find is used."""
     aws_secret_access_key: Secret | None = field(default=None, repr=False)
@@ -146,7 +149,7 @@ class TargetSettings:
     weight: Annotated[float, Between(low=0, high=1_000_000)] = 1.0
     """Its share for `weighted` and `sticky`, its size for `least-busy`; 0 is asked only when others cannot be."""
     region: str | None = None
-    """Where it is, for people and policies."""
+    """Where it is, for people and policies of privacy; without it, the provider's region."""
     price: PriceSettings | None = None
     """What it costs; without it the bundled prices apply."""
 
@@ -266,7 +269,7 @@ class ModelSettings:
     """An engine process of ours that hosts it."""
     model: str | None = None
     """The name upstream knows; by default its own."""
-    operations: tuple[Literal["chat", "completion", "embeddings"], ...] = ("chat", "completion")
+    operations: tuple[Literal["chat", "completion", "embeddings", "rerank"], ...] = ("chat", "completion")
     """What it can be asked for."""
     price: PriceSettings | None = None
     """What it costs; without it the bundled prices apply, and a model they lack is shown as unpriced."""
@@ -316,6 +319,16 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionSettings:
+    """Prompts and answers are sealed before they are written; without a key they are written as they are."""
+
+    keys: Secret | None = field(default=None, repr=False)
+    """`id:base64` of 32 bytes, several parted by commas: the first seals, all open. Better from the environment."""
+    keys_file: Path | None = None
+    """A file of such keys instead, one a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallsSettings:
     """What is remembered of calls, and for how long."""
 
@@ -358,10 +371,12 @@ class Settings:
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     calls: CallsSettings = field(default_factory=CallsSettings)
+    encryption: EncryptionSettings = field(default_factory=EncryptionSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     files: FileSettings = field(default_factory=FileSettings)
     batches: BatchSettings = field(default_factory=BatchSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
     file: Path | None = field(default=None, metadata={"told": False})

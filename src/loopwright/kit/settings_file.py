@@ -16,6 +16,7 @@ import yaml
 from loopwright.core.errors import SettingsError
 from loopwright.kit.nearest import hint as did_you_mean
 from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings, Settings
+from loopwright.kit.settings_privacy_check import check_privacy
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
 from loopwright.kit.settings_routes import check_route
 from loopwright.kit.settings_words import told, wanted
@@ -176,6 +177,7 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
         _check_model(("models", name), model, settings.providers, reader)
         check_route(("models", name), model, settings, reader)
     _check_names(settings.models, reader)
+    check_privacy(settings, reader)
 
 
 def _check_provider(path: KeyPath, provider: ProviderSettings, reader: Reader) -> None:
@@ -215,7 +217,7 @@ def _check_model(
         found = reader.found(here, model.engine.source) if model.engine.source else "nothing"
         reader.report(here, f"found {found}; allowed: package:NAME, file:PATH, or the name of a pulled model")
     if not model.operations:
-        reader.report((*path, "operations"), "found an empty list; allowed: some of chat, completion, embeddings")
+        reader.report((*path, "operations"), "found an empty list; allowed: some of chat, completion, embeddings, rerank")
     if model.price is not None and model.price.as_of is not None:
         _check_date((*path, "price", "as_of"), model.price.as_of, reader)
 
