@@ -23,6 +23,7 @@ from loopwright.api.management import management
 from loopwright.api.messages import Counting, Messages
 from loopwright.api.openai import OPERATIONS, OpenAI
 from loopwright.api.public import public
+from loopwright.api.rerank import Rerank
 from loopwright.api.responses import Responses
 from loopwright.app import App
 
@@ -56,6 +57,7 @@ def routes(app: App) -> Door:
         **{path: OpenAI(operation) for path, operation in OPERATIONS.items()},
         "/v1/responses": Responses(app.calls),
         "/v1/messages": Messages(),
+        "/v1/rerank": Rerank(app.settings.server.rerank_documents),
     }
     hot = HotRoutes(chat=app.chat, dialects=dialects, find=app.keys.find, refusals=app.recorded)
     counting = Counting(who=hot.who, models=app.targets.keys(), counters=app.counters)

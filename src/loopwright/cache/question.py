@@ -24,7 +24,7 @@ class Question:
     key: bytes
     """32 bytes: the same for two requests of one project, model and operation that ask the same."""
     settled: bool
-    """The same answer is to be expected each time: temperature 0, a seed, or vectors."""
+    """The same answer is to be expected each time: temperature 0, a seed, vectors, or relevance."""
     members: dict[str, Any]
     """What was asked, without what is left out."""
 
@@ -53,7 +53,7 @@ def question(request: Request, model: str) -> Question | None:
         key = _digest(request.who.project_id, model, request.operation, members)
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError, TypeError, ValueError):
         return None
-    settled = request.operation == "embeddings" or members.get("temperature") == 0 or "seed" in members
+    settled = request.operation in ("embeddings", "rerank") or members.get("temperature") == 0 or "seed" in members
     return Question(key=key, settled=settled, members=members)
 
 

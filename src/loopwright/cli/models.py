@@ -79,7 +79,7 @@ def add(
     slots: Annotated[int | None, typer.Option(min=1, help="Requests answered at once.")] = None,
     provider: Annotated[str | None, typer.Option(help="Call it elsewhere: an entry under `providers`.")] = None,
     model: Annotated[str | None, typer.Option(help="The name that provider knows; by default the same.")] = None,
-    operation: Annotated[list[str] | None, typer.Option(help="chat, completion or embeddings; repeat.")] = None,
+    operation: Annotated[list[str] | None, typer.Option(help="chat, completion, embeddings or rerank; repeat.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="A further name; repeat.")] = None,
     config: Annotated[
         Path, typer.Option("--config", envvar="LOOPWRIGHT_CONFIG", help="The configuration.", metavar="FILE")

@@ -16,7 +16,7 @@ from loopwright.core.money import Usage, usd
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 
-Operation = Literal["chat", "completion", "embeddings"]
+Operation = Literal["chat", "completion", "embeddings", "moderations", "rerank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

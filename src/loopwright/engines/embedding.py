@@ -54,7 +54,7 @@ class Embedding:
             name=name,
             kind=self.kind,
             fit=_fit(name, shape, machine, context, threads),
-            operations=("embeddings",),
+            operations=("embeddings", "rerank"),
             arguments={
                 "name": name,
                 "path": str(folder),

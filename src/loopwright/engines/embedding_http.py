@@ -1,4 +1,4 @@
-"""`/v1/embeddings` in OpenAI's dialect over an encoder, as a bare ASGI application."""
+"""`/v1/embeddings` in OpenAI's dialect, and `/v1/rerank`, over an encoder, as a bare ASGI application."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import msgspec
 import numpy as np
 
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, TooLarge, Unauthenticated
+from loopwright.core.money import Usage
 from loopwright.engines.embedding_queue import EmbeddingQueue
 from loopwright.engines.encoder import Encoder, unit
+from loopwright.kit import reranking
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,6 +24,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _BODY_LIMIT = 32_000_000
 _MOST_TEXTS = 2_048
+_MOST_RANKED = 10_000
 
 
 class _Ask(msgspec.Struct):
@@ -87,7 +90,12 @@ class EmbeddingApp:
         if route == ("POST", "/v1/embeddings"):
             body = await _read(receive)
             return None if body is None else await self._while_there(receive, self._embed(body))
-        raise NotFound(f"{scope['method']} {scope['path']}: an embedding engine has POST /v1/embeddings")
+        if route == ("POST", "/v1/rerank"):
+            body = await _read(receive)
+            return None if body is None else await self._while_there(receive, self._rank(body))
+        raise NotFound(
+            f"{scope['method']} {scope['path']}: an embedding engine has POST /v1/embeddings and /v1/rerank"
+        )
 
     async def _while_there(self, receive: Receive, work: Awaitable[_Reply]) -> _Reply | None:
         """The work's result; None when the client hangs up first, which cancels the work."""
@@ -126,6 +134,18 @@ class EmbeddingApp:
                 }
             )
         )
+
+    async def _rank(self, body: bytes) -> _Reply:
+        """Documents by the cosine of their vectors to the query's. What is too long is read to where the model ends."""
+        reranking.read(body, most=_MOST_RANKED)
+        question = reranking.asked(msgspec.json.decode(body))
+        tokens = await asyncio.to_thread(self._encoder.tokenize, [question.query, *question.texts])
+        cut = [ids if len(ids) <= self._longest else [*ids[: self._longest - 1], ids[-1]] for ids in tokens]
+        vectors = await self._queue.encode(cut)
+        near = vectors[1:] @ vectors[0]
+        results = reranking.ranked({at: round(float(score), 6) for at, score in enumerate(near)}, question)
+        usage = Usage(input=sum(map(len, cut)))
+        return _Reply(body=reranking.whole(self._name, results, usage))
 
     def _dimensions(self, wanted: int | None) -> int:
         most = self._encoder.dimensions

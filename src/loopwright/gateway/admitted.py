@@ -94,7 +94,7 @@ class Admitted:
     def _sizes(self, request: Request, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
         """What the request is taken to need, rather too much than too little."""
         prompt = len(request.raw or b"") // _BYTES_A_TOKEN + 1
-        answer = 0 if request.operation == "embeddings" else self._longest(request)
+        answer = 0 if request.operation in ("embeddings", "rerank") else self._longest(request)
         nano = 0
         for pool in pools:
             if pool.unit == MONEY:

@@ -34,6 +34,8 @@ def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) 
         return None
     if request.operation == "embeddings":
         return raw if body.get("data") else None
+    if request.operation == "rerank":
+        return raw if body.get("results") else None
     choices = body.get("choices")
     good = _GOOD | {"length"} if truncated else _GOOD
     if not isinstance(choices, list) or not choices or not all(_may_be_kept(choice, good) for choice in choices):

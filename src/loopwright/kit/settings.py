@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from loopwright.kit.settings_batches import BatchSettings, FileSettings
+from loopwright.kit.settings_encryption import EncryptionSettings
 from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
 from loopwright.kit.settings_privacy import PrivacySettings
 
@@ -28,6 +29,8 @@ class Server:
     """Bytes of a request body; more is 413."""
     body_timeout: Seconds = 60.0
     """Seconds a client may take to send its request."""
+    rerank_documents: Annotated[int, Between(low=1, high=10_000)] = 1_000
+    """Documents of one reranking; more is 400."""
     drain_timeout: Seconds = 30.0
     """Seconds that answers in flight may take to finish when stopping."""
 
@@ -316,16 +319,6 @@ class CacheSettings:
     """Bytes kept in the database; the oldest go first, every ten minutes."""
     pending: Annotated[int, Between(low=0, high=10**12, unit="bytes")] = 16_000_000
     """Bytes a process may hold for a database that is slow or away; what is over is not shared."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncryptionSettings:
-    """Prompts and answers are sealed before they are written; without a key they are written as they are."""
-
-    keys: Secret | None = field(default=None, repr=False)
-    """`id:base64` of 32 bytes, several parted by commas: the first seals, all open. Better from the environment."""
-    keys_file: Path | None = None
-    """A file of such keys instead, one a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

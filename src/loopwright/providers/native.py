@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from loopwright.core.chat import Chat, Delta, Request
-from loopwright.core.errors import Busy, LoopwrightError, SettingsError, UpstreamBroke, UpstreamRefused
+from loopwright.core.errors import BadRequest, Busy, LoopwrightError, SettingsError, UpstreamBroke, UpstreamRefused
 from loopwright.core.money import Usage
 from loopwright.kit.http import Answer, HttpClient, Reply
 from loopwright.kit.settings import ProviderSettings
@@ -161,6 +161,8 @@ class Native:
 
     async def _question(self, request: Request, model: str) -> Question:
         body: Mapping[str, Any] = request.body
+        if request.operation == "rerank":
+            raise BadRequest(f"provider {self.name!r} does not rerank", param="model")
         if not self._dialect.takes_urls:
             body = await self._pictures.inlined(body)
         return self._dialect.ask(body, model, stream=request.stream)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import msgspec
 
 from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import SettingsError, UpstreamBroke
+from loopwright.kit import reranking
 from loopwright.kit.dialects.foreign import plain
 from loopwright.kit.http import Answer, HttpClient, Reply
 from loopwright.kit.settings import ProviderSettings
@@ -18,6 +19,7 @@ from loopwright.kit.wire import with_fields
 from loopwright.providers.openai_errors import complaint_in, failure, scrubbed
 from loopwright.providers.openai_stream import Stream, usage_in
 from loopwright.providers.presets import changes_for, completed, preset_of
+from loopwright.providers.rerank import Gathered, questions
 
 _PATHS: Final[Mapping[Operation, str]] = {
     "chat": "/chat/completions",
@@ -79,13 +81,18 @@ class OpenAICompatible:
         if settings.api_key:
             headers.setdefault(*preset.credentials(settings.api_key))
         self._secrets = (settings.api_key or "", *settings.headers.values())
+        verify = _flag(name, settings.args, "verify", default=True)
+        base_url = _with_query(settings.base_url, preset.query)
         self._http = HttpClient(
-            base_url=_with_query(settings.base_url, preset.query),
-            headers=headers,
-            timeouts=settings.timeouts,
-            verify=_flag(name, settings.args, "verify", default=True),
-            proxy=proxy,
+            base_url=base_url, headers=headers, timeouts=settings.timeouts, verify=verify, proxy=proxy
         )
+        self._rerank = preset.rerank
+        self._reranker = self._http
+        if preset.rerank.root:
+            root = urljoin(settings.base_url, "/")
+            self._reranker = HttpClient(
+                base_url=root, headers=headers, timeouts=settings.timeouts, verify=verify, proxy=proxy
+            )
 
     def chat(self, upstream_model: str, /) -> Chat:
         """A Chat that asks `upstream_model`. Raises as `Provider.chat` says."""
@@ -108,6 +115,7 @@ class OpenAICompatible:
     async def close(self) -> None:
         """Close every connection."""
         await self._http.close()
+        await self._reranker.close()
 
     def _body(self, request: Request, upstream_model: str) -> bytes:
         changes: dict[str, Any] = {}
@@ -153,8 +161,26 @@ class OpenAICompatible:
             self._not_an_answer(headers, await answer.read())
 
     async def _once(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
+        if request.operation == "rerank":
+            yield await self._ranked(request, model)
+            return
         path = self._at(request.operation, model)
         yield self._whole(await self._http.request("POST", path, self._body(request, model)), request.operation, model)
+
+    async def _ranked(self, request: Request, model: str) -> Delta:
+        """The documents by relevance; in parts, where this place takes only so many at once."""
+        asked = reranking.asked(request.body)
+        gathered = Gathered(asked)
+        for start, body in questions(request.body, asked, self._rerank, model):
+            reply = await self._reranker.request("POST", self._rerank.path, body)
+            if not 200 <= reply.status < 300:
+                raise failure(self.name, reply.status, reply.headers, reply.body, secrets=self._secrets)
+            try:
+                gathered.take(start, min(self._rerank.batch or len(asked.texts), len(asked.texts) - start), reply.body)
+            except UpstreamBroke as error:
+                raise UpstreamBroke(f"provider {self.name!r}: {error.message}") from None
+        raw, usage = gathered.whole(model)
+        return Delta(raw=raw, usage=usage, done=True, model=model, provider=self.name)
 
     async def _streamed(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
         answer = await self._http.stream("POST", self._at(request.operation, model), self._body(request, model))

@@ -14,6 +14,7 @@ from loopwright.core.errors import BadRequest, SettingsError
 from loopwright.kit.dialects.foreign import may_have_foreign, without_foreign
 from loopwright.kit.nearest import hint
 from loopwright.kit.settings import ProviderSettings
+from loopwright.providers.rerank import Words
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +31,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drop: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
     keeps_foreign: bool = False
+    rerank: Words = Words()
 
     def credentials(self, key: str) -> tuple[str, str]:
         """The header that carries `key`."""
