@@ -19,6 +19,8 @@ LoopwrightError                     500 internal
 │   ├── InvalidOutput               502 invalid_output      the answer does not fit its schema; names the failing path
 │   └── UpstreamTimeout             504 upstream_timeout
 ├── Unavailable                     503 unavailable         nothing can answer now; `retry_after` says when to try again
+│   └── Sealed                      503 sealed              a text at rest is sealed with a key that is not here
+│       └── Changed                 503 sealed              … or was changed since, or belongs elsewhere
 ├── SettingsError                   exit 2                  a wrong configuration: file, line, key, what is allowed
 └── StartError                      exit 1                  a precondition of starting is missing: says what to do
 """
@@ -179,6 +181,24 @@ class Unavailable(LoopwrightError):
 
     code = "unavailable"
     status = 503
+
+
+class Sealed(Unavailable):
+    """A text at rest cannot be opened: its key is not here."""
+
+    code = "sealed"
+
+    def __init__(self, key_id: str = "?") -> None:
+        super().__init__(f"sealed with key {key_id!r}, which is not here: give it back in encryption.keys")
+        self.key_id = key_id
+
+
+class Changed(Sealed):
+    """A text at rest was changed, cut short, or moved from elsewhere."""
+
+    def __init__(self, key_id: str = "?") -> None:
+        super().__init__(key_id)
+        self.args = (f"sealed with key {key_id!r}, but changed since, cut short, or moved from elsewhere",)
 
 
 class SettingsError(LoopwrightError):

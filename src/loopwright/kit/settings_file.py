@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from loopwright.core.errors import SettingsError
+from loopwright.kit.keyring import check_encryption
 from loopwright.kit.nearest import hint as did_you_mean
 from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings, Settings
 from loopwright.kit.settings_privacy_check import check_privacy
@@ -71,6 +72,7 @@ def examine(path: Path | None = None, *, env: Mapping[str, str]) -> Examined:
     outside = Reader(source="environment", env=env)
     settings = _overridden(settings, outside, ())
     _check_database(settings.database.url, outside if env.get(_variable(("database", "url"))) else reader)
+    check_encryption(settings, outside if env.get(_variable(("encryption", "keys"))) else reader)
     problems = sorted(reader.problems, key=lambda problem: (problem.line, problem.column))
     return Examined(settings=settings, problems=(*problems, *outside.problems))
 
