@@ -47,7 +47,12 @@ def plan(path: Path, machine: Machine = ROOMY, **more: Any) -> Any:
 
 def test_a_plan_says_what_it_needs_and_what_it_reads(tmp_path: Path) -> None:
     made = plan(folder(tmp_path))
-    assert (made.operations, made.context, made.fit.threads, made.fit.kv_bytes) == (("embeddings",), 512, 3, 0)
+    assert (made.operations, made.context, made.fit.threads, made.fit.kv_bytes) == (
+        ("embeddings", "rerank"),
+        512,
+        3,
+        0,
+    )
     assert 20_000_000 < made.fit.weights_bytes < 30_000_000
     assert "22 MiB (int8)" in made.fit.explanation
     assert plan(tmp_path / "model.safetensors", context=256).context == 256

@@ -161,3 +161,28 @@ def test_its_load_reads_in_neutral_names(served: Served) -> None:
         after = engine.load({page: http.get(page).content for page in engine.load_pages})
     assert after.prompt_tokens_total - before.prompt_tokens_total == 4
     assert (after.queued, after.running, after.kv_used_share) == (0, 0, None)
+
+
+def test_documents_are_ranked_by_the_cosine_of_their_vectors(served: Served) -> None:
+    asked = {"model": "minilm", "query": "How do plants get energy?", "documents": [{"text": TEXTS[0]}, *TEXTS[1:]]}
+    with served.http() as http:
+        answer = http.post("/v1/rerank", json={**asked, "top_n": 2, "return_documents": True}).json()
+        whole = http.post("/v1/rerank", json=asked).json()
+    found = vectors(served, [asked["query"], *TEXTS])
+    cosines = found[1:] @ found[0]
+    assert [result["index"] for result in whole["results"]] == list(np.argsort(-cosines, kind="stable"))
+    for result in whole["results"]:
+        assert abs(result["relevance_score"] - float(cosines[result["index"]])) < 1e-3
+    assert answer["results"][0]["document"] == {"text": TEXTS[2]}
+    assert len(answer["results"]) == 2
+    assert answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] > 0
+
+
+def test_a_document_that_is_too_long_is_read_to_where_the_model_ends(served: Served) -> None:
+    with served.http() as http:
+        answer = http.post(
+            "/v1/rerank", json={"model": "minilm", "query": "a cat", "documents": ["cat " * 2000, "a stone"]}
+        )
+        wrong = http.post("/v1/rerank", json={"model": "minilm", "query": "a cat", "documents": []})
+    assert [result["index"] for result in answer.json()["results"]] == [0, 1]
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "documents")

@@ -52,6 +52,8 @@ def answer(path: str, request: Mapping[str, Any]) -> Answer | None:
         return _completion(request)
     if path.endswith("/embeddings"):
         return _embeddings(request)
+    if path.endswith("/rerank"):
+        return _ranks(request)
     return None
 
 
@@ -185,6 +187,18 @@ def _vector(text: str, dimensions: int) -> Iterator[float]:
     ]
     length = math.sqrt(sum(number * number for number in numbers)) or 1.0
     yield from (number / length for number in numbers)
+
+
+def _ranks(request: Mapping[str, Any]) -> Answer:
+    """Relevance is the share of the query's words that a document has."""
+    wanted = set(str(request.get("query", "")).lower().split())
+    texts = [each if isinstance(each, str) else str(each.get("text", "")) for each in request.get("documents", ())]
+    scores = [len(wanted & set(text.lower().split())) / max(len(wanted), 1) for text in texts]
+    order = sorted(range(len(texts)), key=lambda at: -scores[at])[: request.get("top_n")]
+    results = [{"index": at, "relevance_score": scores[at]} for at in order]
+    words = sum(len(text.split()) + len(wanted) for text in texts)
+    body = {"id": "rerank-1", "model": request.get("model", ""), "results": results}
+    return Answer(body=body, events=(), first=0, usage={"total_tokens": words})
 
 
 def _usage(prompt: str, said: int) -> JSON:
