@@ -10,15 +10,18 @@ from loopwright.catalog import prices
 from loopwright.catalog.models import Catalog
 from loopwright.core.chat import Chat
 from loopwright.core.money import Price
+from loopwright.core.privacy import Place
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.gateway.cascaded import Evaluator
 from loopwright.gateway.encoded import Encoded
+from loopwright.gateway.gated import Gated
 from loopwright.gateway.route import Route, plain, route, watched
 from loopwright.gateway.routed import Target
 from loopwright.gateway.structured import Structured
 from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, TargetSettings, Timeouts
+from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.providers.presets import completed
 from loopwright.providers.protocol import Provider
 
@@ -46,12 +49,14 @@ def opened_routes(
         if model.engine is not None and endpoint is not None:
             local.append(_open(model.engine.kind, _engine_provider(endpoint)))
             price = _engine_price(model, endpoint)
+            place = Place(provider=local[-1].name, model=model.model or name, own=True)
+            chat = local[-1].chat(place.model)
             chat = Structured(
-                inner=local[-1].chat(model.model or name),
+                inner=Gated(chat, place) if settings.privacy.active else chat,
                 schemas=model.schemas or ("grammar" if endpoint.kind == "llamacpp" else "native"),
                 tools=model.tools or ("native" if endpoint.supports_tools else "emulated"),
             )
-            hosted[name] = _target(chat, local[-1], model.model or name, endpoint, price)
+            hosted[name] = _target(chat, place, endpoint, price)
     routes: dict[str, Route] = {}
     for name, model in models.items():
         found: dict[TargetSettings, Target] = {}
@@ -65,7 +70,7 @@ def opened_routes(
                 target = (
                     hosted.get(each.engine_model or "")
                     if each.provider is None
-                    else _elsewhere(name, _alone(model, each), settings, opened)
+                    else _elsewhere(name, _alone(model, each), settings, opened, region=each.region)
                 )
                 if target is not None:
                     found[each] = target
@@ -104,19 +109,56 @@ def _route(
     return route(name, kept, list(found.values()), evaluators=evaluators)
 
 
-def _elsewhere(name: str, model: ModelSettings, settings: Settings, opened: Mapping[str, Provider]) -> Target:
+def _elsewhere(
+    name: str,
+    model: ModelSettings,
+    settings: Settings,
+    opened: Mapping[str, Provider],
+    *,
+    region: str | None = None,
+) -> Target:
     elsewhere = settings.providers[model.provider or ""]
     provider = opened[model.provider or ""]
-    chat = provider.chat(model.model or name)
+    place = Place(
+        provider=provider.name,
+        model=model.model or name,
+        region=region or elsewhere.region,
+        own=elsewhere.own,
+    )
+    chat = provider.chat(place.model)
+    chat = Gated(chat, place) if settings.privacy.active else chat
     chat = chat if elsewhere.kind == "openai" else Encoded(chat)
     schemas = model.schemas or ("asked" if elsewhere.kind == "scripted" else "native")
     chat = Structured(inner=chat, schemas=schemas, tools=model.tools or "native")
-    return _target(chat, provider, model.model or name, model, _price(name, model, elsewhere))
+    return _target(chat, place, model, _price(name, model, elsewhere))
 
 
-def _target(chat: Chat, provider: Provider, model: str, able: ModelSettings | Endpoint, price: Price | None) -> Target:
+def _target(chat: Chat, place: Place, able: ModelSettings | Endpoint, price: Price | None) -> Target:
     operations: frozenset[Any] = frozenset(able.operations)
-    return Target(chat=chat, provider=provider.name, model=model, operations=operations, price=price)
+    return Target(
+        chat=chat, provider=place.provider, model=place.model, operations=operations, price=price, place=place
+    )
+
+
+def places(routes: Mapping[str, Route]) -> dict[str, tuple[Place, ...]]:
+    """Where the targets of each name are."""
+    return {name: tuple(target.place for target in each.targets) for name, each in routes.items()}
+
+
+def prices_of(routes: Mapping[str, Route], privacy: PrivacySettings) -> dict[tuple[str, str, str], Price | None]:
+    """By the name that is asked for, the provider, and its own name of the model.
+
+    A model that answers instead, where requests are sensitive, may answer under any name.
+    """
+    found = {
+        (name, target.provider, target.model): target.price for name, each in routes.items() for target in each.targets
+    }
+    policies = (privacy.default, *privacy.projects.values(), *privacy.models.values())
+    for instead in {policy.sensitive.model for policy in policies} & routes.keys():
+        for target in routes[instead or ""].targets:
+            for name in routes:
+                found.setdefault((name, target.provider, target.model), target.price)
+    return found
 
 
 def dearest(routes: Mapping[str, Route]) -> dict[str, Price]:

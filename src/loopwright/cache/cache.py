@@ -83,7 +83,7 @@ class Cache:
 
     async def nearest(self, likeness: Likeness) -> tuple[Entry, float] | None:
         """The most alike question's answer and how alike; None when there is none, or the database is late."""
-        return await self._soon(shared.nearest(self._db, likeness))
+        return await self._soon(shared.nearest(self._db, likeness)) if self.settings.shared else None
 
     def threshold(self, project_id: int, model: str, configured: float) -> float:
         """How alike questions must be: as configured, or more after reports of wrong hits."""

@@ -160,8 +160,8 @@ class Embedder(Protocol):
     name: str
     dimensions: int
 
-    async def __call__(self, texts: list[str], /) -> list[list[float]]:
-        """One unit-length vector of `dimensions` floats for each text, in order."""
+    async def __call__(self, texts: list[str], /, *, privacy: Privacy | None = None) -> list[list[float]]:
+        """One unit-length vector of `dimensions` floats for each text, in order; `privacy` is whose texts they are."""
         ...
 
 

@@ -18,7 +18,7 @@ from loopwright.cache.entry import Entry, Likeness
 from loopwright.cache.guard import guard
 from loopwright.cache.question import Question, question, repeats_a_member, said
 from loopwright.core.chat import CacheNote, Chat, Delta, Embedder, Request, answering
-from loopwright.core.errors import LoopwrightError
+from loopwright.core.errors import LoopwrightError, Refused
 from loopwright.core.money import Price, Usage
 from loopwright.gateway import replayed
 from loopwright.gateway.embedder import CalledEmbedder
@@ -79,8 +79,8 @@ class Cached:
         policy = self.policies.get(request.model)
         if policy is None:
             return self.inner(request)
-        control = request.cache_control
-        if control and "no-store" in control:
+        control, privacy = request.cache_control, request.privacy
+        if (control and "no-store" in control) or (privacy is not None and not privacy.store):
             return self.inner(request)
         asked = question(request, policy.model)
         if asked is None or not (asked.settled or policy.settings.exact.any):
@@ -205,7 +205,9 @@ async def _likeness(request: Request, policy: Policy, embedder: Embedder, asked:
         return None
     try:
         async with asyncio.timeout(_EMBEDDING):
-            [vector] = await embedder([found.text])
+            [vector] = await embedder([found.text], privacy=request.privacy)
+    except Refused:
+        return None  # the policy does not let the text reach the embedder
     except (LoopwrightError, TimeoutError) as error:
         _log.warning("no hit by likeness for %s: %s", policy.model, str(error) or "its embedder is late")
         return None

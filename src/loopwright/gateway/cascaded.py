@@ -18,6 +18,7 @@ import msgspec
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.money import Price
+from loopwright.core.privacy import Privacy
 from loopwright.gateway.verdict import verdict
 from loopwright.kit.settings import CascadeSettings
 from loopwright.kit.sse import data_of, events
@@ -50,6 +51,10 @@ class Ledger:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
+def _always(_privacy: Privacy) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascaded:
     """Cheap, then dear."""
@@ -60,10 +65,17 @@ class Cascaded:
     cheap_price: Price | None
     dear_price: Price | None
     evaluator: Evaluator | None = None
+    allows: tuple[Callable[[Privacy], bool], Callable[[Privacy], bool]] = (_always, _always)
+    """Whether the cheap one and the dear one may be asked under a policy."""
     ledger: Ledger = field(default_factory=Ledger)
 
     def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Answer; what is no chat is for the first."""
+        """Answer; what is no chat is for the first, and where a policy allows one of both it alone answers."""
+        privacy = request.privacy
+        if privacy is not None and privacy.confines:
+            cheap, dear = (allows(privacy) for allows in self.allows)
+            if not (cheap and dear):
+                return self.dear(request) if dear else self.cheap(request)
         return self._chat(request) if request.operation == "chat" else self.cheap(request)
 
     async def _chat(self, request: Request) -> AsyncGenerator[Delta, None]:
@@ -109,8 +121,11 @@ class Cascaded:
                 will_do = self.evaluator(request.body, said.text)
                 if inspect.isawaitable(will_do):
                     will_do = await will_do
-            except Exception:  # noqa: BLE001 - a plug-in: the dear model answers when nobody can say
-                _log.exception("the evaluator of model %s failed", request.model)
+            except Exception as error:  # noqa: BLE001 - a plug-in: the dear model answers when nobody can say
+                quiet = request.privacy is not None and not request.privacy.store  # its words may be the answer's
+                _log.error(  # noqa: TRY400 - with the traceback unless it may quote
+                    "the evaluator of model %s failed (%s)", request.model, type(error).__name__, exc_info=not quiet
+                )
                 return "evaluator"
             return None if will_do else "evaluator"
         return None

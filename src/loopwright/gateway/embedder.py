@@ -11,6 +11,7 @@ import msgspec
 
 from loopwright.core.chat import Chat, Request, answering
 from loopwright.core.errors import UpstreamBroke
+from loopwright.core.privacy import Privacy
 from loopwright.core.who import HOUSE
 from loopwright.kit import wire
 from loopwright.kit.ids import Ids
@@ -39,10 +40,11 @@ class CalledEmbedder:
     dimensions: int = 0
     """0: known only from what comes."""
 
-    async def __call__(self, texts: list[str]) -> list[list[float]]:
+    async def __call__(self, texts: list[str], /, *, privacy: Privacy | None = None) -> list[list[float]]:
         """One unit-length vector for each text, in order.
 
         Raises:
+            Refused: the policy does not let the texts reach the model.
             UpstreamBroke: what came is not as many vectors.
             LoopwrightError: as the model.
         """
@@ -59,6 +61,7 @@ class CalledEmbedder:
             started_ns=now,
             trace=wire.new_trace(),
             client="loopwright",
+            privacy=privacy,
         )
         raw = b""
         async with answering(self.chat, request) as answer:

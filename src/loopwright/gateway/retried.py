@@ -15,8 +15,10 @@ from typing import Final
 
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import Busy, LoopwrightError, Unavailable, UpstreamTimeout
+from loopwright.core.privacy import Privacy
 from loopwright.gateway.alarm import Alarm
 from loopwright.gateway.fair_queue import FairQueue, QueueFull
+from loopwright.gateway.gated import refusal
 from loopwright.gateway.retry_budget import RetryBudget
 from loopwright.gateway.standing import Standing
 from loopwright.gateway.strategies import Order
@@ -47,7 +49,7 @@ class Retried:
 
     async def answer(self, request: Request, trail: list[Standing]) -> AsyncGenerator[Delta, None]:
         """Answer; `trail` is filled with the targets of the attempts, and those already in it are asked last."""
-        order = self._order(request, self.standings)
+        order = self._order(request, self.standings if request.privacy is None else self._allowed(request))
         waited, full = 0.0, set[Standing]()
         last: LoopwrightError | None = None
         while True:
@@ -82,6 +84,24 @@ class Retried:
                 await pieces.aclose()
             if pause:
                 await asyncio.sleep(pause)
+
+    def allows(self, privacy: Privacy) -> bool:
+        """Whether any of its targets may be asked under `privacy`."""
+        return any(privacy.allows(each.target.place) for each in self.standings)
+
+    def _allowed(self, request: Request) -> Sequence[Standing]:
+        """The targets that the request's policy lets be asked.
+
+        Raises:
+            Refused: there is none.
+        """
+        privacy = request.privacy
+        if privacy is None or not privacy.confines:
+            return self.standings
+        found = [each for each in self.standings if privacy.allows(each.target.place)]
+        if not found:
+            raise refusal(privacy, request.model, [each.target.place for each in self.standings])
+        return found
 
     def _choose(
         self, order: Sequence[Standing], trail: Sequence[Standing], full: set[Standing], now: float

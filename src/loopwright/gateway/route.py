@@ -103,6 +103,7 @@ def route(
             settings=settings.cascade,
             cheap_price=targets[0].price,
             dear_price=targets[1].price,
+            allows=(cheap.allows, dear.allows),
             evaluator=(evaluators or {})[settings.cascade.evaluator] if settings.cascade.evaluator else None,
         )
     else:
@@ -140,7 +141,7 @@ def _standings(settings: ModelSettings, targets: Sequence[Target]) -> tuple[Stan
             Breaker(settings.breaker),
             queue=None if settings.concurrency is None else FairQueue(settings.concurrency, settings.queue),
             weight=each.weight,
-            region=each.region,
+            region=each.region or target.place.region,
         )
         for target, each in zip(targets, told, strict=True)
     )
