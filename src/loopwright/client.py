@@ -115,10 +115,20 @@ class Client:
         return self._list("/api/keys", "keys", {"project": project, "revoked": "true" if revoked else None})
 
     def create_key(
-        self, name: str, *, project: str = "default", admin: bool = False, models: list[str] | None = None
+        self,
+        name: str,
+        *,
+        project: str = "default",
+        admin: bool = False,
+        models: list[str] | None = None,
+        **scopes: list[str] | str | None,
     ) -> dict[str, Any]:
-        """Make a key: `{"key": {…}, "secret": "lw-…"}`. The secret is told this once."""
-        body = {"name": name, "project": project, "admin": admin, "models": models}
+        """Make a key: `{"key": {…}, "secret": "lw-…"}`. The secret is told this once.
+
+        `scopes`: `tasks` and `operations` it is kept to, and `expires_at`, an ISO 8601 moment.
+        """
+        body: dict[str, Any] = {"name": name, "project": project, "admin": admin, "models": models}
+        body |= {scope: value for scope, value in scopes.items() if value is not None}
         return self._object("POST", "/api/keys", body=body)
 
     def revoke_key(self, key_id: int) -> dict[str, Any]:

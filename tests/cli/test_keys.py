@@ -38,6 +38,29 @@ def test_a_new_secret_stands_alone_on_stdout(run: Run, house: House) -> None:
     assert sent == [{"name": "billing", "project": "shop", "admin": False, "models": ["a", "b"]}]
 
 
+def test_a_key_is_kept_to_tasks_and_routes_and_ends(run: Run, house: House) -> None:
+    done = run(
+        *("keys", "create", "batch", "--task", "triage", "--operation", "chat", "--operation", "rerank"),
+        *("--expires", "2199-01-31T18:00Z"),
+        house=house,
+    )
+    assert done.returncode == 0, done.stderr
+    (sent,) = [body for method, _, body in house.asked if method == "POST"]
+    assert sent["tasks"] == ["triage"]
+    assert sent["operations"] == ["chat", "rerank"]
+    assert sent["expires_at"] == "2199-01-31T18:00:00.000Z"
+    assert "by chat, rerank only" in done.stderr
+    assert "until 2199-" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "says"), [("soon", "is no time"), ("2020-01-01", "lies behind us"), ("0s", "behind")])
+def test_an_end_that_is_none_asks_nobody(run: Run, house: House, given: str, says: str) -> None:
+    done = run("keys", "create", "x", "--expires", given, house=house)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not house.asked
+
+
 def test_create_as_json(run: Run, house: House) -> None:
     made = json.loads(run("keys", "create", "ops", "--admin", "--json", house=house).stdout)
     assert made["secret"] == SECRET
@@ -49,11 +72,13 @@ def test_list(run: Run, house: House) -> None:
     house.keys = [
         _key(1, "admin", admin=True),
         _key(2, "old", revoked_at="2026-11-21T10:00:00Z"),
-        _key(3, "app", models=[]),
+        _key(3, "app", models=[], operations=["chat", "rerank"], expires_at="2199-01-31T18:00:00Z"),
     ]
     shown = run("keys", "list", house=house).stdout
     assert "admin" in shown
     assert "old" not in shown
+    assert "route: chat, rerank" in run("keys", "list", house=house, env={"COLUMNS": "200"}).stdout
+    assert "2199-" in run("keys", "list", house=house, env={"COLUMNS": "200"}).stdout
     assert "old" in run("keys", "list", "--revoked", house=house).stdout
     assert [key["id"] for key in json.loads(run("keys", "list", "--json", house=house).stdout)["keys"]] == [1, 3]
 

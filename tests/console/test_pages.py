@@ -254,6 +254,26 @@ def test_a_key_of_a_new_project(house: House, boss: httpx.Client) -> None:
     assert 'value="second"' in bad.text
 
 
+def test_a_key_is_kept_to_routes_and_a_last_day(house: House, boss: httpx.Client) -> None:
+    typed = {
+        "csrf": csrf(boss.get("/keys")),
+        "name": "short",
+        "project": "default",
+        "operations": "chat, rerank",
+        "tasks": "triage",
+    }
+    assert boss.post("/keys", data={**typed, "expires": "2199-01-31"}).status_code == 201
+    (key,) = [each for each in boss.get("/keys.json").json()["keys"] if each["name"] == "short"]
+    assert (key["operations"], key["tasks"], key["expired"]) == (["chat", "rerank"], ["triage"], False)
+    assert key["expires_at"].startswith("2199-01-31")
+    assert "routes: chat, rerank" in boss.get("/keys").text
+    for wrong, says in (({"operations": "chats"}, "moderations, rerank"), ({"expires": "soon"}, "is no date")):
+        answer = boss.post("/keys", data={**typed, "name": "none", **wrong})
+        assert answer.status_code == 400
+        assert says in answer.text
+        assert 'value="none"' in answer.text
+
+
 def test_unknown_addresses_and_calls(boss: httpx.Client) -> None:
     answer = boss.get("/nothing/here")
     assert answer.status_code == 404

@@ -105,6 +105,7 @@ def test_a_key_is_kept_to_its_routes(two: House) -> None:
     wait(lambda: ask(two, key["secret"]).status_code == 403)
     wrong = two.api("POST", "/api/keys", json={"name": "x", "operations": ["everything"]})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "operations")
+    assert "embeddings, responses" in wrong.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

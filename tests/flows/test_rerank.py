@@ -34,6 +34,7 @@ def test_documents_come_back_by_relevance_and_the_call_is_on_record(house: House
 
 def test_only_keys_that_may_and_models_that_can(house: House) -> None:
     made = house.api("POST", "/api/keys", json={"name": "no-ranking", "operations": ["embeddings"]}).json()
+    wait(lambda: house.api("POST", "/v1/rerank", key=made["secret"], json=ASK).status_code == 403)
     refused = house.api("POST", "/v1/rerank", key=made["secret"], json=ASK)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
     cannot = house.api("POST", "/v1/rerank", json={**ASK, "model": "fake"})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from loopwright.cli.quantities import local_text, seconds_of
+from loopwright.cli.quantities import local_text, moment_ahead, seconds_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import Column, say, show_json, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.kit.nearest import hint
+
+_SCOPES: Final = (("models", "model"), ("tasks", "task"), ("operations", "route"))
 
 app = typer.Typer(help="Keys: create, list, rotate, revoke.", no_args_is_help=True, add_completion=False)
 
@@ -24,18 +26,39 @@ def create(
     project: Annotated[str, typer.Option(help="The tenant whose calls it makes.")] = "default",
     admin: Annotated[bool, typer.Option("--admin", help="May manage keys and see every project's calls.")] = False,
     model: Annotated[list[str] | None, typer.Option(help="May call only this model; repeat for more.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="May call only this task; repeat for more.")] = None,
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="May use only this route of /v1: chat, completion, embeddings, responses, messages, files, batches, "
+            "moderations or rerank; repeat for more."
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Ends by itself: after 12h, 30d or 8w, or at 2027-01-31 or 2027-01-31T18:00Z.")
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: Json = False,
 ) -> None:
     """Make a key. Its secret is printed alone on stdout, this once: only a hash of it is kept."""
+    ends = moment_ahead(expires, "--expires")
     with reach(url, api_key) as client:
-        made = client.create_key(name, project=project, admin=admin, models=model or None)
+        made = client.create_key(
+            name,
+            project=project,
+            admin=admin,
+            models=model or None,
+            tasks=task or None,
+            operations=operation or None,
+            expires_at=ends,
+        )
     if as_json:
         show_json(made)
         return
-    rights = "may administer" if admin else "may call " + (", ".join(model) if model else "every model")
-    say(f"Key {made['key']['id']} ({name}, project {project}) {rights}. Its secret, shown only now:")
+    key = {"admin": admin, "models": model, "tasks": task, "operations": operation}
+    until = "" if ends is None else f" until {local_text(ends)}"
+    say(f"Key {made['key']['id']} ({name}, project {project}) {_may(key)}{until}. Its secret, shown only now:")
     sys.stdout.write(f"{made['secret']}\n")
 
 
@@ -60,6 +83,7 @@ def list_keys(
         Column(title="prefix"),
         Column(title="project", weight=1),
         Column(title="rights", weight=2, least=12),
+        Column(title="expires", weight=2),
         Column(title="created", weight=3),
         *([Column(title="revoked", weight=1)] if revoked else []),
     )
@@ -130,14 +154,28 @@ def find(client: Client, which: str) -> dict[str, Any]:
     return found[0]
 
 
+def _may(key: dict[str, Any]) -> str:
+    """What a new key may do, for people."""
+    rights = ["may administer"] if key["admin"] else []
+    if key["models"] or not key["admin"]:
+        rights.append("may call " + (", ".join(key["models"]) if key["models"] else "every model"))
+    if key["tasks"]:
+        rights.append(f"of tasks only {', '.join(key['tasks'])}")
+    if key["operations"]:
+        rights.append(f"by {', '.join(key['operations'])} only")
+    return ", ".join(rights)
+
+
 def _row(key: dict[str, Any], *, revoked: bool) -> list[object]:
-    rights = "admin" if key["admin"] else ", ".join(key["models"]) if key["models"] is not None else "every model"
+    kept = [f"{one}: {', '.join(key[many]) or 'none'}" for many, one in _SCOPES if key.get(many) is not None]
+    rights = "; ".join([*(["admin"] if key["admin"] else []), *kept]) or "every model"
     row: list[object] = [
         key["id"],
         key["name"],
         key["prefix"],
         key["project"],
         rights,
+        local_text(key.get("expires_at")),
         local_text(key["created_at"]),
     ]
     return [*row, local_text(key["revoked_at"])] if revoked else row

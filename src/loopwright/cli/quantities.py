@@ -57,6 +57,33 @@ def moment_of(text: str | None, what: str, now: datetime | None = None) -> str |
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def moment_ahead(text: str | None, what: str, now: datetime | None = None) -> str | None:
+    """An ISO 8601 moment in UTC from one to come, or from how long it is to it (`12h`, `30d`); None stays None.
+
+    Raises:
+        BadRequest: neither, or it lies behind us.
+    """
+    if text is None:
+        return None
+    now = now or datetime.now(UTC)
+    if _DURATION.fullmatch(text.strip().lower()) and not text.strip().isdigit():
+        try:
+            moment = now + timedelta(seconds=seconds_of(text, what))
+        except OverflowError:
+            raise BadRequest(f"{what}: {text!r} is too long", param=what) from None
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            message = f"{what}: {text!r} is no time\nWrite how long (12h, 30d) or a date (2027-01-31, 2027-01-31T18:00Z)"
+            raise BadRequest(message, param=what) from None
+        if moment.tzinfo is None:
+            moment = moment.astimezone()  # a date without a zone is meant where the person is
+    if moment <= now:
+        raise BadRequest(f"{what}: {text!r} lies behind us", param=what)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def bytes_text(count: float) -> str:
     """`1.5 GB`, in powers of 1,000 as disks are sold."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -1,19 +1,32 @@
-"""The page of keys: who may call, new keys, and the end of old ones. For administrators."""
+"""The page of keys: who may call what, new keys, new secrets for old ones, and their end. For administrators."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Final
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from loopwright.access.audit import Actor
-from loopwright.access.keys import Key
+from loopwright.access.keys import OPERATIONS, Key
 from loopwright.app import App
+from loopwright.console.asking import moment_of, whole_of
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.snippets import first_call
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Refused
+
+_OVERLAPS: Final[Mapping[str, int]] = {
+    "at once": 0,
+    "in an hour": 3_600,
+    "in a day": 86_400,
+    "in a week": 604_800,
+    "in 30 days": 2_592_000,
+}
+"""When the old secret ends, in seconds."""
 
 
 class KeyRing:
@@ -24,10 +37,11 @@ class KeyRing:
         self._app: App = shell.app
 
     def routes(self) -> list[Route]:
-        """The page and its two actions."""
+        """The page and its three actions."""
         return [
             *self._shell.page("/keys", "keys.html", self._view, admin=True),
             self._shell.action("/keys", self._create, admin=True),
+            self._shell.action("/keys/{key_id:int}/rotate", self._rotate, admin=True),
             self._shell.action("/keys/{key_id:int}/revoke", self._revoke, admin=True),
         ]
 
@@ -43,18 +57,21 @@ class KeyRing:
             },
             drawn={
                 "models": [card["name"] for card in self._app.cards()],
+                "operations": OPERATIONS,
                 "made": None,
                 "typed": {},
                 "problem": None,
                 "own": visit.who.key_id,
+                "operations": OPERATIONS,
+                "overlaps": _OVERLAPS,
             },
         )
 
     async def _create(self, visit: Visit, form: dict[str, str]) -> Response:
-        models = tuple(dict.fromkeys(name for name in form.get("models", "").replace(",", " ").split() if name))
+        models = _names(form, "models")
         try:
             if form.get("project_new", "").strip():
-                project = (await self._app.projects.create(form["project_new"].strip(), by=_by(visit))).name
+                project = (await self._app.projects.create(form["project_new"].strip(), by=by(visit))).name
             else:
                 project = form.get("project", "")
             self._check(models)
@@ -63,13 +80,28 @@ class KeyRing:
                 form.get("name", "").strip(),
                 admin=form.get("admin") == "on",
                 models=models or None,
-                by=_by(visit),
+                tasks=_names(form.get("tasks", "")) or None,
+                operations=tuple(name for name in OPERATIONS if form.get(f"operation_{name}") == "on") or None,
+                expires_at=moment_of(form, "expires_at"),
+                tasks=_names(form, "tasks") or None,
+                operations=_names(form, "operations") or None,
+                expires_at=_end(form),
+                by=by(visit),
             )
         except (BadRequest, Conflict, NotFound) as error:
             return await self._again(visit, {"typed": form, "problem": error}, error.status)
         model = models[0] if models else first_model(self._app, visit)
         shown = first_call(api_base(visit), model).replace("$LOOPWRIGHT_API_KEY", secret)
         return await self._again(visit, {"made": {"key": _row(key), "secret": secret, "curl": shown}}, 201)
+
+    async def _rotate(self, visit: Visit, form: dict[str, str]) -> Response:
+        overlap = whole_of(form, "overlap", high=366 * 86_400)
+        key, secret = await self._app.keys.rotate(
+            visit.request.path_params["key_id"], overlap=dt.timedelta(seconds=overlap or 0), by=by(visit)
+        )
+        model = key.models[0] if key.models else first_model(self._app, visit)
+        shown = first_call(api_base(visit), model).replace("$LOOPWRIGHT_API_KEY", secret)
+        return await self._again(visit, {"made": {"key": _row(key), "secret": secret, "curl": shown}}, 200)
 
     def _check(self, models: tuple[str, ...]) -> None:
         known = {card["name"] for card in self._app.cards()}
@@ -84,14 +116,37 @@ class KeyRing:
     async def _revoke(self, visit: Visit, _form: dict[str, str]) -> Response:
         if visit.request.path_params["key_id"] == visit.who.key_id:
             raise Refused("a key cannot revoke itself: sign in with another administrator's key")
-        await self._app.keys.revoke(visit.request.path_params["key_id"], by=_by(visit))
+        await self._app.keys.revoke(visit.request.path_params["key_id"], by=by(visit))
         return RedirectResponse("/keys", 303)
 
 
-def _by(visit: Visit) -> Actor:
+def by(visit: Visit) -> Actor:
     """Who acts, for the audit log."""
     client = visit.request.client
     return Actor(who=visit.who, origin="unknown" if client is None else client.host)
+
+
+def _names(form: dict[str, str], field: str) -> tuple[str, ...]:
+    """What was typed with blanks or commas between, each once."""
+    return tuple(dict.fromkeys(form.get(field, "").replace(",", " ").split()))
+
+
+def _end(form: dict[str, str]) -> datetime | None:
+    """The beginning of the day (UTC) on which the key ends.
+
+    Raises:
+        BadRequest: no date.
+    """
+    typed = form.get("expires", "").strip()
+    try:
+        return datetime.fromisoformat(typed).replace(tzinfo=UTC) if typed else None
+    except ValueError:
+        raise BadRequest(f"expires: {typed[:40]!r} is no date; write it like 2027-01-31", param="expires") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """What somebody listed with commas or spaces, each once."""
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 
 def _row(key: Key) -> dict[str, Any]:
@@ -101,7 +156,25 @@ def _row(key: Key) -> dict[str, Any]:
         "prefix": key.prefix,
         "project": key.project,
         "admin": key.admin,
-        "models": None if key.models is None else list(key.models),
+        **{
+            name: None if names is None else list(names)
+            for name, names in (("models", key.models), ("tasks", key.tasks), ("operations", key.operations))
+        },
+        "tasks": None if key.tasks is None else list(key.tasks),
+        "operations": None if key.operations is None else list(key.operations),
+        "expires_at": key.expires_at,
+        "expired": key.expires_at is not None and key.expires_at <= datetime.now(UTC),
         "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "overlaps_until": key.overlaps_until,
         "revoked_at": key.revoked_at,
+        "state": _state(key),
     }
+
+
+def _state(key: Key) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is not None and key.expires_at <= dt.datetime.now(dt.UTC):
+        return "expired"
+    return "live"
