@@ -37,7 +37,7 @@ def span_of(params: Mapping[str, str], *, default: str | None, now: dt.datetime)
     Raises:
         BadRequest: a value that is neither, or an end before the beginning.
     """
-    since, until = _moment(params, "since"), _moment(params, "until")
+    since, until = moment_of(params, "since"), moment_of(params, "until")
     if since is not None and until is not None and since >= until:
         raise BadRequest("`until` must be later than `since`", param="until")
     if since is not None or until is not None:
@@ -130,7 +130,12 @@ def nano_of(params: Mapping[str, str], name: str) -> int | None:
     return int(amount * 1_000_000_000)
 
 
-def _moment(params: Mapping[str, str], name: str) -> dt.datetime | None:
+def moment_of(params: Mapping[str, str], name: str) -> dt.datetime | None:
+    """A time in ISO 8601, UTC unless it says otherwise.
+
+    Raises:
+        BadRequest: something else.
+    """
     text = params.get(name, "").strip()
     if not text:
         return None

@@ -26,6 +26,15 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A level that does not change, drawn across: a limit."""
+
+    name: str
+    look: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """A mark on an axis, in SVG units."""
 
@@ -52,6 +61,8 @@ class Drawn:
     times: Sequence[datetime]
     rows: Sequence[Sequence[str]]
     """The table alternative: values as text, a row for each time."""
+    rules: Sequence[tuple[Rule, float]]
+    """Each with its height in SVG units."""
     left: float
     step: float
     """Distance of two times, in SVG units."""
@@ -71,12 +82,13 @@ def draw(
     *,
     kind: Literal["bars", "lines"],
     show: Callable[[float | None], str],
+    rules: Sequence[Rule] = (),
 ) -> Drawn:
-    """Lay out a chart; bars of several lines are stacked, the first one lowest."""
+    """Lay out a chart; bars of several lines are stacked, the first one lowest. `rules` always have room."""
     count = max(len(times), 1)
     span = WIDTH - _LEFT - _RIGHT
     step = span / count
-    top = _highest(lines, kind)
+    top = max([_highest(lines, kind), *(rule.value for rule in rules)])
     marks = _scale(top)
     high = marks[-1] or 1.0
     height = HEIGHT - _TOP - _BOTTOM
@@ -93,7 +105,7 @@ def draw(
     return Drawn(
         id=chart_id,
         title=title,
-        says=_sentence(title, lines, show),
+        says=_sentence(title, lines, show, rules),
         kind=kind,
         lines=lines,
         paths=paths,
@@ -102,9 +114,10 @@ def draw(
         y=[Tick(at=y(mark), text=show(mark) if mark else "0") for mark in marks],
         times=times,
         rows=[[show(line.values[at]) for line in lines] for at in range(len(times))],
+        rules=[(rule, y(rule.value)) for rule in rules],
         left=_LEFT,
         step=round(step, 3),
-        empty=all(not value for line in lines for value in line.values),
+        empty=not rules and all(not value for line in lines for value in line.values),
     )
 
 
@@ -177,11 +190,14 @@ def _time_ticks(times: Sequence[datetime], centres: Sequence[float]) -> list[Tic
     ]
 
 
-def _sentence(title: str, lines: Sequence[Line], show: Callable[[float | None], str]) -> str:
-    """What the eye would take from it: the latest and the highest value of each line."""
+def _sentence(
+    title: str, lines: Sequence[Line], show: Callable[[float | None], str], rules: Sequence[Rule]
+) -> str:
+    """What the eye would take from it: the latest and the highest value of each line, and what they are held to."""
     parts = []
     for line in lines:
         known = [value for value in line.values if value is not None]
         if known:
             parts.append(f"{line.name}: latest {show(known[-1])}, highest {show(max(known))}")
+    parts += [f"{rule.name} at {show(rule.value)}" for rule in rules]
     return f"{title} over time. " + ("; ".join(parts) + "." if parts else "No values in this time.")

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loopwright.calls.query import Counts, Group, Point, Spread, Summary
+from loopwright.calls.query import Counts, Group, Point, Spread, Summary, TargetGroup
 from loopwright.console import formats
 from loopwright.console.charts import Drawn, Line, draw
 from loopwright.core.money import usd
@@ -14,7 +14,7 @@ from loopwright.core.money import usd
 _QUANTILES = ("p50", "p95", "p99")
 
 
-def totals(of: Summary | Point | Group) -> dict[str, Any]:
+def totals(of: Summary | Point | Group | TargetGroup) -> dict[str, Any]:
     """One summary, group or point of a series as built-in types."""
     counts = of.counts
     return {

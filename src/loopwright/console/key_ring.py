@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-import datetime as dt
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from starlette.responses import RedirectResponse, Response
@@ -13,7 +12,7 @@ from starlette.routing import Route
 from loopwright.access.audit import Actor
 from loopwright.access.keys import OPERATIONS, Key
 from loopwright.app import App
-from loopwright.console.asking import moment_of, whole_of
+from loopwright.console.asking import whole_of
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.snippets import first_call
@@ -62,7 +61,6 @@ class KeyRing:
                 "typed": {},
                 "problem": None,
                 "own": visit.who.key_id,
-                "operations": OPERATIONS,
                 "overlaps": _OVERLAPS,
             },
         )
@@ -80,9 +78,6 @@ class KeyRing:
                 form.get("name", "").strip(),
                 admin=form.get("admin") == "on",
                 models=models or None,
-                tasks=_names(form.get("tasks", "")) or None,
-                operations=tuple(name for name in OPERATIONS if form.get(f"operation_{name}") == "on") or None,
-                expires_at=moment_of(form, "expires_at"),
                 tasks=_names(form, "tasks") or None,
                 operations=_names(form, "operations") or None,
                 expires_at=_end(form),
@@ -97,7 +92,7 @@ class KeyRing:
     async def _rotate(self, visit: Visit, form: dict[str, str]) -> Response:
         overlap = whole_of(form, "overlap", high=366 * 86_400)
         key, secret = await self._app.keys.rotate(
-            visit.request.path_params["key_id"], overlap=dt.timedelta(seconds=overlap or 0), by=by(visit)
+            visit.request.path_params["key_id"], overlap=timedelta(seconds=overlap or 0), by=by(visit)
         )
         model = key.models[0] if key.models else first_model(self._app, visit)
         shown = first_call(api_base(visit), model).replace("$LOOPWRIGHT_API_KEY", secret)
@@ -144,11 +139,6 @@ def _end(form: dict[str, str]) -> datetime | None:
         raise BadRequest(f"expires: {typed[:40]!r} is no date; write it like 2027-01-31", param="expires") from None
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """What somebody listed with commas or spaces, each once."""
-    return tuple(dict.fromkeys(text.replace(",", " ").split()))
-
-
 def _row(key: Key) -> dict[str, Any]:
     return {
         "id": key.id,
@@ -160,10 +150,6 @@ def _row(key: Key) -> dict[str, Any]:
             name: None if names is None else list(names)
             for name, names in (("models", key.models), ("tasks", key.tasks), ("operations", key.operations))
         },
-        "tasks": None if key.tasks is None else list(key.tasks),
-        "operations": None if key.operations is None else list(key.operations),
-        "expires_at": key.expires_at,
-        "expired": key.expires_at is not None and key.expires_at <= datetime.now(UTC),
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "overlaps_until": key.overlaps_until,
@@ -175,6 +161,6 @@ def _row(key: Key) -> dict[str, Any]:
 def _state(key: Key) -> str:
     if key.revoked_at is not None:
         return "revoked"
-    if key.expires_at is not None and key.expires_at <= dt.datetime.now(dt.UTC):
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
         return "expired"
     return "live"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from typing import Any
 
@@ -29,13 +28,10 @@ class Overview:
         asked = CallFilter(
             project_id=visit.project_id, model=visit.asked("model"), since=span.since, until=span.until or now
         )
-        calls = self._app.calls
-        whole, series, groups = await asyncio.gather(
-            calls.summary(asked), calls.series(asked, points=_POINTS), calls.by("model", asked)
-        )
-        summary = totals(whole)
-        points = [{"at": point.at, **totals(point)} for point in series.points]
-        models = [{"name": group.name, **totals(group)} for group in groups]
+        found = await self._app.calls.overview(asked, points=_POINTS)
+        summary = totals(found.summary)
+        points = [{"at": point.at, **totals(point)} for point in found.series.points]
+        models = [{"name": group.name, **totals(group)} for group in found.groups]
         data: dict[str, Any] = {
             "range": span.name,
             "since": span.since,
