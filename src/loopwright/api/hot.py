@@ -16,6 +16,7 @@ from loopwright.api.exchange import Exchange
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import BadRequest, LoopwrightError, Spent, Unauthenticated
 from loopwright.core.money import usd
+from loopwright.core.privacy import NO_STORE
 from loopwright.core.who import Principal
 from loopwright.kit import wire, wire_out
 from loopwright.kit.ids import Ids
@@ -26,6 +27,8 @@ _EVENTS: Final = (
 )
 _CLIENT_LENGTH: Final = 200
 _TIMEOUT: Final = re.compile(r"(\d{1,8}(?:\.\d{1,6})?)(s|ms)?")
+_NOT_WISHED: Final = frozenset({None, "", "0", "false", "no"})
+_NOT_STORED: Final = re.compile(rb'"store"\s*:\s*false')
 _SHORTEST, _LONGEST = 0.001, 86_400.0
 _log = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ class HotRoutes:
             client=(exchange.header(b"user-agent") or "")[:_CLIENT_LENGTH],
         )
         timeout = exchange.header(b"x-loopwright-timeout")
+        wish = None if exchange.header(b"x-loopwright-no-store") in _NOT_WISHED else NO_STORE
         try:
             deadline = None if timeout is None else deadline_in(timeout)
             request = await dialect.request(asked)
@@ -102,12 +106,15 @@ class HotRoutes:
                     started_ns=started_ns,
                     trace=wire.new_trace(asked.traceparent),
                     client=asked.client,
+                    privacy=NO_STORE if _NOT_STORED.search(asked.raw) else wish,
                 ),
                 error,
             )
             raise
         if deadline is not None:
             request = replace(request, deadline=deadline)
+        if wish is not None:
+            request = replace(request, privacy=wish)
         control = exchange.header(b"cache-control")
         return request if control is None else replace(request, cache_control=control.lower())
 

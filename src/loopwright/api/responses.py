@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +14,9 @@ from loopwright.core.call import CallDetail
 from loopwright.core.chat import Operation, Request
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
 from loopwright.core.money import Usage
+from loopwright.core.privacy import NO_STORE
 from loopwright.core.who import Principal
+from loopwright.gateway.recorded import NOT_STORED
 from loopwright.kit import wire_out
 from loopwright.kit.dialects import responses_in
 from loopwright.kit.dialects.responses_out import PREFIX, ResponseVoice
@@ -41,8 +43,8 @@ class Responses:
             body = responses_in.continued(question, before.request or {}, before.response or {})
         if not any(message["role"] != "system" for message in body["messages"]):
             raise BadRequest("input: there is nothing to answer", param="input")
-        house = question.house
-        return asked.request(body, question.aside, house)
+        request = asked.request(body, question.aside, question.house)
+        return replace(request, privacy=NO_STORE) if question.aside.get("store") is False else request
 
     def voice(self, request: Request) -> ResponseVoice:
         """Says it as a response."""
@@ -95,13 +97,17 @@ class Responses:
             raise _missing(response_id, param) from None
         if detail.call.operation != "chat":
             raise _missing(response_id, param)
+        if _aside(detail.request or {}).get("store") is False or detail.call.tags.items() >= NOT_STORED.items():
+            raise NotFound(
+                f"{param}: {response_id!r} was not stored, as its client or a policy of privacy wished, so send the "
+                "whole conversation",
+                param=param,
+            )
         if detail.request is None:
             raise BadRequest(
                 f"{param}: the texts of {response_id!r} are not kept (calls.payloads), so send the whole conversation",
                 param=param,
             )
-        if _aside(detail.request).get("store") is False:
-            raise _missing(response_id, param)
         return detail
 
 

@@ -5,6 +5,8 @@ Answers are kept as the bytes that were sent; reading their text is left to the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -49,6 +51,8 @@ class Record(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fals
     """What the client was sent: a JSON body, or the SSE events of a stream."""
     finish: str | None = None
     """Left None when only the answer's bytes tell; the drain reads it there."""
+    sent: list[dict[str, Any]] | None = None
+    """Where its bytes went, as `core.privacy.Departure` shows it; None when no trail is kept."""
 
 
 class Opened(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):

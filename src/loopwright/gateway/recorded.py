@@ -15,13 +15,16 @@ from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
 from loopwright.core.chat import Chat, Delta, Request, answering
-from loopwright.core.errors import InvalidOutput, LoopwrightError, UpstreamBroke
+from loopwright.core.errors import InvalidOutput, LoopwrightError, Refused, UpstreamBroke
 from loopwright.core.money import Price, Usage
 from loopwright.kit.wire import with_fields
 
 ANSWER_LIMIT: Final = 8_000_000
 """Bytes of an answer that are kept; a longer one is kept to here."""
 CLIENT_CLOSED: Final = 499
+NOT_STORED: Final = {"loopwright.store": "false"}
+"""Tags of a call of which only metadata is kept because its policy, or its client, wished so."""
+_UNSAID: Final = "the message is not kept: it could quote what was asked"
 PriceOf = Callable[[str, str, str], Price | None]
 """From the name that was asked for, the provider and its own name of the model to the price."""
 _log = logging.getLogger(__name__)
@@ -100,16 +103,17 @@ class Recorded:
             return
         try:
             self.spool.write(taken.record(outcome, status, code, message))
-        except LoopwrightError:
-            # The caller is already being told of a failure; the spool counts what it could not take.
-            _log.exception("call %s could not be recorded", taken.request.id)
+        except LoopwrightError as error:
+            # The caller is already being told of a failure; the spool counts what it could not take. No traceback: it
+            # would go on with the failure of the call, whose message may quote what was asked.
+            _log.error("call %s could not be recorded: %s", taken.request.id, error.message)  # noqa: TRY400
 
 
 class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_began", "_besides", "_events", "_keep", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "opened", "pieces", "price", "problem", "provider", "request",
+        "_began", "_besides", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "opened", "pieces", "price", "problem", "provider", "request",
         "tags", "usage", "written",
     )  # fmt: skip
 
@@ -134,6 +138,10 @@ class _Taken:
         self.cost_nano: int | None = None
         self.written = False
         self.tags = request.tags
+        self._mute = request.privacy is not None and not request.privacy.store
+        if self._mute:
+            self._payloads = self._keep = False
+            self.tags = {**self.tags, **NOT_STORED}
 
     def add(self, delta: Delta) -> bool:
         """Take note of a Delta; True when the answer begins with it."""
@@ -208,7 +216,7 @@ class _Taken:
             outcome=outcome,
             status=status,
             error_code=code,
-            error=message,
+            error=message if code == Refused.code or not (self._mute and message) else _UNSAID,
             stream=request.stream,
             ttft_us=None if self.first is None or not request.stream else (self.first - self._began) // 1000,
             latency_us=(now - self._began) // 1000,
@@ -230,6 +238,7 @@ class _Taken:
             tags=dict(self.tags),
             request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
+            sent=None if request.privacy is None or request.privacy.trail is None else request.privacy.trail.shown(),
         )
 
     def _estimate(self) -> Usage:
