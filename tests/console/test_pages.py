@@ -264,7 +264,7 @@ def test_a_key_is_kept_to_routes_and_a_last_day(house: House, boss: httpx.Client
     }
     assert boss.post("/keys", data={**typed, "expires": "2199-01-31"}).status_code == 201
     (key,) = [each for each in boss.get("/keys.json").json()["keys"] if each["name"] == "short"]
-    assert (key["operations"], key["tasks"], key["expired"]) == (["chat", "rerank"], ["triage"], False)
+    assert (key["operations"], key["tasks"], key["state"]) == (["chat", "rerank"], ["triage"], "live")
     assert key["expires_at"].startswith("2199-01-31")
     assert "routes: chat, rerank" in boss.get("/keys").text
     for wrong, says in (({"operations": "chats"}, "moderations, rerank"), ({"expires": "soon"}, "is no date")):
