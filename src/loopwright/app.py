@@ -16,6 +16,7 @@ from loopwright.access.keys import Keys
 from loopwright.access.limits import Limits
 from loopwright.access.projects import Projects
 from loopwright.access.spending import charge, tidy
+from loopwright.batches.store import Batches
 from loopwright.cache.cache import Cache
 from loopwright.calls.drain import Drain
 from loopwright.calls.indexer import Indexer
@@ -43,7 +44,7 @@ from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import Settings
 from loopwright.providers.protocol import Provider
 
-ROOMS = ("access", "catalog", "calls", "cache", "gateway")
+ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches")
 """Those with tables, in the order of their migrations."""
 _ENGINES: Mapping[str, str] = {
     "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",
@@ -70,6 +71,8 @@ class App:
     cache: Cache
     policies: Mapping[str, Policy]
     """Models whose answers are given again, by every name."""
+    batches: Batches
+    """And the files of projects, which they read and write."""
     spool: Spool
     targets: Mapping[str, Target]
     """By every name that can be called."""
@@ -165,6 +168,7 @@ async def build(settings: Settings) -> App:
         known=tuple(await asyncio.to_thread(catalog.cards)),
         cache=cache,
         policies=policies,
+        batches=Batches.of(db, settings),
         spool=spool,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),

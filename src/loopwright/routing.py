@@ -56,7 +56,7 @@ def opened_routes(
                 schemas=model.schemas or ("grammar" if endpoint.kind == "llamacpp" else "native"),
                 tools=model.tools or ("native" if endpoint.supports_tools else "emulated"),
             )
-            hosted[name] = _target(chat, place, endpoint, price)
+            hosted[name] = _target(chat, place, endpoint, _counted(price, settings, place.provider))
     routes: dict[str, Route] = {}
     for name, model in models.items():
         found: dict[TargetSettings, Target] = {}
@@ -130,7 +130,7 @@ def _elsewhere(
     chat = chat if elsewhere.kind == "openai" else Encoded(chat)
     schemas = model.schemas or ("asked" if elsewhere.kind == "scripted" else "native")
     chat = Structured(inner=chat, schemas=schemas, tools=model.tools or "native")
-    return _target(chat, place, model, _price(name, model, elsewhere))
+    return _target(chat, place, model, _counted(_price(name, model, elsewhere), settings, place.provider))
 
 
 def _target(chat: Chat, place: Place, able: ModelSettings | Endpoint, price: Price | None) -> Target:
@@ -199,6 +199,11 @@ def _price(name: str, model: ModelSettings, provider: ProviderSettings) -> Price
     if model.price is not None:
         return prices.configured(model.price)
     return prices.listed(model.model or name, base_url=provider.base_url)
+
+
+def _counted(price: Price | None, settings: Settings, provider: str) -> Price | None:
+    """As it counts in this process: where batches are asked, they may count a part of it."""
+    return None if price is None else price.times(settings.batches.factor_of(provider))
 
 
 def _engine_price(model: ModelSettings, endpoint: Endpoint) -> Price | None:

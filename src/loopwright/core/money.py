@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 
 NANO = 1_000_000_000
 _PICO_PER_NANO = 1_000
@@ -65,6 +66,20 @@ class Price:
         half = _PICO_PER_NANO // 2
         return nano + (1 if rest > half or (rest == half and nano % 2) else 0)
 
+    def times(self, factor: Fraction) -> Price:
+        """A price of `factor` times this one: every rate rounded half to even to a whole picodollar."""
+        if factor == 1:
+            return self
+        part = {name: _part(getattr(self, name), factor) for name in ("input", "output", "request", "second")}
+        return replace(
+            self,
+            **part,
+            cached=None if self.cached is None else _part(self.cached, factor),
+            cache_written=None if self.cache_written is None else _part(self.cache_written, factor),
+            source=f"{self.source}, times {float(factor):g}",
+            above=tuple((threshold, price.times(factor)) for threshold, price in self.above),
+        )
+
     def rates(self) -> dict[str, str]:
         """US dollars a million tokens, a call, and an hour, as decimals; only what is charged."""
         found = {
@@ -84,6 +99,10 @@ class Price:
         units = {"request": "a call", "hour": "an hour of one slot"}
         said = [f"${amount} {units.get(name, f'a million {name} tokens')}" for name, amount in self.rates().items()]
         return f"{', '.join(said) or 'free'} ({self.source})"
+
+
+def _part(pico: int, factor: Fraction) -> int:
+    return round(pico * factor)
 
 
 def _decimal(pico: int, unit: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated
 
 from loopwright.kit.settings_marks import Between, Positive, Seconds
@@ -49,3 +50,11 @@ class BatchSettings:
     """The same for single providers by name, or for local engines by kind (`llamacpp`)."""
     retention_days: Annotated[int, Between(low=1, high=36_500)] = 90
     """Days after its end that a batch is listed."""
+    asked_here: bool = field(default=False, metadata={"told": False})
+    """This process asks the lines of batches, so the factors apply to whatever it asks."""
+
+    def factor_of(self, provider: str) -> Fraction:
+        """What part of its price a call at `provider` counts in this process; exactly what was written, 0.1 is 1/10."""
+        if not self.asked_here:
+            return Fraction(1)
+        return Fraction(str(self.price_factors.get(provider, self.price_factor)))
