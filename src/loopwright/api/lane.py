@@ -44,7 +44,8 @@ class LaneCycle:
     def __init__(self, protocol: Lane, path: str, *, keep_alive: bool, chunked: bool) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
-        self._headers = protocol.headers
+        # Of a header that is there twice the first counts, as in a search from the front.
+        self._headers = dict(reversed(protocol.headers))
         self._limit = protocol.body_limit
         self._chunked = chunked
         self._pieces: list[bytes] = []
@@ -71,6 +72,11 @@ class LaneCycle:
         else:
             self._pieces.clear()
             self.finish()
+
+    def length(self) -> int:
+        """Bytes of the body as announced; 0 when they are not."""
+        found = self._headers.get(b"content-length", b"")
+        return int(found) if found.isdigit() else 0
 
     def announce(self, size: int) -> None:
         """A body over the limit is refused before it is sent."""
@@ -111,10 +117,8 @@ class LaneCycle:
 
     def header(self, name: bytes) -> str | None:
         """A request header by its lower-case name."""
-        for key, value in self._headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def body(self) -> bytes:
         """The whole request body."""
@@ -271,9 +275,9 @@ class Lane(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
             return
-        length = next((value for name, value in self.headers if name == b"content-length"), None)
-        if length is not None and length.isdigit() and int(length) > self.body_limit:
-            cycle.announce(int(length))
+        length = cycle.length()
+        if length > self.body_limit:
+            cycle.announce(length)
             self._begin(cycle)
 
     def on_body(self, body: bytes) -> None:
@@ -298,8 +302,8 @@ class Lane(HttpToolsProtocol):
             self._begin(cycle)
 
     def _begin(self, cycle: LaneCycle) -> None:
-        queued: list[Any] = [waiting for waiting, _app in self.pipeline]
-        if cycle not in queued:
+        queue: Any = self.pipeline
+        if not queue or all(waiting is not cycle for waiting, _app in queue):
             self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]
 
 
