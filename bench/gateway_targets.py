@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from loopwright import Client
 from processes import command_of, free_port, pinned, started, tree, wait_for
 
 HERE: Final = Path(__file__).parent
@@ -157,35 +159,91 @@ def litellm(upstream: int, peers: Path) -> Iterator[Target]:
 
 
 @contextmanager
+def portkey(upstream: int, peers: Path) -> Iterator[Target]:
+    """Portkey's open gateway on Node.js: no keys of its own, no records."""
+    script = peers / "portkey" / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    node = shutil.which("node")
+    if not script.exists() or node is None:
+        raise Absent("`--install-peers` installs it, where Node.js is")
+    port = free_port()
+    env = {"NODE_ENV": "production", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"}
+    with started([node, str(script), f"--port={port}", "--headless"], port, env) as pid:
+        headers = [
+            "authorization: Bearer sk-upstream",
+            "x-portkey-provider: openai",
+            f"x-portkey-custom-host: http://127.0.0.1:{upstream}/v1",
+        ]
+        yield Target(name="portkey", port=port, headers=headers, measured=lambda: tree(pid))
+
+
+_SINGLE: Final = "  {name}: {{provider: mock, price: {{input: 0.15, output: 0.6}}}}\n"
+_WHOLE: Final = (
+    "  {name}:\n    targets: [{{provider: mock, price: {{input: 0.15, output: 0.6}}}}, {{provider: spare}}]\n"
+    "    cache: {{ttl: 1h, exact: {{any: true}}}}\n"
+)
+_LIMITS: Final = {
+    "requests_per_minute": 100_000_000,
+    "tokens_per_minute": 900_000_000,
+    "concurrent_requests": 100_000,
+    "usd_per_day": 1_000_000,
+    "usd_per_month": 10_000_000,
+}
+
+
+@contextmanager
 def loopwright(upstream: int, _peers: Path) -> Iterator[Target]:
-    """The shipped gateway, everything on: one worker on CPU 0, recorder and Postgres on CPU 1."""
+    """The shipped gateway: key check, routing, usage, cost, and every call recorded."""
+    with _ours(upstream, "loopwright", _SINGLE) as (target, _key):
+        yield target
+
+
+@contextmanager
+def whole_road(upstream: int, _peers: Path) -> Iterator[Target]:
+    """The same with a cache that is looked into, a route with a fallback, and five limits and budgets on the key."""
+    with (
+        _ours(upstream, "loopwright, all on", _WHOLE) as (target, key),
+        Client(f"http://127.0.0.1:{target.port}", key) as api,
+    ):
+        mine = api.keys()[0]["id"]
+        for kind, amount in _LIMITS.items():
+            api.put_limit(kind, str(amount), key=mine)
+        time.sleep(1.5)  # the worker hears of them
+        yield target
+
+
+@contextmanager
+def _ours(upstream: int, name: str, model: str) -> Iterator[tuple[Target, str]]:
+    """A house with one worker on CPU 0, recorder and Postgres on CPU 1, and the key of its administrator."""
     with tempfile.TemporaryDirectory() as folder:
         home, config, port = Path(folder, "home"), Path(folder, "loopwright.yaml"), free_port()
-        models = "".join(f"  {name}: {{provider: mock, price: {{input: 0.15, output: 0.6}}}}\n" for name in MODELS)
-        config.write_text(
-            f"providers:\n  mock: {{base_url: 'http://127.0.0.1:{upstream}/v1', api_key: sk-upstream}}\nmodels:\n{models}"
-        )
+        provider = f"{{base_url: 'http://127.0.0.1:{upstream}/v1', api_key: sk-upstream}}"
+        models = "".join(model.format(name=each) for each in MODELS)
+        config.write_text(f"providers:\n  mock: {provider}\n  spare: {provider}\nmodels:\n{models}")
         env = {"LOOPWRIGHT_HOME": str(home), "LOOPWRIGHT_CONFIG": str(config)}
         command = [sys.executable, "-m", "loopwright.cli.main", "up", "--port", str(port)]
         with started(command, port, env, cpu_number=None) as pid:
             wait_for((home / "admin.key").exists, 60)
             named = {"worker": "_gateway", "recorder": "_recorder", "postgres": "postgres"}
             processes = {
-                name: [child for child in tree(pid) if word in command_of(child)] for name, word in named.items()
+                each: [child for child in tree(pid) if word in command_of(child)] for each, word in named.items()
             }
-            for name, pids in processes.items():
+            for each, pids in processes.items():
                 for child in pids:
-                    os.sched_setaffinity(child, {0 if name == "worker" else 1})
-            yield Target(
-                name="loopwright",
-                port=port,
-                headers=[f"authorization: Bearer {(home / 'admin.key').read_text().strip()}"],
-                measured=lambda: processes["worker"],
-                beside=lambda: {
-                    name: [child for child in tree(pid) if word in command_of(child)]
-                    for name, word in named.items()
-                    if name != "worker"
-                },
+                    os.sched_setaffinity(child, {0 if each == "worker" else 1})
+            key = (home / "admin.key").read_text().strip()
+            yield (
+                Target(
+                    name=name,
+                    port=port,
+                    headers=[f"authorization: Bearer {key}"],
+                    measured=lambda: processes["worker"],
+                    beside=lambda: {
+                        each: [child for child in tree(pid) if word in command_of(child)]
+                        for each, word in named.items()
+                        if each != "worker"
+                    },
+                ),
+                key,
             )
 
 
@@ -194,13 +252,22 @@ TARGETS: Final = {
     "nginx": nginx,
     "tensorzero": tensorzero,
     "litellm": litellm,
+    "portkey": portkey,
     "loopwright": loopwright,
+    "loopwright, all on": whole_road,
 }
 
 
 def install(peers: Path) -> None:
-    """LiteLLM and TensorZero, each into an environment of its own."""
+    """LiteLLM, TensorZero and Portkey, each into an environment of its own."""
     wanted = {"litellm": ["litellm[proxy]", "opentelemetry-api", "opentelemetry-sdk"], "tensorzero": ["tensorzero"]}
     for name, packages in wanted.items():
         subprocess.run([sys.executable, "-m", "venv", peers / name], check=True)
         subprocess.run([peers / name / "bin" / "pip", "install", *packages], check=True)
+    npm = shutil.which("npm")
+    if npm is not None:
+        # The newest server adapter it asks for answers every stream with 500 (Portkey-AI/gateway#1389).
+        asked = {"dependencies": {"@portkey-ai/gateway": "1.15.2"}, "overrides": {"@hono/node-server": "1.13.5"}}
+        (peers / "portkey").mkdir(parents=True, exist_ok=True)
+        (peers / "portkey" / "package.json").write_text(json.dumps(asked))
+        subprocess.run([npm, "install"], cwd=peers / "portkey", check=True)

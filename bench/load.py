@@ -1,7 +1,7 @@
 """A fast closed-loop load generator for benchmarks: raw HTTP/1.1 on asyncio.Protocol, distinct requests, checked answers.
 
 `python bench/load.py '{"port": …, "path": …, "headers": […], "model": …, "connections": 32, "seconds": 5, "warm": 1,
-"stream": false}'` prints one JSON line: requests, events, errors, mix-ups, latency and time to first event in µs.
+"stream": false, "same": false}'` prints one JSON line: requests, events, errors, mix-ups, latency and time to first event, µs.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Client(asyncio.Protocol):
         self._step += 1
         self._buffer.clear()
         self._first = self._events = 0
-        self._marker = self._number * 1_000_000 + self._step
+        self._marker = 1 if self._run.same else self._number * 1_000_000 + self._step
         self._sent = time.perf_counter_ns()
         assert self._transport is not None
         self._transport.write(self._run.request(self._marker))
@@ -123,6 +123,7 @@ class Run:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.stream = bool(plan.get("stream"))
+        self.same = bool(plan.get("same"))
         self.over = self.measuring = False
         self.tally = Tally()
         text = "You are a helpful assistant that answers briefly and in plain words. " * 4
