@@ -159,7 +159,7 @@ async def times(
     ]
     for name, since in (("day", day), ("month", month)):
         asked = CallFilter(since=since, until=now)
-        runs.append((f"overview: {name}", 150.0, [overview(room, asked) for _ in range(20)]))
+        runs.append((f"overview: {name}", 150.0, [room.overview(asked) for _ in range(20)]))
         runs.append((f"by key: {name}", 150.0, [room.by("key", asked) for _ in range(5)]))
     task = progress.add_task("queries", total=len(runs))
     results = []
@@ -172,11 +172,6 @@ async def times(
         results.append((name, target, took))
         progress.update(task, advance=1)
     return results
-
-
-async def overview(room: Calls, asked: CallFilter) -> None:
-    """What the overview page asks for."""
-    await asyncio.gather(room.summary(asked), room.series(asked), room.by("model", asked))
 
 
 async def measure(options: argparse.Namespace, console: Console) -> None:

@@ -198,6 +198,9 @@ def test_totals_add_up_at_every_grain(opening: Opening, make: Making) -> None:
                 for dimension in ("model", "key", "task", "variant", "prompt_version"):
                     groups = await house.calls.by(dimension, asked)
                     assert sum(group.counts.requests for group in groups) == len(wanted)
+                    at_once = await house.calls.overview(asked, dimension=dimension)
+                    assert (at_once.summary, at_once.series) == (total, series)
+                    assert sorted(map(repr, at_once.groups)) == sorted(map(repr, groups))
             one = await house.calls.summary(CallFilter(since=NOW - timedelta(days=4), key_id=10, model="small"))
             assert one.counts.requests == sum(record.key_id == 10 and record.model == "small" for record in records)
             empty = await house.calls.summary(CallFilter(project_id=99))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from loopwright import __version__
 from loopwright.api import allowances, cache, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
+from loopwright.api.described import describe
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.routes import router as list_of_routes
 from loopwright.app import App
@@ -71,12 +72,8 @@ async def overview(
     """Totals, a time series and a row for each model; by default of the last 24 hours. Read from roll-ups."""
     end = until or datetime.now(UTC)
     span = CallFilter(project_id=scope_of(who), model=model, since=since or end - timedelta(days=1), until=end)
-    series = await app.calls.series(span, points=points)
-    return {
-        "summary": await app.calls.summary(span),
-        "series": series,
-        "models": await app.calls.by("model", span),
-    }
+    found = await app.calls.overview(span, points=points)
+    return {"summary": found.summary, "series": found.series, "models": found.groups}
 
 
 @router.get("/models", tags=["models"])
@@ -159,7 +156,7 @@ def management(app: App) -> FastAPI:
     api = FastAPI(
         title="Loopwright",
         version=__version__,
-        description="Management REST. Model calls are under `/v1`, in OpenAI's dialect.",
+        description="Model calls under `/v1`, in the dialects of OpenAI and Anthropic; management under `/api`.",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -170,4 +167,5 @@ def management(app: App) -> FastAPI:
     api.include_router(cache.router)
     api.include_router(list_of_routes)
     say_errors(api)
+    describe(api)
     return api

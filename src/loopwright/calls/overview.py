@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict
@@ -13,6 +13,7 @@ from loopwright.calls.question import (
     Counts,
     Dimension,
     Group,
+    Overview,
     Point,
     Series,
     Spread,
@@ -69,31 +70,42 @@ async def summary(db: Database, asked: CallFilter) -> Summary:
 
 async def series(db: Database, asked: CallFilter, points: int) -> Series:
     """See `Calls.series`."""
-    if not 1 <= points <= _MOST_POINTS:
-        raise BadRequest(f"points must be from 1 to {_MOST_POINTS}, not {points}", param="points")
     span = _span(asked)
-    exact = (span.until - span.since) / points
-    step = next((step for step in _STEPS if step >= max(exact, span.width)), _STEPS[-1])
+    step = _step(span, points)
     rows = await db.rows(
         f"""select (extract(epoch from r.bucket)::bigint / %(step)s) as step, {_SUMS}, {_LAID} {_from(span)}
             group by 1""",  # noqa: S608
         _params(asked, span) | {"step": step},
     )
-    by_step = {row["step"]: row for row in rows}
-    first, last = span.since // step, -(-span.until // step)
-    return Series(
-        step_seconds=step,
-        points=tuple(
-            Point(at=_moment(number * step), **_measures(by_step.get(number, {}))) for number in range(first, last)
-        ),
+    return _series(span, step, {row["step"]: row for row in rows})
+
+
+async def overview(db: Database, asked: CallFilter, points: int, dimension: Dimension) -> Overview:
+    """See `Calls.overview`: one reading of the roll-ups, where a summary, a series and groups would be three."""
+    name = _name(dimension)
+    span = _span(asked)
+    step = _step(span, points)
+    rows = await db.rows(
+        f"""select (extract(epoch from r.bucket)::bigint / %(step)s) as step, {name} as name, {_SUMS}, {_LAID}
+            {_from(span, by_key=dimension == "key")} group by 1, 2""",
+        _params(asked, span) | {"step": step},
+    )
+    by_step: dict[int, list[dict[str, Any]]] = {}
+    by_name: dict[str | int | None, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_step.setdefault(row["step"], []).append(row)
+        by_name.setdefault(row["name"], []).append(row)
+    groups = [Group(name=each, **_measures(_together(found))) for each, found in by_name.items()]
+    return Overview(
+        summary=Summary(since=_moment(span.since), until=_moment(span.until), **_measures(_together(rows))),
+        series=_series(span, step, {number: _together(found) for number, found in by_step.items()}),
+        groups=tuple(sorted(groups, key=lambda group: (-group.counts.requests, str(group.name)))),
     )
 
 
 async def by(db: Database, dimension: Dimension, asked: CallFilter) -> list[Group]:
     """See `Calls.by`."""
-    name = _NAMES.get(dimension)
-    if name is None:
-        raise BadRequest(f"there is no dimension {dimension!r}: use one of {', '.join(_NAMES)}", param="dimension")
+    name = _name(dimension)
     span = _span(asked)
     rows = await db.rows(
         f"""select {name} as name, {_SUMS}, {_LAID} {_from(span, by_key=dimension == "key")}
@@ -103,7 +115,7 @@ async def by(db: Database, dimension: Dimension, asked: CallFilter) -> list[Grou
     return [Group(name=row["name"], **_measures(row)) for row in rows]
 
 
-async def targets(db: Database, asked: CallFilter) -> list[TargetGroup]:
+async def targets(db: Database, asked: CallFilter, names: Mapping[str, str]) -> list[TargetGroup]:
     """See `Calls.targets`. Of hours, whose rows are a twelfth of those of five minutes."""
     until = asked.until or datetime.now(UTC) + timedelta(seconds=1)
     since = asked.since or until - timedelta(days=1)
@@ -114,26 +126,52 @@ async def targets(db: Database, asked: CallFilter) -> list[TargetGroup]:
     )
     rows = await db.rows(
         f"""select s.model, s.provider, s.target, extract(epoch from r.bucket)::bigint as step, {_SUMS}, {_LAID}
-            {_from(span)} group by 1, 2, 3, 4 order by 1, 2, 3, 4""",
-        _params(asked, span),
+            {_from(span)} and s.model = any(%(names)s::text[]) group by 1, 2, 3, 4 order by 1, 2, 3, 4""",
+        _params(asked, span) | {"names": list(names)},
     )
-    by_target: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
+    by_target: dict[tuple[str, str, str], dict[int, list[dict[str, Any]]]] = {}
     for row in rows:
-        by_target.setdefault((row["model"], row["provider"], row["target"]), {})[row["step"]] = row
+        hours_of = by_target.setdefault((names[row["model"]], row["provider"], row["target"]), {})
+        hours_of.setdefault(row["step"], []).append(row)
     hours = range(span.since, span.until, HOUR)
     return [
         TargetGroup(
             model=model,
             provider=provider,
             target=target,
-            points=tuple(Point(at=_moment(hour), **_measures(found.get(hour, {}))) for hour in hours),
-            **_measures(_together(list(found.values()))),
+            points=tuple(Point(at=_moment(hour), **_measures(_together(found.get(hour, ())))) for hour in hours),
+            **_measures(_together([row for rows in found.values() for row in rows])),
         )
         for (model, provider, target), found in by_target.items()
     ]
 
 
-def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _name(dimension: Dimension) -> str:
+    name = _NAMES.get(dimension)
+    if name is None:
+        raise BadRequest(f"there is no dimension {dimension!r}: use one of {', '.join(_NAMES)}", param="dimension")
+    return name
+
+
+def _step(span: _Span, points: int) -> int:
+    """Seconds of a step of a round length, of which `span` has about `points` at most."""
+    if not 1 <= points <= _MOST_POINTS:
+        raise BadRequest(f"points must be from 1 to {_MOST_POINTS}, not {points}", param="points")
+    exact = (span.until - span.since) / points
+    return next((step for step in _STEPS if step >= max(exact, span.width)), _STEPS[-1])
+
+
+def _series(span: _Span, step: int, by_step: Mapping[int, Mapping[str, Any]]) -> Series:
+    first, last = span.since // step, -(-span.until // step)
+    return Series(
+        step_seconds=step,
+        points=tuple(
+            Point(at=_moment(number * step), **_measures(by_step.get(number, {}))) for number in range(first, last)
+        ),
+    )
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Several rows as one: histograms laid end to end are their sum."""
     return {name: sum(row[name] for row in rows) for name in COUNTERS} | {
         name: b"".join(bytes(row[name] or b"") for row in rows) for name in HISTOGRAMS

@@ -32,6 +32,10 @@ class CallFilter:
     min_cost_nano: int | None = None
     """Unpriced calls never match."""
     min_latency_ms: float | None = None
+    sent_to: str | None = None
+    """A region or a provider that bytes of the call left for."""
+    sent_outside: tuple[str, ...] = ()
+    """Regions (`own` for what is ours) of which it cannot be shown that all bytes stayed within them."""
     text: str | None = None
     """Words of the prompt or the answer, all of which must occur; `"a phrase"` in quotes as it stands."""
 
@@ -126,11 +130,21 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Totals, over time and by one dimension: three views of the same calls."""
+
+    summary: Summary
+    series: Series
+    groups: tuple[Group, ...]
+    """Most requests first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetGroup:
     """Totals of the calls of one name that one target answered, and over time."""
 
     model: str
-    """The name that was asked for."""
+    """The name the calls are counted under."""
     provider: str
     """Who answered; empty for calls that nobody did."""
     target: str
