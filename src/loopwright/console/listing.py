@@ -8,7 +8,7 @@ from typing import Any
 
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
-from loopwright.console.asking import OUTCOMES, RANGES, float_of, nano_of, outcome_of, span_of, tag_of, whole_of
+from loopwright.console.asking import OUTCOMES, RANGES, float_of, moment_of, nano_of, outcome_of, span_of, tag_of, whole_of
 from loopwright.console.figures import milliseconds
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
@@ -19,6 +19,8 @@ from loopwright.core.money import usd
 from loopwright.kit.ids import time_of
 
 _PAGE = 50
+_DRAINED = dt.timedelta(seconds=30)
+"""A call that has ended is on record in this time, unless the recorder is behind."""
 _FIELDS = (
     "range",
     "since",
@@ -35,12 +37,13 @@ _FIELDS = (
     "q",
     "before",
     "after",
+    "ended",
 )
 _MORE = ("task", "session", "tag", "error", "min_cost_usd", "min_latency_ms", "since", "until")
 
 
 class Listing:
-    """Newest first, fifty a page. With `after`, only what is newer than that call."""
+    """Newest first, fifty a page. With `after`, only what is newer than that call, or has `ended` since then."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -52,8 +55,13 @@ class Listing:
         names = {key.id: key.name for key in await self._keys(visit)}
         after, before = _id(params, "after"), _id(params, "before")
         if after:
-            calls, following = await self._app.calls.newer(asked, after=after, limit=_PAGE), None
-            calls = tuple(sorted(calls, key=lambda call: call.id, reverse=True))
+            ended = moment_of(params, "ended")
+            calls, following = (
+                await self._app.calls.newer(
+                    asked, after=after, ended_since=None if ended is None else ended - _DRAINED, limit=_PAGE
+                ),
+                None,
+            )
         else:
             page = await self._app.calls.page(asked, before=before, limit=_PAGE)
             calls, following = page.calls, page.next

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -26,11 +26,13 @@ from loopwright.console.shell import Shell, View, Visit, check_token
 from loopwright.core.chat import Delta, answering
 from loopwright.core.chat import Request as Question
 from loopwright.core.errors import BadRequest, LoopwrightError, Unauthenticated
+from loopwright.core.money import usd
 from loopwright.kit.ids import Ids
-from loopwright.kit.wire import parse
+from loopwright.kit.wire import new_trace, parse
 from loopwright.kit.wire_out import error_body, event
 
 _log = logging.getLogger(__name__)
+_CLIENT: Final = "loopwright console"
 _NUMBERS: Mapping[str, type[int | float]] = {
     "temperature": float,
     "top_p": float,
@@ -57,10 +59,11 @@ class Playground:
 
     async def _view(self, visit: Visit) -> View:
         models = chat_models(self._app, visit)
+        routes = {each.name: each.strategy for each in self._app.routes if len(each.targets) > 1}
         typed = {"model": visit.asked("model") or (models[0] if models else ""), "max_tokens": "256"}
         if call_id := visit.asked("from"):
             typed = {**typed, **await self._from_call(visit, call_id)}
-        return View(data={"models": models, "form": typed, "answers": []}, drawn={"problem": None})
+        return View(data={"models": models, "form": typed, "answers": []}, drawn={"problem": None, "routes": routes})
 
     async def _from_call(self, visit: Visit, call_id: str) -> dict[str, str]:
         """The form filled with a recorded chat's last question and parameters."""
@@ -78,19 +81,21 @@ class Playground:
         try:
             bodies = _bodies(form)
         except BadRequest as error:
-            shown = View(data={**view.data, "form": form}, drawn={"problem": error.message}, status=400)
+            shown = View(data={**view.data, "form": form}, drawn={**view.drawn, "problem": error.message}, status=400)
             return self._shell.html(visit, "playground.html", shown)
         answers = await asyncio.gather(*(self._answer(visit, body) for body in bodies))
-        shown = View(data={**view.data, "form": form, "answers": list(answers)}, drawn={"problem": None})
+        shown = View(data={**view.data, "form": form, "answers": list(answers)}, drawn=view.drawn)
         return self._shell.html(visit, "playground.html", shown)
 
     async def _answer(self, visit: Visit, body: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
-        answer: dict[str, Any] = {"model": body["model"], "call_id": None, "turns": [], "error": None}
+        answer: dict[str, Any] = {"model": body["model"], "call_id": None, "turns": [], "error": None, "about": {}}
         try:
             question = self._question(visit, msgspec.json.encode(body))
             answer["call_id"] = question.id
-            answer["turns"] = answered("chat", msgspec.json.decode(await self._whole(question)))
+            delta = await self._whole(question)
+            answer["turns"] = answered("chat", msgspec.json.decode(delta.raw))
+            answer["about"] = _about(delta)
         except LoopwrightError as error:
             answer["error"] = error.message
         return {**answer, "latency_ms": round((time.perf_counter() - started) * 1000, 1)}
@@ -105,7 +110,8 @@ class Playground:
         question = self._question(visit, await body_of(request, self._app.settings.server.body_limit))
         headers = {"x-loopwright-call-id": question.id, "x-accel-buffering": "no"}
         if not question.stream:
-            return Response(await self._whole(question), media_type="application/json", headers=headers)
+            delta = await self._whole(question)
+            return Response(delta.raw, media_type="application/json", headers=headers | _about(delta))
         deltas = self._app.chat(question)
         try:
             # A refusal is a status of its own as long as nothing was sent.
@@ -113,24 +119,36 @@ class Playground:
         except BaseException:
             await deltas.aclose()
             raise
-        return _Events(first, deltas, headers)
+        return _Events(first, deltas, headers if first is None else headers | _about(first))
 
-    async def _whole(self, question: Question) -> bytes:
-        raw = bytearray()
+    async def _whole(self, question: Question) -> Delta:
+        """The one Delta of a non-streamed answer."""
+        found = Delta()
         async with answering(self._app.chat, question) as deltas:
             async for delta in deltas:
-                raw += delta.raw
-        return bytes(raw)
+                found = delta
+        return found
 
     def _question(self, visit: Visit, raw: bytes) -> Question:
-        return parse(
-            raw,
-            "chat",
-            call_id=self._ids.new(),
-            who=visit.who,
-            started_ns=time.time_ns(),
-            client="loopwright console",
-        )
+        """What the body asks. One that cannot be used is on record as refused, as at the endpoint."""
+        call_id, started_ns = self._ids.new(), time.time_ns()
+        try:
+            return parse(raw, "chat", call_id=call_id, who=visit.who, started_ns=started_ns, client=_CLIENT)
+        except LoopwrightError as error:
+            refused = Question(
+                id=call_id,
+                operation="chat",
+                model="",
+                body={},
+                raw=raw,
+                stream=False,
+                who=visit.who,
+                started_ns=started_ns,
+                trace=new_trace(None),
+                client=_CLIENT,
+            )
+            self._app.recorded.refuse(refused, error)
+            raise
 
 
 class _Events(StreamingResponse):
@@ -156,6 +174,22 @@ async def _sent(first: Delta | None, deltas: AsyncGenerator[Delta, None]) -> Asy
     except Exception:  # noqa: BLE001 - an edge: the reader gets a clean event, the log the rest
         _log.exception("a playground stream failed")
         yield event(error_body(LoopwrightError("something failed inside Loopwright: its log says what")))
+
+
+def _about(delta: Delta) -> dict[str, str]:
+    """What answered and how, in the headers of the endpoint; visible Latin-1, whatever an upstream calls its models."""
+    said: dict[str, str | None] = {
+        "x-loopwright-provider": delta.provider,
+        "x-loopwright-model": delta.model,
+        "x-loopwright-attempts": str(delta.attempts) if delta.attempts > 1 else None,
+        "x-loopwright-cost-usd": None if delta.cost_nano is None or not delta.done else usd(delta.cost_nano),
+        **dict(delta.headers),
+    }
+    if delta.cache is not None:
+        said |= {"x-loopwright-cache": delta.cache.kind, "x-loopwright-cache-of": delta.cache.call_id}
+    return {
+        name: "".join(char if " " <= char <= "~" else "?" for char in value) for name, value in said.items() if value
+    }
 
 
 def _bodies(form: Mapping[str, str]) -> list[dict[str, Any]]:

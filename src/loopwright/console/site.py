@@ -8,11 +8,14 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console.assets import Assets
+from loopwright.console.budgets import Budgets
 from loopwright.console.detail import Detail
+from loopwright.console.echoes import Echoes
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
 from loopwright.console.overview import Overview
 from loopwright.console.playground import Playground
+from loopwright.console.roads import Roads
 from loopwright.console.sessions import Sessions, secret_of
 from loopwright.console.shelf import Shelf
 from loopwright.console.shell import Shell
@@ -47,6 +50,9 @@ def console(app: App) -> list[Route]:
         *shell.page("/calls/{call_id}", "call.html", Detail(app)),
         *Playground(shell).routes(),
         *shell.page("/models", "models.html", Shelf(app)),
+        *shell.page("/routes", "routes.html", Roads(app)),
+        *Echoes(shell).routes(),
+        *Budgets(shell).routes(),
         *KeyRing(shell).routes(),
         shell.route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]

@@ -106,6 +106,7 @@ async function answer(talk, question, { settings, system }, signal) {
       signal,
     });
     meter.call = response.headers.get("x-loopwright-call-id");
+    meter.about = about(response.headers);
     if (!response.ok) throw new Error(await reason(response));
     for await (const data of events(response.body)) {
       if (data === "[DONE]") break;
@@ -166,6 +167,7 @@ function summarise(foot, meter) {
       parts.push(`${speed.toFixed(1)} tokens/s`);
     }
   }
+  parts.push(...(meter.about ?? []));
   if (meter.finish && meter.finish !== "stop") parts.push(`finish: ${meter.finish}`);
   foot.replaceChildren(...parts.map((part) => make("span", "", part)));
   if (meter.call) {
@@ -173,6 +175,17 @@ function summarise(foot, meter) {
     link.href = `/calls/${encodeURIComponent(meter.call)}`;
     foot.append(link);
   }
+}
+
+// What answered, after how many attempts, and what the cache did.
+function about(headers) {
+  const said = (name) => headers.get(`x-loopwright-${name}`);
+  const parts = [];
+  if (said("model")) parts.push(`by ${said("provider") ?? ""}/${said("model")}`);
+  if (said("attempts")) parts.push(`${said("attempts")} attempts`);
+  if (said("cache")) parts.push(`cache ${said("cache")}`);
+  if (said("budget")) parts.push(`budget ${said("budget")}`);
+  return parts;
 }
 
 function duration(ms) {

@@ -38,19 +38,29 @@ export function tail() {
 
 async function more(table) {
   const address = new URL(location.href);
-  if (table.dataset.newest) address.searchParams.set("after", table.dataset.newest);
+  if (table.dataset.newest) {
+    address.searchParams.set("after", table.dataset.newest);
+    // Also what began before that row and has ended since we last asked.
+    address.searchParams.set("ended", table.dataset.asked);
+  }
   const page = await load(address);
   const found = page?.querySelector("[data-calls]");
   if (!page) return true;
   // The session is over, or something is wrong: a reload says what.
   if (!found) return page.querySelector("main") === null;
+  table.dataset.asked = found.dataset.asked;
+  const body = table.tBodies[0];
   const rows = [...found.tBodies[0].rows].map((row) => document.importNode(row, true));
-  if (!rows.length) return true;
-  table.dataset.newest = rows[0].dataset.id;
-  document.querySelector("[data-none]")?.remove();
-  for (const row of rows) row.classList.add("fresh");
-  table.tBodies[0].prepend(...rows);
-  while (table.tBodies[0].rows.length > MOST) table.tBodies[0].rows[MOST].remove();
+  for (const row of rows.reverse()) {
+    const id = row.dataset.id;
+    if (body.querySelector(`[data-id="${id}"]`)) continue;
+    document.querySelector("[data-none]")?.remove();
+    row.classList.add("fresh");
+    // Ids sort by the time a call began: a long one comes to stand among those that began after it.
+    body.insertBefore(row, [...body.rows].find((other) => other.dataset.id < id) ?? null);
+    if (!(id < table.dataset.newest)) table.dataset.newest = id;
+  }
+  while (body.rows.length > MOST) body.rows[MOST].remove();
   return true;
 }
 
