@@ -170,7 +170,7 @@ class Client:
         """One page, newest first: `{"calls": […], "next": id or None}`.
 
         `where` takes `model`, `key`, `outcome`, `task`, `session`, `tag` (`name:value`), `since`, `until`,
-        `min_cost_usd`, `min_latency_ms`, `text`, `before` (an id) and `limit`.
+        `min_cost_usd`, `min_latency_ms`, `sent_to`, `sent_outside`, `text`, `before` (an id) and `limit`.
         """
         return self._object("GET", "/api/calls", query=where)
 

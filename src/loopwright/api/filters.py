@@ -43,6 +43,10 @@ def filtered(
     until: datetime | None = None,
     min_cost_usd: Annotated[Decimal | None, Query(ge=0)] = None,
     min_latency_ms: Annotated[float | None, Query(ge=0)] = None,
+    sent_to: Annotated[str | None, Query(description="A region or provider its bytes left for.")] = None,
+    sent_outside: Annotated[
+        str | None, Query(description="Regions, by commas: calls not shown to have stayed within them; own is ours.")
+    ] = None,
     text: Annotated[str | None, Query(description="Words that all occur in prompt or answer.", max_length=1000)] = None,
 ) -> CallFilter:
     """The filter a query asks for, within what the asker may see."""
@@ -59,6 +63,8 @@ def filtered(
         until=_aware(until),
         min_cost_nano=None if min_cost_usd is None else int(min_cost_usd * NANO),
         min_latency_ms=min_latency_ms,
+        sent_to=sent_to,
+        sent_outside=tuple(region.strip() for region in (sent_outside or "").split(",") if region.strip()),
         text=text,
     )
 

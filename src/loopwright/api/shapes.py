@@ -70,12 +70,31 @@ class CallsOut(Shape):
     next: str | None = Field(description="Pass it as `before` for the next page; null at the end.")
 
 
+class DepartureOut(Shape):
+    """Bytes of a call that left for a target."""
+
+    provider: str
+    model: str
+    region: str | None
+    own: bool = Field(description="A target of ours.")
+    bytes: int = Field(description="Of all bodies together.")
+    bodies: int = Field(description="How many requests that was.")
+    sha256: str = Field(description="Of all bodies, one after another.")
+    answered: bool
+    redacted: dict[str, int] = Field(default={}, description="What had been replaced by placeholders, by kind.")
+    sensitive: str | None = Field(default=None, description="Why only what is ours might answer.")
+    exact: bool = Field(default=True, description="False: a plug-in did not say what it sent; the question it was given.")
+
+
 class CallDetailOut(Shape):
     """A call with its texts."""
 
     call: CallOut
     request: dict[str, Any] | None = Field(description="The body in OpenAI's form; null when payloads are not kept.")
     response: dict[str, Any] | None = Field(description="The answer in OpenAI's non-streamed form.")
+    sent: list[DepartureOut] | None = Field(
+        default=None, description="Where its bytes went, in order; null when no trail was kept."
+    )
 
 
 def detail_out(detail: CallDetail) -> CallDetailOut:
@@ -84,6 +103,7 @@ def detail_out(detail: CallDetail) -> CallDetailOut:
         call=call_out(detail.call),
         request=None if detail.request is None else dict(detail.request),
         response=None if detail.response is None else dict(detail.response),
+        sent=None if detail.sent is None else [DepartureOut(**each) for each in detail.sent],
     )
 
 

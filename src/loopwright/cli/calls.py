@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loopwright.cli import calls_export
-from loopwright.cli.calls_text import columns, facts, row, show_texts
+from loopwright.cli.calls_text import columns, facts, row, show_sent, show_texts
 from loopwright.cli.keys import find
 from loopwright.cli.quantities import moment_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
@@ -32,6 +32,13 @@ Since = Annotated[str | None, typer.Option(help="Not older than: 2h, 7d, or a da
 Until = Annotated[str | None, typer.Option(help="Not newer than: 2h, 7d, or a date.", metavar="TIME")]
 Cost = Annotated[float | None, typer.Option(help="Cost at least so many US dollars.", metavar="USD")]
 Latency = Annotated[float | None, typer.Option(help="Took at least so many milliseconds.", metavar="MS")]
+SentTo = Annotated[str | None, typer.Option(help="Bytes left for this region or provider.", metavar="PLACE")]
+SentOutside = Annotated[
+    str | None,
+    typer.Option(
+        help="Not shown to have stayed within these regions, by commas; `own` is ours.", metavar="REGION[,REGION…]"
+    ),
+]
 Text = Annotated[str | None, typer.Option(help="These words all occur in prompt or answer.", metavar="WORDS")]
 _OUTCOMES = ("ok", "error", "refused", "cancelled", "interrupted")
 
@@ -50,6 +57,8 @@ def list_calls(
     until: Until = None,
     min_cost_usd: Cost = None,
     min_latency_ms: Latency = None,
+    sent_to: SentTo = None,
+    sent_outside: SentOutside = None,
     text: Text = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 20,
     before: Annotated[
@@ -86,6 +95,7 @@ def show(
         show_json(detail)
         return
     show_facts(facts(detail["call"]))
+    show_sent(detail)
     show_texts(detail)
 
 
@@ -107,6 +117,8 @@ def export(
     until: Until = None,
     min_cost_usd: Cost = None,
     min_latency_ms: Latency = None,
+    sent_to: SentTo = None,
+    sent_outside: SentOutside = None,
     text: Text = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
     url: Url = None,
@@ -171,7 +183,10 @@ def _where(client: Client, told: dict[str, Any]) -> dict[str, Any]:
         raise BadRequest(f"--outcome: {told['outcome']!r} is none\nAllowed: {', '.join(_OUTCOMES)}", param="outcome")
     if told["tag"] is not None and ":" not in told["tag"]:
         raise BadRequest(f"--tag: {told['tag']!r} is not of the form NAME:VALUE", param="tag")
-    plain = ("model", "outcome", "error_code", "task", "session", "tag", "min_cost_usd", "min_latency_ms", "text")
+    plain = (
+        "model", "outcome", "error_code", "task", "session", "tag", "min_cost_usd", "min_latency_ms", "sent_to",
+        "sent_outside", "text",
+    )  # fmt: skip
     where: dict[str, Any] = {name: told[name] for name in plain}
     where["key"] = None if told["key"] is None else _key_id(client, told["key"])
     where["since"] = moment_of(told["since"], "--since")

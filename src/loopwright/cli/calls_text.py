@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from loopwright.cli.quantities import local_text, seconds_text
-from loopwright.cli.screen import Column, clean, console
+from loopwright.cli.screen import Column, clean, console, show_table
 
 _SHOWN: Final = {"messages", "prompt", "input", "model"}
 
@@ -67,11 +67,44 @@ def facts(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "tags", ", ".join(f"{name}:{value}" for name, value in (call["tags"] or {}).items())
 
 
+def show_sent(detail: Mapping[str, Any]) -> None:
+    """Print where the bytes of a call went, when a trail of it was kept."""
+    sent = detail.get("sent")
+    if sent is None:
+        return
+    _part("where it went", "" if sent else "nowhere", "bold")
+    columns = (
+        Column(title="provider"),
+        Column(title="model", weight=2),
+        Column(title="region"),
+        Column(title="bytes", right=True),
+        Column(title="answered", weight=1),
+        Column(title="replaced first", weight=3),
+        Column(title="SHA-256", weight=4),
+    )
+    if sent:
+        show_table(columns, [_departure(each) for each in sent])
+
+
+def _departure(sent: Mapping[str, Any]) -> list[object]:
+    region = sent["region"] or ("here" if sent["own"] else "not known")
+    size = f"{sent['bytes']:,}" + (f" in {sent['bodies']}" if sent["bodies"] != 1 else "")
+    return [
+        sent["provider"],
+        sent["model"],
+        f"{region}, ours" if sent["own"] else region,
+        size if sent.get("exact", True) else f"at most {size}",
+        "yes" if sent["answered"] else "no",
+        ", ".join(f"{count} {kind}" for kind, count in (sent.get("redacted") or {}).items()),
+        sent["sha256"],
+    ]
+
+
 def show_texts(detail: Mapping[str, Any]) -> None:
     """Print the conversation: parameters, what was said, what was answered."""
     request, response = detail.get("request"), detail.get("response")
     if request is None and response is None:
-        _part("texts", "not kept (calls.payloads is off, or they were deleted)", "dim")
+        _part("texts", "not kept (calls.payloads is off, a policy or the client said so, or they were deleted)", "dim")
         return
     request = request or {}
     parameters = {name: value for name, value in request.items() if name not in _SHOWN}

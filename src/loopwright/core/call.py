@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -74,3 +74,7 @@ class CallDetail:
     """The answer in OpenAI's non-streamed form, also when it was streamed."""
     request_raw: str | None = None
     """The request as text when it was not JSON."""
+    sealed: str | None = None
+    """Why the texts are not here: with which key they are sealed."""
+    sent: Sequence[Mapping[str, Any]] | None = None
+    """Where the bytes of the call went, in order, as `core.privacy.Departure` shows it; None when no trail is kept."""

@@ -49,10 +49,12 @@ class Place:
 class Departure:
     """Bytes that left for a target, once or several times."""
 
-    __slots__ = ("_digest", "answered", "bodies", "exact", "place", "redacted", "size")
+    __slots__ = ("_digest", "answered", "bodies", "exact", "place", "redacted", "sensitive", "size")
 
-    def __init__(self, place: Place, redacted: Mapping[str, int]) -> None:
+    def __init__(self, place: Place, redacted: Mapping[str, int], sensitive: str = "") -> None:
         self.place = place
+        self.sensitive = sensitive
+        """Why only what is ours might answer."""
         self.redacted = dict(redacted)
         """How many of each kind had been replaced by then."""
         self.size = 0
@@ -83,6 +85,8 @@ class Departure:
         }
         if self.redacted:
             out["redacted"] = dict(sorted(self.redacted.items()))
+        if self.sensitive:
+            out["sensitive"] = self.sensitive
         if not self.exact:
             out["exact"] = False
         return out
@@ -98,13 +102,13 @@ class Trail:
         self.redacted: dict[str, int] = {}
         """How many of each kind were replaced, so far."""
 
-    def leaves(self, place: Place) -> Departure:
-        """Bytes are about to leave for `place`; tell the Departure which."""
+    def leaves(self, place: Place, sensitive: str = "") -> Departure:
+        """Bytes are about to leave for `place`; tell the Departure which. `sensitive` is why only ours might answer."""
         if len(self.departures) >= _APART:
             for known in reversed(self.departures):
                 if known.place == place and known.redacted == self.redacted:
                     return known
-        made = Departure(place, self.redacted)
+        made = Departure(place, self.redacted, sensitive)
         self.departures.append(made)
         return made
 
@@ -188,7 +192,7 @@ class Privacy:
 
     def leaving(self, place: Place) -> Privacy:
         """The same for one attempt at `place`, whose bytes are noted; itself where no trail is kept."""
-        return self if self.trail is None else replace(self, departure=self.trail.leaves(place))
+        return self if self.trail is None else replace(self, departure=self.trail.leaves(place, self.because))
 
     def sent(self, body: bytes) -> None:
         """A provider hands `body` to its connection."""
