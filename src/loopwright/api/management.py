@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from loopwright import __version__
 from loopwright.api import allowances, cache, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
+from loopwright.api.batches import router as list_of_batches
 from loopwright.api.described import describe
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.routes import router as list_of_routes
@@ -164,6 +165,7 @@ def management(app: App) -> FastAPI:
     api.state.house = app
     api.include_router(router)
     api.include_router(allowances.router)
+    api.include_router(list_of_batches)
     api.include_router(cache.router)
     api.include_router(list_of_routes)
     say_errors(api)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopwright import __version__
+from loopwright.api import batches, files
+from loopwright.api.callers import caller, gone, house, refused
 from loopwright.api.responses import Responses
 from loopwright.app import App
-from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Unauthenticated, UnknownModel
-from loopwright.core.who import Principal
+from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, UnknownModel
 from loopwright.kit import wire_out
 from loopwright.kit.nearest import hint
 
@@ -25,27 +26,15 @@ def public(app: App) -> Starlette:
             Route("/v1/models/{name:path}", _model),
             Route("/v1/responses/{response_id}", _response, methods=["GET"]),
             Route("/v1/responses/{response_id}", _delete_response, methods=["DELETE"]),
+            *files.ROUTES,
+            *batches.ROUTES,
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
         ],
-        exception_handlers={LoopwrightError: _ours, HTTPException: _http},
+        exception_handlers={LoopwrightError: refused, HTTPException: _http, ClientDisconnect: gone},
     )
     open_routes.state.house = app
     return open_routes
-
-
-def _house(request: Request) -> App:
-    app: App = request.app.state.house
-    return app
-
-
-def _who(request: Request) -> Principal:
-    given = request.headers.get("authorization")
-    scheme, _, secret = ("bearer", "", request.headers.get("x-api-key", "")) if given is None else given.partition(" ")
-    found = _house(request).keys.find(secret.strip()) if scheme.lower() == "bearer" else None
-    if found is None:
-        raise Unauthenticated("this needs a live API key: send it as `Authorization: Bearer lw-…`")
-    return found
 
 
 def _card(app: App, name: str) -> dict[str, object]:
@@ -54,12 +43,12 @@ def _card(app: App, name: str) -> dict[str, object]:
 
 
 async def _models(request: Request) -> Response:
-    app, who = _house(request), _who(request)
+    app, who = house(request), caller(request)
     return JSONResponse({"object": "list", "data": [_card(app, name) for name in app.targets if who.may_call(name)]})
 
 
 async def _model(request: Request) -> Response:
-    app, who, name = _house(request), _who(request), request.path_params["name"]
+    app, who, name = house(request), caller(request), request.path_params["name"]
     allowed = [known for known in app.targets if who.may_call(known)]
     if name not in allowed:
         raise UnknownModel(f"there is no model {name!r}{hint(name, allowed)}", param="model")
@@ -67,12 +56,12 @@ async def _model(request: Request) -> Response:
 
 
 async def _response(request: Request) -> Response:
-    shown = await Responses(_house(request).calls).shown(_who(request), request.path_params["response_id"])
+    shown = await Responses(house(request).calls).shown(caller(request), request.path_params["response_id"])
     return JSONResponse(shown)
 
 
 async def _delete_response(request: Request) -> Response:
-    app, who, response_id = _house(request), _who(request), request.path_params["response_id"]
+    app, who, response_id = house(request), caller(request), request.path_params["response_id"]
     call_id = await Responses(app.calls).named(who, response_id)
     await app.forget(project_id=who.project_id, call_id=call_id)
     deleted = {"id": response_id, "object": "response", "deleted": True}
@@ -84,7 +73,7 @@ async def _healthz(_request: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    app = _house(request)
+    app = house(request)
     wrong = []
     if app.spool.full:
         wrong.append("the spool is full: see whether the database and the recorder are up")
@@ -93,11 +82,6 @@ async def _readyz(request: Request) -> Response:
         wrong.append(f"engines not ready: {', '.join(sick)}")
     body = {"status": "not ready" if wrong else "ready", "reasons": wrong}
     return JSONResponse(body, 503 if wrong else 200)
-
-
-async def _ours(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, LoopwrightError)
-    return JSONResponse(wire_out.error_body(error), error.status)
 
 
 async def _http(request: Request, error: Exception) -> Response:

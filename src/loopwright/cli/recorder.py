@@ -9,6 +9,7 @@ import signal
 import typer
 import uvloop
 
+from loopwright.api.lines import enlist_batches
 from loopwright.app import build_recorder
 from loopwright.cli.starting import start_log
 from loopwright.kit.db import Database
@@ -32,6 +33,7 @@ async def _recorder(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     house = build_recorder(settings, db)
+    enlist_batches(house.jobs, settings, db)
     working, waiting = asyncio.create_task(house.run()), asyncio.create_task(told.wait())
     try:
         await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
