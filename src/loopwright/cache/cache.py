@@ -22,6 +22,7 @@ from loopwright.cache.memory import Memory, short
 from loopwright.cache.tally import Tally, Wrong
 from loopwright.core.errors import Unavailable
 from loopwright.kit.db import Database
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CacheSettings
 
 _T = TypeVar("_T")
@@ -47,8 +48,9 @@ _notice: Final = msgspec.json.Decoder(_Notice)
 class Cache:
     """Answers by key, and by likeness."""
 
-    def __init__(self, db: Database, settings: CacheSettings) -> None:
+    def __init__(self, db: Database, settings: CacheSettings, seal: Seal = PLAIN) -> None:
         self.settings = settings
+        self._seal = seal
         self.memory = Memory(settings.memory)
         self.tally = Tally()
         self.started_at = datetime.now(UTC)
@@ -74,7 +76,7 @@ class Cache:
 
     async def fetch(self, key: bytes) -> Entry | None:
         """The answer from the database, then held here; None when it is gone, or the database does not answer soon."""
-        entry = await self._soon(shared.fetch(self._db, key))
+        entry = await self._soon(shared.fetch(self._db, key, self._seal))
         if entry is None:
             self.memory.unlearn(short(key))
         elif self._may(entry):
@@ -83,7 +85,7 @@ class Cache:
 
     async def nearest(self, likeness: Likeness) -> tuple[Entry, float] | None:
         """The most alike question's answer and how alike; None when there is none, or the database is late."""
-        return await self._soon(shared.nearest(self._db, likeness)) if self.settings.shared else None
+        return await self._soon(shared.nearest(self._db, likeness, self._seal)) if self.settings.shared else None
 
     def threshold(self, project_id: int, model: str, configured: float) -> float:
         """How alike questions must be: as configured, or more after reports of wrong hits."""
@@ -172,7 +174,7 @@ class Cache:
         fit = {entry.key: (entry, likeness) for entry, likeness in batch if self._may(entry)}
         if fit:
             # In the order of their keys: two workers that store the same answers never wait for each other in a ring.
-            await shared.store(self._db, [fit[key] for key in sorted(fit)])
+            await shared.store(self._db, [fit[key] for key in sorted(fit)], self._seal)
         for entry, _ in batch:
             if self._waiting and self._waiting[0][0] is entry:
                 self._waiting.popleft()

@@ -1,4 +1,7 @@
-"""Answers in PostgreSQL, where every worker and machine finds them. All SQL on entries is here."""
+"""Answers in PostgreSQL, where every worker and machine finds them. All SQL on entries is here.
+
+With keys an answer is compressed, then sealed for its row; PostgreSQL compresses the others by itself.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,40 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
+import zstandard
 from psycopg.types.json import Jsonb
 
 from loopwright.cache.entry import Entry, Erasure, Likeness
 from loopwright.cache.memory import MOST_KNOWN, short
 from loopwright.core.money import Usage
 from loopwright.kit.db import Connection, Database
+from loopwright.kit.seal import PLAIN, Seal, key_of
 
 CHANNEL: Final = "loopwright_cache"
 _NEAR: Final = 5_000
 """Newest answers of a partition that are compared."""
 _NOTICE: Final = 250
 """Keys in one NOTIFY, which holds 8,000 bytes."""
+_LEVEL: Final = 3
+_LARGEST: Final = 1 << 30
 _COLUMNS: Final = (
     "key, call_id::text, started_ns, extract(epoch from expires_at)::float8 as expires, cost_nano, project_id, key_id,"
     " model, target, session, tags, usage, body"
 )
 _INSERT: Final = """
     insert into cache_entries (key, call_id, started_ns, expires_at, cost_nano, project_id, key_id, size, model, target,
-        session, tags, usage, body, partition, guard, vector)
-    values (%s, %s::uuid, %s, to_timestamp(%s), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::float4[]::vector)
+        session, tags, usage, body, partition, guard, vector, sealed_by)
+    values (%s, %s::uuid, %s, to_timestamp(%s), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::float4[]::vector,
+        %s)
     on conflict (key) do update set call_id = excluded.call_id, started_ns = excluded.started_ns, stored_at = now(),
         expires_at = excluded.expires_at, cost_nano = excluded.cost_nano, key_id = excluded.key_id,
         size = excluded.size, target = excluded.target, session = excluded.session, tags = excluded.tags,
-        usage = excluded.usage, body = excluded.body, guard = excluded.guard, vector = excluded.vector
+        usage = excluded.usage, body = excluded.body, guard = excluded.guard, vector = excluded.vector,
+        sealed_by = excluded.sealed_by
 """
 
 
-async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]]) -> None:
+async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]], seal: Seal = PLAIN) -> None:
     """Write answers and tell every worker of their keys.
 
     Raises:
@@ -43,18 +52,22 @@ async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]]) ->
     keys = [[short(entry.key), int(entry.expires)] for entry, _ in batch]
     async with db.transaction() as connection:
         cursor = connection.cursor()
-        await cursor.executemany(_INSERT.encode(), [_row(entry, likeness) for entry, likeness in batch])
+        await cursor.executemany(_INSERT.encode(), [_row(entry, likeness, seal) for entry, likeness in batch])
         for start in range(0, len(keys), _NOTICE):
             await notify(connection, learn=keys[start : start + _NOTICE])
 
 
-async def fetch(db: Database, key: bytes) -> Entry | None:
-    """The answer to a key, if it is still good."""
+async def fetch(db: Database, key: bytes, seal: Seal = PLAIN) -> Entry | None:
+    """The answer to a key, if it is still good.
+
+    Raises:
+        Sealed: it cannot be opened.
+    """
     row = await db.row(f"select {_COLUMNS} from cache_entries where key = %s and expires_at > now()", (key,))  # noqa: S608
-    return None if row is None else _entry(row)
+    return None if row is None else _entry(row, seal)
 
 
-async def nearest(db: Database, likeness: Likeness) -> tuple[Entry, float] | None:
+async def nearest(db: Database, likeness: Likeness, seal: Seal = PLAIN) -> tuple[Entry, float] | None:
     """The good answer of the partition and guard whose question is most alike, and the cosine of the two."""
     row = await db.row(
         f"select {_COLUMNS}, 1 - (vector <=> %s::float4[]::vector) as cosine from ("  # noqa: S608
@@ -62,7 +75,7 @@ async def nearest(db: Database, likeness: Likeness) -> tuple[Entry, float] | Non
         f" order by stored_at desc limit {_NEAR}) as newest order by cosine desc limit 1",
         (list(likeness.vector), likeness.partition, likeness.guard),
     )
-    return None if row is None else (_entry(row), float(row["cosine"]))
+    return None if row is None else (_entry(row, seal), float(row["cosine"]))
 
 
 async def known(db: Database) -> list[tuple[int, int]]:
@@ -116,7 +129,26 @@ async def notify(connection: Connection, **what: Any) -> None:
     await connection.execute("select pg_notify(%s, %s)", (CHANNEL, msgspec.json.encode(what).decode()))
 
 
-def _row(entry: Entry, likeness: Likeness | None) -> tuple[Any, ...]:
+def closed(body: bytes, key: bytes, seal: Seal) -> bytes:
+    """An answer as it is stored in the row of `key`."""
+    if not seal:
+        return body
+    return seal.seal(zstandard.ZstdCompressor(level=_LEVEL).compress(body), b"cache_entries.body " + key)
+
+
+def opened(stored: bytes, key: bytes, seal: Seal) -> bytes:
+    """What `closed` was given.
+
+    Raises:
+        Sealed: with a key that is not here, or it was changed.
+    """
+    if key_of(stored) is None:
+        return stored
+    packed = seal.open(stored, b"cache_entries.body " + key)
+    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
+
+
+def _row(entry: Entry, likeness: Likeness | None, seal: Seal) -> tuple[Any, ...]:
     return (
         entry.key,
         entry.call_id,
@@ -131,17 +163,19 @@ def _row(entry: Entry, likeness: Likeness | None) -> tuple[Any, ...]:
         entry.session,
         Jsonb(dict(entry.tags)),
         None if entry.usage is None else Jsonb(asdict(entry.usage)),
-        entry.body,
+        closed(entry.body, entry.key, seal),
         None if likeness is None else likeness.partition,
         None if likeness is None else likeness.guard,
         None if likeness is None else list(likeness.vector),
+        seal.first,
     )
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any], seal: Seal) -> Entry:
+    key = bytes(row["key"])
     return Entry(
-        key=bytes(row["key"]),
-        body=bytes(row["body"]),
+        key=key,
+        body=opened(bytes(row["body"]), key, seal),
         expires=row["expires"],
         call_id=row["call_id"],
         project_id=row["project_id"],

@@ -25,6 +25,7 @@ from loopwright.calls.upkeep import Upkeep
 from loopwright.core.errors import StartError, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.lock import FolderLock
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CallsSettings
 
 _BUSY: Final = 0.05
@@ -39,13 +40,22 @@ _log = logging.getLogger(__name__)
 class Drain:
     """Drains `folder`. One at a time on a machine: a second one waits for the first to go."""
 
-    def __init__(self, db: Database, folder: Path, settings: CallsSettings, *, charge: Charge | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        folder: Path,
+        settings: CallsSettings,
+        *,
+        charge: Charge | None = None,
+        seal: Seal = PLAIN,
+    ) -> None:
         """`charge` is told of what each batch cost, in the transaction that stores it."""
         self._folder = folder
-        self._store = Store(db, settings, charge)
-        self._intake = Intake(folder)
+        self._store = Store(db, settings, charge, seal)
+        self._intake = Intake(folder, seal)
         self._moved = 0
-        self._indexer = Indexer(db, hurried=self._is_hurried) if settings.payloads and settings.full_text else None
+        indexed = settings.payloads and settings.full_text
+        self._indexer = Indexer(db, hurried=self._is_hurried, seal=seal) if indexed else None
         self._upkeep = Upkeep(db, self._indexer)
         self._lock: FolderLock | None = None
         self._stands = False

@@ -12,11 +12,12 @@ import numpy as np
 
 from loopwright.calls import postings
 from loopwright.calls.groups import replace_group
-from loopwright.calls.payloads import Packer
+from loopwright.calls.payloads import Packer, about
 from loopwright.calls.record import Record
 from loopwright.calls.rows import clipped, day_of
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Connection, Database
+from loopwright.kit.seal import PLAIN, Seal
 
 LOCK: Final = 0x65726173
 """Of Postgres's advisory locks: whoever adds calls or words shares it for a transaction, who deletes has it alone."""
@@ -89,11 +90,12 @@ class Erasures:
             self.tags.setdefault((row["tag_name"], row["tag_value"]), []).append(mark)
 
 
-async def delete(db: Database, target: Target) -> int:
+async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
     """Delete what `target` names; how many calls were on record.
 
     Raises:
         BadRequest: the call id is none.
+        Sealed: what remains of a block cannot be told from what is to go: its key is not here.
         Unavailable: the database cannot answer now; asking again goes on.
     """
     before = datetime.now(UTC)
@@ -108,7 +110,7 @@ async def delete(db: Database, target: Target) -> int:
                values (%s, %s::uuid, %s, %s, %s, %s, %s)""",
             (target.project_id, target.call_id, target.key_id, _clipped(target.session), name, value, before),
         )
-    packer = Packer()
+    packer = Packer(seal)
     gone = 0
     while True:
         async with db.transaction() as connection:
@@ -171,10 +173,13 @@ async def _remove_texts(connection: Connection, day: date, block: int, gone: set
     row = await cursor.fetchone()
     if row is None:
         return
-    payloads = [None if slot in gone else payload for slot, payload in enumerate(packer.unpack(bytes(row["body"])))]
+    place = about(day, block)
+    found = packer.unpack(bytes(row["body"]), place)
+    payloads = [None if slot in gone else payload for slot, payload in enumerate(found)]
     if any(payload is not None for payload in payloads):
         await connection.execute(
-            "update call_payloads set body = %s where day = %s and block = %s", (packer.pack(payloads), day, block)
+            "update call_payloads set body = %s, sealed_by = %s where day = %s and block = %s",
+            (packer.pack(payloads, place), packer.seal.first, day, block),
         )
     else:
         await connection.execute("delete from call_payloads where day = %s and block = %s", (day, block))
@@ -189,16 +194,18 @@ async def _remove_words(connection: Connection, day: date, gone: list[bytes]) ->
             kept = b"".join(GONE if member in wanted else member for member in members)
             await connection.execute("update call_unindexed set ids = %s where batch = %s", (kept, row["batch"]))
     cursor = await connection.execute(
-        "select group_id, ids from call_groups where day = %s and first_id <= %s and last_id >= %s",
+        "select group_id, ids, blind from call_groups where day = %s and first_id <= %s and last_id >= %s",
         (day, UUID(bytes=max(gone)), UUID(bytes=min(gone))),
     )
     for row in await cursor.fetchall():
         members = _members(bytes(row["ids"]))
         if wanted.intersection(members):
-            await _rewrite(connection, day, row["group_id"], members, wanted)
+            await _rewrite(connection, day, row["group_id"], members, wanted, row["blind"])
 
 
-async def _rewrite(connection: Connection, day: date, group_id: int, members: list[bytes], gone: set[bytes]) -> None:
+async def _rewrite(
+    connection: Connection, day: date, group_id: int, members: list[bytes], gone: set[bytes], blind: str | None
+) -> None:
     cursor = await connection.execute(
         "select body from call_postings where day = %s and group_id = %s order by bucket", (day, group_id)
     )
@@ -209,7 +216,7 @@ async def _rewrite(connection: Connection, day: date, group_id: int, members: li
     renumbered = (np.cumsum(keep) - 1)[numbers[chosen]].astype(np.uint64)
     pairs = (pairs[chosen] >> np.uint64(32) << np.uint64(32)) | renumbered
     left = [member for member in members if member not in gone]
-    await replace_group(connection, day, [group_id], left, pairs)
+    await replace_group(connection, day, [group_id], left, pairs, blind)
 
 
 def _members(ids: bytes) -> list[bytes]:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from loopwright.calls.record import Opened, Record
+from loopwright.kit.seal import PLAIN, Seal
 
 HEAD: Final = struct.Struct("<2sBBII")
 HEAD_SIZE: Final = HEAD.size
@@ -37,16 +38,18 @@ class Frame:
     end: int
     body: bytes
 
-    def record(self) -> Record:
-        """The record it carries, also that of an `Opened`.
+    def record(self, seal: Seal = PLAIN, worker: str = "") -> Record:
+        """The record it carries, also that of an `Opened`; sealed ones need the `worker` whose file it is.
 
         Raises:
             msgspec.MsgspecError: the body is no record of ours.
+            Sealed: it cannot be opened.
         """
+        body = seal.open(self.body, about(worker))
         if self.kind == OPENED:
-            return _opened.decode(self.body).record
+            return _opened.decode(body).record
         if self.kind == RECORD:
-            return _records.decode(self.body)
+            return _records.decode(body)
         raise msgspec.ValidationError(f"a frame of unknown kind {self.kind}: written by a newer Loopwright?")
 
 
@@ -63,13 +66,20 @@ class Parsed:
     """Bytes of a last frame whose writing was cut off: nobody was told that it was kept."""
 
 
-def encode_into(record: Record | Opened, buffer: bytearray) -> None:
-    """Make `buffer` the frame of `record`.
+def about(worker: str) -> bytes:
+    """What the frames of a worker's files are sealed for."""
+    return b"spool " + worker.encode()
+
+
+def encode_into(record: Record | Opened, buffer: bytearray, seal: Seal | None = None, about: bytes = b"") -> None:
+    """Make `buffer` the frame of `record`, its body sealed when there is a `seal`.
 
     Raises:
         msgspec.MsgspecError, UnicodeEncodeError: a value cannot be encoded (a lone surrogate, say).
     """
     _encoder.encode_into(record, buffer, HEAD_SIZE)
+    if seal is not None:
+        buffer[HEAD_SIZE:] = seal.seal(bytes(buffer[HEAD_SIZE:]), about)
     kind = OPENED if type(record) is Opened else RECORD
     with memoryview(buffer) as view:
         body = view[HEAD_SIZE:]

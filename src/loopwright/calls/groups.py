@@ -25,11 +25,11 @@ def tier_of(calls: int) -> int:
 
 
 async def replace_group(
-    connection: Connection, day: date, old: Sequence[int], members: Sequence[bytes], pairs: Pairs
+    connection: Connection, day: date, old: Sequence[int], members: Sequence[bytes], pairs: Pairs, blind: str | None
 ) -> None:
     """Put one group of `members` (ids, rising) with their postings where the groups `old` were."""
     bits = bits_for(len(pairs))
-    await write_group(connection, day, members, pairs, pack(pairs, bits), bits=bits, old=old)
+    await write_group(connection, day, members, pairs, pack(pairs, bits), bits=bits, blind=blind, old=old)
 
 
 async def clear_day(connection: Connection, day: date) -> None:
@@ -55,9 +55,10 @@ async def write_group(
     rows: Sequence[Row],
     *,
     bits: int,
+    blind: str | None,
     old: Sequence[int] = (),
 ) -> None:
-    """Write a group that is packed already."""
+    """Write a group that is packed already; `blind` is the id of the key under which its words are hashed."""
     if old:
         which = (day, list(old))
         await connection.execute("delete from call_postings where day = %s and group_id = any(%s)", which)
@@ -65,8 +66,8 @@ async def write_group(
     if not members:
         return
     cursor = await connection.execute(
-        """insert into call_groups (day, tier, bits, calls, postings, first_id, last_id, ids)
-           values (%s, %s, %s, %s, %s, %s, %s, %s) returning group_id""",
+        """insert into call_groups (day, tier, bits, calls, postings, first_id, last_id, ids, blind)
+           values (%s, %s, %s, %s, %s, %s, %s, %s, %s) returning group_id""",
         (
             day,
             tier_of(len(members)),
@@ -76,6 +77,7 @@ async def write_group(
             UUID(bytes=members[0]),
             UUID(bytes=members[-1]),
             b"".join(members),
+            blind,
         ),
     )
     made = await cursor.fetchone()

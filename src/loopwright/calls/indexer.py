@@ -9,17 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final, cast
+from uuid import UUID
 
 import numpy as np
 import psycopg
 
 from loopwright.calls.erase import GONE, LOCK
 from loopwright.calls.groups import TIERS, clear_day, write_group
-from loopwright.calls.payloads import Packer, Payload
+from loopwright.calls.payloads import Packer, Payload, about
 from loopwright.calls.postings import Pairs, Row, bits_for, pack, pairs_of, unpack
 from loopwright.calls.words import all_words_of, hash_of
-from loopwright.core.errors import Unavailable
+from loopwright.core.errors import Sealed, Unavailable
 from loopwright.kit.db import Connection, Database
+from loopwright.kit.seal import PLAIN, Seal
 
 _ALONE: Final = 0x776F7264
 """Of Postgres's advisory locks: one machine at a time fills full text."""
@@ -32,6 +34,8 @@ _MOST_MERGED: Final = 8_000_000
 """Postings of a merged group: 64 MB while it is being made."""
 _MERGED: Final = 8
 _REMEMBERED: Final = 500_000
+_READ: Final = 512
+"""Calls whose texts are read at once when a group is made anew."""
 _PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 10.0
 _log = logging.getLogger(__name__)
@@ -40,11 +44,16 @@ _log = logging.getLogger(__name__)
 class Indexer:
     """Fills full text. Any number may run; one at a time works."""
 
-    def __init__(self, db: Database, *, hurried: Callable[[], bool] = lambda: False) -> None:
-        """While `hurried` says that calls pile up before the drain, full text takes half of the time."""
+    def __init__(self, db: Database, *, hurried: Callable[[], bool] = lambda: False, seal: Seal = PLAIN) -> None:
+        """While `hurried` says that calls pile up before the drain, full text takes half of the time.
+
+        With keys in `seal` words are hashed under a secret of the first one.
+        """
         self._db = db
         self._hurried = hurried
-        self._packer = Packer()
+        self._packer = Packer(seal)
+        self._blind = seal.first
+        self._secret = None if seal.first is None else seal.blind(seal.first)
         self._hashes: dict[str, int] = {}
         self.indexed = 0
         """Calls put into full text since this process began."""
@@ -56,7 +65,12 @@ class Indexer:
             began = time.monotonic()
             try:
                 busy = await self.once() + await self.merge_once()
+                if not busy and self._blind is not None:
+                    busy = await self.blind_once()
                 pause = _PAUSE
+            except Sealed as error:
+                _log.error("full text is not being filled: %s", error)  # noqa: TRY400  (no stack says more)
+                busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
             except Unavailable:
                 busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
             except (psycopg.Error, ValueError):
@@ -97,7 +111,7 @@ class Indexer:
                 if postings > _MOST_POSTINGS:
                     break
             ordered, pairs, rows, bits = await asyncio.to_thread(_build, members, words)
-            await write_group(connection, day, ordered, pairs, rows, bits=bits)
+            await write_group(connection, day, ordered, pairs, rows, bits=bits, blind=self._blind)
             await connection.execute("delete from call_unindexed where batch = any(%s)", (done,))
         self.indexed += len(ordered)
         return len(ordered)
@@ -117,8 +131,64 @@ class Indexer:
                 return 0
             day, numbers = chosen[0]["day"], [row["group_id"] for row in chosen]
             ordered, pairs, rows, bits = await self._merged(connection, day, chosen)
-            await write_group(connection, day, ordered, pairs, rows, bits=bits, old=numbers)
+            await write_group(
+                connection, day, ordered, pairs, rows, bits=bits, blind=chosen[0]["blind"], old=numbers
+            )
             return len(ordered)
+
+    async def blind_once(self) -> int:
+        """Make a group anew whose words are hashed otherwise than with the first key; how many calls it holds.
+
+        Raises:
+            Unavailable: the database cannot answer now.
+            Sealed: the texts are sealed with a key that is not here.
+        """
+        async with self._db.transaction() as connection:
+            if not await _alone(connection):
+                return 0
+            await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
+            cursor = await connection.execute(
+                "select day, group_id, ids from call_groups where blind is distinct from %s order by day, calls limit 1",
+                (self._blind,),
+            )
+            row = await cursor.fetchone()
+            if row is None:
+                return 0
+            day, members = row["day"], [bytes(row["ids"])[at : at + 16] for at in range(0, len(row["ids"]), 16)]
+            pieces: list[Pairs] = []
+            for start in range(0, len(members), _READ):
+                words = await self._words_of(connection, day, members[start : start + _READ])
+                # A group may be large: numbers take 8 bytes a posting, sets many times that.
+                pieces.append(pairs_of(words) + np.uint64(start))
+            pairs, rows, bits = await asyncio.to_thread(_joined, pieces)
+            await write_group(
+                connection, day, members, pairs, rows, bits=bits, blind=self._blind, old=[row["group_id"]]
+            )
+            return len(members)
+
+    async def _words_of(self, connection: Connection, day: date, members: list[bytes]) -> list[set[int]]:
+        """Word hashes of some calls of a day."""
+        cursor = await connection.execute(
+            "select id, block, slot from calls where id = any(%s) and block is not null",
+            ([UUID(bytes=member) for member in members],),
+        )
+        places = {row["id"].bytes: (row["block"], row["slot"]) for row in await cursor.fetchall()}
+        cursor = await connection.execute(
+            "select block, body from call_payloads where day = %s and block = any(%s)",
+            (day, sorted({block for block, _ in places.values()})),
+        )
+        bodies = {row["block"]: bytes(row["body"]) for row in await cursor.fetchall()}
+
+        def read() -> list[set[int]]:
+            texts = {block: self._packer.unpack(body, about(day, block)) for block, body in bodies.items()}
+            found: list[set[int]] = []
+            for member in members:
+                block, slot = places.get(member, (None, 0))
+                payload = texts[block][slot] if block in texts and slot < len(texts[block]) else None
+                found.append(set() if payload is None else self._hashed(all_words_of(payload)))
+            return found
+
+        return await asyncio.to_thread(read)
 
     async def merge_day(self, day: date) -> int:
         """Put the full text of a day that is over into one group; how many calls. 0 when it is large enough as it is.
@@ -131,14 +201,16 @@ class Indexer:
                 return 0
             await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
             cursor = await connection.execute(
-                "select group_id, postings, ids from call_groups where day = %s order by first_id", (day,)
+                "select group_id, postings, ids, blind from call_groups where day = %s order by first_id", (day,)
             )
             chosen = await cursor.fetchall()
             if len(chosen) < 2 or sum(row["postings"] for row in chosen) > _MOST_MERGED:
                 return 0
+            if len({row["blind"] for row in chosen}) > 1:
+                return 0  # hashed in more than one way: they cannot be one group before they are made anew
             ordered, pairs, rows, bits = await self._merged(connection, day, chosen)
             await clear_day(connection, day)
-            await write_group(connection, day, ordered, pairs, rows, bits=bits)
+            await write_group(connection, day, ordered, pairs, rows, bits=bits, blind=chosen[0]["blind"])
             return len(ordered)
 
     async def _merged(
@@ -170,7 +242,9 @@ class Indexer:
         if len(self._hashes) > _REMEMBERED:
             self._hashes.clear()
         for block, size in zip(line["blocks"], line["sizes"], strict=True):
-            payloads: Sequence[Payload | None] = self._packer.unpack(bodies[block]) if block in bodies else []
+            payloads: Sequence[Payload | None] = (
+                self._packer.unpack(bodies[block], about(line["day"], block)) if block in bodies else []
+            )
             for slot in range(size):
                 member = ids[offset : offset + 16]
                 offset += 16
@@ -184,7 +258,7 @@ class Indexer:
         known = self._hashes
         numbers = set(map(known.get, words))
         if None in numbers:
-            known |= {word: hash_of(word) for word in words if word not in known}
+            known |= {word: hash_of(word, self._secret) for word in words if word not in known}
             numbers = set(map(known.get, words))
         return cast("set[int]", numbers)
 
@@ -213,17 +287,18 @@ async def _groups_to_merge(connection: Connection) -> list[dict[str, Any]]:
     """
     half = _MOST_MERGED // 2
     cursor = await connection.execute(
-        """select day, tier from call_groups where tier < %s and postings <= %s
-           group by day, tier having count(*) >= %s limit 1""",
+        """select day, tier, blind from call_groups where tier < %s and postings <= %s
+           group by day, tier, blind having count(*) >= %s limit 1""",
         (len(TIERS) - 1, half, _MERGED),
     )
     found = await cursor.fetchone()
     if found is None:
         return []
     cursor = await connection.execute(
-        """select day, group_id, postings, ids from call_groups where day = %s and tier = %s and postings <= %s
+        """select day, group_id, postings, ids, blind from call_groups
+           where day = %s and tier = %s and postings <= %s and blind is not distinct from %s
            order by first_id limit %s""",
-        (found["day"], found["tier"], half, _MERGED),
+        (found["day"], found["tier"], half, found["blind"], _MERGED),
     )
     chosen: list[dict[str, Any]] = []
     total = 0
@@ -240,6 +315,13 @@ def _build(members: list[bytes], words: list[set[int]]) -> tuple[list[bytes], Pa
     pairs = pairs_of([words[index] for index in order])
     bits = bits_for(len(pairs))
     return [members[index] for index in order], pairs, pack(pairs, bits), bits
+
+
+def _joined(pieces: list[Pairs]) -> tuple[Pairs, list[Row], int]:
+    pairs = np.concatenate(pieces)
+    pairs.sort()
+    bits = bits_for(len(pairs))
+    return pairs, pack(pairs, bits), bits
 
 
 def _merge(parts: list[tuple[bytes, list[bytes]]]) -> tuple[list[bytes], Pairs, list[Row], int]:

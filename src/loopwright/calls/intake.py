@@ -18,6 +18,8 @@ from loopwright.calls import rows
 from loopwright.calls.frames import OPENED, Frame
 from loopwright.calls.record import Record
 from loopwright.calls.segments import Segment, names_in
+from loopwright.core.errors import Changed
+from loopwright.kit.seal import PLAIN, Seal, key_of
 
 MOST_RECORDS: Final = 8000
 MOST_BYTES: Final = 16_000_000
@@ -69,8 +71,9 @@ class _Stream:
 class Intake:
     """Reads the spool of one machine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seal: Seal = PLAIN) -> None:
         self._folder = folder
+        self._seal = seal
         self._bad = folder / "bad"
         self._segments: dict[str, Segment] = {}
         self._positions: dict[str, int] = {}
@@ -83,12 +86,16 @@ class Intake:
     def reset(
         self, positions: Mapping[str, int], finished: Iterable[str], carried: Iterable[tuple[str, str, bytes]]
     ) -> None:
-        """Stand where the database says; streams begun before that point are read again from the files."""
+        """Stand where the database says; streams begun before that point are read again from the files.
+
+        Raises:
+            Sealed: with a key that is not here.
+        """
         self._positions = dict(positions)
         self._done = set(finished)
         self._streams = {}
         for call_id, worker, data in carried:
-            record = msgspec.msgpack.decode(data, type=Record)
+            record = msgspec.msgpack.decode(self._seal.open(data, carried_about(call_id)), type=Record)
             self._streams.setdefault(worker, {})[call_id] = _Stream(record, None)
         for name in names_in(self._folder):
             segment = self._open(name)
@@ -109,7 +116,11 @@ class Intake:
         return total
 
     def take(self) -> Batch:
-        """The next records, of all workers in turn; falsy when there is nothing new."""
+        """The next records, of all workers in turn; falsy when there is nothing new.
+
+        Raises:
+            Sealed: with a key that is not here; nothing is passed over.
+        """
         batch = Batch()
         workers: dict[str, list[str]] = {}
         for name in names_in(self._folder):
@@ -137,7 +148,7 @@ class Intake:
         """Keep what cannot be stored in a file of its own, for people to look at; the same one again is the same file."""
         self._bad.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._bad / f"{segment.partition('.')[0]}-{end}.bad"
-        path.write_bytes(data)
+        path.write_bytes(self._seal.seal(data, b"spool bad") if self._seal and key_of(data) is None else data)
         self.set_aside += 1
         _log.error("a spooled call cannot be recorded and was set aside in %s: %s", path, reason)
 
@@ -195,9 +206,9 @@ class Intake:
     def _take_frame(self, batch: Batch, segment: Segment, frame: Frame, position: int) -> None:
         name, end = segment.path.name, position + frame.end
         try:
-            record = frame.record()
+            record = frame.record(self._seal, segment.worker)
             rows.check(record)
-        except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        except (msgspec.MsgspecError, ValueError, OverflowError, Changed) as error:
             self.put_aside(name, end, frame.body, str(error))
             return
         streams = self._streams.setdefault(segment.worker, {})
@@ -218,7 +229,8 @@ class Intake:
         if later:
             for call_id, stream in streams.items():
                 if stream.segment == name:
-                    batch.carried.append((call_id, segment.worker, msgspec.msgpack.encode(stream.record)))
+                    data = self._seal.seal(msgspec.msgpack.encode(stream.record), carried_about(call_id))
+                    batch.carried.append((call_id, segment.worker, data))
                     stream.segment = None
             return
         for call_id, stream in streams.items():
@@ -235,8 +247,8 @@ class Intake:
         while position < until:
             found, _ = segment.read(position, most=min(until - position, 4_000_000))
             for frame in found.frames:
-                with suppress(msgspec.MsgspecError):
-                    record = frame.record()
+                with suppress(msgspec.MsgspecError, Changed):
+                    record = frame.record(self._seal, segment.worker)
                     if frame.kind == OPENED:
                         streams.setdefault(record.id, _Stream(record, name))
                     else:
@@ -244,3 +256,8 @@ class Intake:
             if not found.used:
                 return
             position += found.used
+
+
+def carried_about(call_id: str) -> bytes:
+    """What the record of a stream is sealed for that is carried from one file to the next."""
+    return b"spool_opened.record " + call_id.encode()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from loopwright.calls.payloads import Packer, Payload
+from loopwright.calls.payloads import Packer, Payload, about
 from loopwright.calls.question import CallFilter
 from loopwright.calls.rows import SELECT, call_of, clipped, day_of, outcome_number
 from loopwright.core.call import Call, CallDetail
-from loopwright.core.errors import BadRequest, NotFound
+from loopwright.core.errors import BadRequest, NotFound, Sealed
 from loopwright.kit.db import Database
 from loopwright.kit.ids import floor_of, time_of
+from loopwright.kit.seal import PLAIN, Seal
 
 MOST: Final = 1000
 """Calls of a page."""
@@ -68,6 +70,7 @@ class Condition:
             number = outcome_number(asked.outcome)
             # The second half lets the planner use the index of what is not ok.
             self._add("c.outcome = %(outcome)s" + (" and c.outcome <> 0" if number else ""), outcome=number)
+        self._add_sent(asked)
         if asked.tag is not None:
             name, value = asked.tag
             self._add("c.tags @> jsonb_build_object(%(tag)s::text, %(value)s::text)", tag=name, value=value)
@@ -91,6 +94,25 @@ class Condition:
             self._add("c.latency_us >= 60000000")
         else:
             self._add("c.id >= %(minute)s::uuid", minute=floor_of(since - _MINUTE))
+
+    def _add_sent(self, asked: CallFilter) -> None:
+        if asked.sent_to is not None:
+            self._add(
+                """(c.sent @> jsonb_build_array(jsonb_build_object('region', %(sent_to)s::text))
+                    or c.sent @> jsonb_build_array(jsonb_build_object('provider', %(sent_to)s::text)))""",
+                sent_to=asked.sent_to,
+            )
+        if asked.sent_outside:
+            # Whatever cannot be shown to have stayed within: the bytes of calls without a trail may have gone anywhere.
+            self._add(
+                """(c.sent is null or exists (select from jsonb_array_elements(c.sent) d
+                        where not (d -> 'own' = 'true'::jsonb
+                                and (d ->> 'region' is null or 'own' = any(%(inside)s::text[])))
+                            and not exists (select from unnest(%(inside)s::text[]) r
+                                where r <> 'own' and (lower(d ->> 'region') = lower(r)
+                                    or starts_with(lower(d ->> 'region'), lower(r) || '-')))))""",
+                inside=list(asked.sent_outside),
+            )
 
     def _add_time(self, asked: CallFilter) -> None:
         if asked.since is not None:
@@ -145,14 +167,16 @@ async def newest(db: Database, condition: Condition, limit: int) -> list[dict[st
 async def among(db: Database, condition: Condition, ids: Sequence[UUID]) -> list[dict[str, Any]]:
     """Those of `ids` that are under `condition`, newest first."""
     return await db.rows(
-        f"""select {SELECT}, c.block, c.slot from calls c join call_series s on s.id = c.series_id
+        f"""select {SELECT}, c.block, c.slot, c.sent from calls c join call_series s on s.id = c.series_id
             where c.id = any(%(ids)s) and {condition.sql()} order by c.id desc""",  # noqa: S608
         condition.params | {"ids": list(ids)},
     )
 
 
-async def texts_of(db: Database, rows: Sequence[Mapping[str, Any]], packer: Packer) -> dict[UUID, Payload]:
-    """The texts of the calls `rows`; those without are left out."""
+async def texts_of(
+    db: Database, rows: Sequence[Mapping[str, Any]], packer: Packer, closed: dict[UUID, str] | None = None
+) -> dict[UUID, Payload]:
+    """The texts of the calls `rows`; those without, or whose key is not here, are left out: `closed` takes why."""
     blocks: dict[tuple[Any, int], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["block"] is not None:
@@ -166,15 +190,23 @@ async def texts_of(db: Database, rows: Sequence[Mapping[str, Any]], packer: Pack
         ([day for day, _ in blocks], [block for _, block in blocks]),
     )
     for line in stored:
-        payloads = packer.unpack(bytes(line["body"]))
-        for row in blocks[line["day"], line["block"]]:
+        place = (line["day"], line["block"])
+        try:
+            payloads = packer.unpack(bytes(line["body"]), about(*place))
+        except Sealed as error:
+            if closed is not None:
+                closed |= {row["id"]: error.message for row in blocks[place]}
+            continue
+        for row in blocks[place]:
             payload = payloads[row["slot"]]
             if payload is not None:
                 found[row["id"]] = payload
     return found
 
 
-async def get(db: Database, call_id: str, *, project_id: int | None, wait: float) -> CallDetail:
+async def get(
+    db: Database, call_id: str, *, project_id: int | None, wait: float, seal: Seal = PLAIN
+) -> CallDetail:
     """See `Calls.get`."""
     missing = f"there is no call {call_id!r}: it was deleted, is past its retention, or never was"
     try:
@@ -193,14 +225,17 @@ async def get(db: Database, call_id: str, *, project_id: int | None, wait: float
     row = rows[0]
     if project_id is not None and row["project_id"] != project_id:
         raise NotFound(missing)
-    payload = (await texts_of(db, rows, Packer())).get(row["id"])
-    return detail_of(call_of(row), payload)
+    closed: dict[UUID, str] = {}
+    payload = (await texts_of(db, rows, Packer(seal), closed)).get(row["id"])
+    return replace(detail_of(call_of(row), payload, closed.get(row["id"])), sent=row["sent"])
 
 
-def detail_of(call: Call, payload: Payload | None) -> CallDetail:
-    """A call with its texts, read."""
+def detail_of(call: Call, payload: Payload | None, closed: str | None = None) -> CallDetail:
+    """A call with its texts, read; `closed` is why they cannot be."""
     if payload is None:
-        return CallDetail(call=call, request=None, response=None)
+        return CallDetail(call=call, request=None, response=None, sealed=closed)
+    if payload.error is not None:
+        call = replace(call, error=payload.error)
     request = _object(payload.request)
     raw = None
     if request is None and payload.request:

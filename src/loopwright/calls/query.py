@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from loopwright.calls import erase, overview, pages, search
+from loopwright.calls import erase, overview, pages, savings, search
 from loopwright.calls.question import (
     CallFilter,
     CallPage,
@@ -21,6 +21,7 @@ from loopwright.calls.question import (
     TargetGroup,
 )
 from loopwright.calls.rows import call_of
+from loopwright.calls.savings import Savings
 from loopwright.core.call import Call, CallDetail
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
@@ -36,6 +37,7 @@ __all__ = [
     "Group",
     "Overview",
     "Point",
+    "Savings",
     "Series",
     "Spread",
     "Summary",
@@ -164,6 +166,21 @@ class Calls:
             BadRequest: a longer time.
         """
         return await overview.targets(self._db, filter, names)
+
+    async def savings(
+        self,
+        *,
+        project_id: int | None,
+        since: datetime,
+        until: datetime | None = None,
+        models: Sequence[str] | None = None,
+    ) -> list[Savings]:
+        """What cache and cascades saved and what was wasted, by day (UTC) and name; at most 92 days.
+
+        Raises:
+            BadRequest: a longer time.
+        """
+        return await savings.savings(self._db, project_id=project_id, since=since, until=until, models=models)
 
     async def delete(
         self,

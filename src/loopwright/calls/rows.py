@@ -30,6 +30,7 @@ COLUMNS: Final = (
     ("cached_tokens", "int4"), ("reasoning_tokens", "int4"), ("outcome", "int2"), ("status", "int2"), ("slot", "int2"),
     ("stream", "bool"), ("usage_estimated", "bool"), ("client", "text"), ("finish", "text"), ("price_source", "text"),
     ("session", "text"), ("error_code", "text"), ("error", "text"), ("tags", "jsonb"),
+    ("sent", "jsonb"),
 )  # fmt: skip
 """Of `calls`, in the order of `row_of`."""
 
@@ -89,8 +90,10 @@ def check(record: Record) -> None:
             raise ValueError(f"{number} is no time and no cost")
 
 
-def row_of(record: Record, *, series_id: int, finish: str | None, block: int | None, slot: int) -> tuple[Any, ...]:
-    """The row, in the order of `COLUMNS`."""
+def row_of(
+    record: Record, *, series_id: int, finish: str | None, block: int | None, slot: int, wordless: bool = False
+) -> tuple[Any, ...]:
+    """The row, in the order of `COLUMNS`; a `wordless` one keeps the code of an error, not its message."""
     tags = {_clean(name): _clean(value) for name, value in record.tags.items()}
     return (
         UUID(record.id),
@@ -119,8 +122,9 @@ def row_of(record: Record, *, series_id: int, finish: str | None, block: int | N
         _optional(record.price_source),
         _optional(record.session),
         _optional(record.error_code),
-        None if record.error is None else clipped(record.error, _TEXT_BYTES),
+        None if record.error is None or wordless else clipped(record.error, _TEXT_BYTES),
         Jsonb(tags) if tags else None,
+        None if record.sent is None else Jsonb(record.sent),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -24,6 +24,7 @@ from loopwright.calls.postings import bucket_of, lookup
 from loopwright.calls.question import CallFilter
 from loopwright.calls.words import Phrase, hash_of, holds, phrases_of
 from loopwright.kit.db import Database
+from loopwright.kit.seal import PLAIN, Seal
 
 _BUDGET: Final = 2.0
 """Seconds after which a search returns what it has."""
@@ -56,15 +57,15 @@ class _MovedError(Exception):
     """A group is no longer where it was."""
 
 
-async def find(db: Database, asked: CallFilter, condition: Condition, limit: int) -> Found:
-    """The newest `limit` calls under `condition` that hold `asked.text`.
+async def find(db: Database, asked: CallFilter, condition: Condition, limit: int, seal: Seal = PLAIN) -> Found:
+    """The newest `limit` calls under `condition` that hold `asked.text`; what `seal` cannot open holds nothing.
 
     Raises:
         BadRequest: there is no word in the text.
         Unavailable: the database cannot answer now.
     """
     phrases = phrases_of(asked.text or "")
-    packer = Packer()
+    packer = Packer(seal)
     if _narrow(asked):
         rows = await newest(db, condition, _DIRECT + 1)
         if len(rows) <= _DIRECT:
@@ -84,7 +85,7 @@ async def _through_index(
 ) -> Found:
     found: list[dict[str, Any]] = []
     size = _CHECKED
-    async with aclosing(_candidates(db, condition, phrases)) as runs:
+    async with aclosing(_candidates(db, condition, phrases, packer.seal)) as runs:
         async for ids in runs:
             for start in range(0, len(ids), size):
                 rows = await among(db, condition, ids[start : start + size])
@@ -130,12 +131,12 @@ class _Source:
 
 
 async def _candidates(
-    db: Database, condition: Condition, phrases: Sequence[Phrase]
+    db: Database, condition: Condition, phrases: Sequence[Phrase], seal: Seal
 ) -> AsyncGenerator[list[UUID], None]:
     """Ids of calls that may hold the phrases, newest first, in runs that overlap no other."""
     low, high = _bounds(condition)
-    words = sorted({hash_of(word) for phrase in phrases for word in phrase})
     sources = await _sources(db, low, high)
+    words = _hashes(phrases, sources, seal)
     waiting: list[UUID] = []
     size = _GROUPS
     while sources:
@@ -156,15 +157,25 @@ async def _candidates(
             yield ready
 
 
+def _hashes(phrases: Sequence[Phrase], sources: Sequence[_Source], seal: Seal) -> dict[str | None, list[int]]:
+    """The words as each group knows them, by the key they are hashed under; a key that is not here is left out."""
+    found: dict[str | None, list[int]] = {}
+    for blind in {source.group["blind"] for source in sources if source.group is not None}:
+        secret = None if blind is None else seal.blind(blind)
+        if blind is None or secret is not None:
+            found[blind] = sorted({hash_of(word, secret) for phrase in phrases for word in phrase})
+    return found
+
+
 async def _sources(db: Database, low: UUID, high: UUID) -> list[_Source]:
     """Where candidates can come from within [low, high), the one with the newest call first."""
     first_day, last_day = _day(low), _day(high)
     # One statement, one snapshot: a call moves from the queue to a group in a transaction and is seen in one of them.
     rows = await db.rows(
-        """select day, group_id, bits, first_id, last_id, null::bytea as ids from call_groups
+        """select day, group_id, bits, blind, first_id, last_id, null::bytea as ids from call_groups
            where day between %(first)s and %(last)s and last_id >= %(low)s and first_id < %(high)s
            union all
-           select day, batch, 0, null, null, ids from call_unindexed where day between %(first)s and %(last)s""",
+           select day, batch, 0, null, null, null, ids from call_unindexed where day between %(first)s and %(last)s""",
         {"first": first_day, "last": last_day, "low": low, "high": high},
     )
     sources = []
@@ -178,8 +189,8 @@ async def _sources(db: Database, low: UUID, high: UUID) -> list[_Source]:
     return sorted(sources, key=lambda source: source.last, reverse=True)
 
 
-async def _look_up(db: Database, sources: Sequence[_Source], words: Sequence[int]) -> None:
-    """Find which calls of groups have all `words`."""
+async def _look_up(db: Database, sources: Sequence[_Source], words: Mapping[str | None, list[int]]) -> None:
+    """Find which calls of groups have all `words`, given as each group knows them."""
     asked = {(source.group["day"], source.group["group_id"]): source for source in sources if source.group is not None}
     if not asked:
         return
@@ -187,9 +198,9 @@ async def _look_up(db: Database, sources: Sequence[_Source], words: Sequence[int
         (day, number, bucket_of(word, source.group["bits"]), word)
         for (day, number), source in asked.items()
         if source.group is not None
-        for word in words
+        for word in words.get(source.group["blind"], ())
     ]
-    rows = await db.rows(
+    rows = [] if not wanted else await db.rows(
         """select w.day, w.group_id, w.word, p.body
            from unnest(%s::date[], %s::bigint[], %s::int[], %s::bigint[]) w (day, group_id, bucket, word)
            join call_groups g on g.day = w.day and g.group_id = w.group_id
@@ -205,7 +216,7 @@ async def _look_up(db: Database, sources: Sequence[_Source], words: Sequence[int
     for key, source in asked.items():
         lists = sorted(numbers.get(key, []), key=len)
         source.slots = []
-        if len(lists) == len(words):
+        if lists and source.group is not None and len(lists) == len(words[source.group["blind"]]):
             common = lists[0]
             for other in lists[1:]:
                 common = np.intersect1d(common, other, assume_unique=True)

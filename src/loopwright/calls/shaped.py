@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from loopwright.calls.answer import read
-from loopwright.calls.payloads import Packer, Payload, blocks_of
+from loopwright.calls.payloads import Packer, Payload, about, blocks_of
 from loopwright.calls.record import Record
 from loopwright.calls.rollup import Tally, tally
 from loopwright.calls.rows import SeriesKey, day_of, row_of, series_of
@@ -80,16 +80,23 @@ class Shaper:
 
     def _shape_day(self, shaped: Shaped, day: date, kept: list[tuple[Record, int]], block: int) -> int:
         answers = [read(record.answer, stream=record.stream) for record, _ in kept]
+        # What went wrong may quote what was said: with the texts it is sealed, in the row it is not.
+        sealed = bool(self.packer.seal)
         spoken = [
-            index for index, (record, _) in enumerate(kept) if self.payloads and (record.request or answers[index].body)
+            index
+            for index, (record, _) in enumerate(kept)
+            if (self.payloads and (record.request or answers[index].body)) or (sealed and record.error)
         ]
-        payloads = [Payload(kept[index][0].request, answers[index].body) for index in spoken]
+        payloads = [
+            Payload(kept[index][0].request, answers[index].body, kept[index][0].error if sealed else None)
+            for index in spoken
+        ]
         sizes = blocks_of(payloads)
         places: dict[int, tuple[int, int]] = {}
         bodies: list[tuple[int, bytes]] = []
         start = 0
         for size in sizes:
-            bodies.append((block, self.packer.pack(payloads[start : start + size])))
+            bodies.append((block, self.packer.pack(payloads[start : start + size], about(day, block))))
             for slot, index in enumerate(spoken[start : start + size]):
                 places[index] = (block, slot)
             start += size
@@ -97,7 +104,8 @@ class Shaper:
         for index, (record, number) in enumerate(kept):
             place, slot = places.get(index, (None, 0))
             finish = record.finish if record.finish is not None else answers[index].finish
-            shaped.rows.append(row_of(record, series_id=number, finish=finish, block=place, slot=slot))
+            row = row_of(record, series_id=number, finish=finish, block=place, slot=slot, wordless=sealed)
+            shaped.rows.append(row)
         if bodies:
             ids = b"".join(UUID(kept[index][0].id).bytes for index in spoken)
             shaped.texts.append(Texts(day, bodies, ids, sizes))

@@ -13,9 +13,10 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from loopwright.calls.frames import encode_into
+from loopwright.calls.frames import about, encode_into
 from loopwright.calls.record import Opened, Record
 from loopwright.core.errors import Unavailable
+from loopwright.kit.seal import PLAIN, Seal
 
 SUFFIX: Final = ".spool"
 SEGMENT_BYTES: Final = 64_000_000
@@ -31,12 +32,14 @@ class Spool:
     """The files of one worker in `folder`. For one thread; must not be carried through a fork."""
 
     __slots__ = (
-        "_buffer", "_descriptor", "_folder", "_limit", "_measured_at", "_next_measure", "_opened_at", "_segment",
-        "_segment_bytes", "_sequence", "_size", "_used", "_worker",
+        "_about", "_buffer", "_descriptor", "_folder", "_limit", "_measured_at", "_next_measure", "_opened_at", "_seal",
+        "_segment", "_segment_bytes", "_sequence", "_size", "_used", "_worker",
     )  # fmt: skip
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, seal: Seal = PLAIN) -> None:
         """Begin a first file in `folder` (made when missing); `limit` bounds the bytes of all files in it.
+
+        With keys in `seal` no record touches the disk unsealed.
 
         Raises:
             Unavailable: no file can be made there.
@@ -45,6 +48,8 @@ class Spool:
         self._limit = limit
         self._segment_bytes = min(SEGMENT_BYTES, max(limit // 8, 4096))
         self._worker = uuid.uuid4().hex
+        self._seal = seal or None
+        self._about = about(self._worker)
         self._sequence = 0
         self._buffer = bytearray()
         self._descriptor = -1
@@ -83,7 +88,7 @@ class Spool:
         if self._descriptor < 0:
             raise Unavailable("the spool is closed: this worker is stopping", retry_after=_RETRY_AFTER)
         buffer = self._buffer
-        encode_into(record, buffer)
+        encode_into(record, buffer, self._seal, self._about)
         size = len(buffer)
         now = time.monotonic()
         if self._used + size > self._next_measure or now - self._measured_at > _MEASURE_SECONDS:

@@ -18,13 +18,14 @@ from loopwright.calls.record import Record
 from loopwright.calls.rows import COLUMNS, SeriesKey, day_of, series_of, started_at
 from loopwright.calls.shaped import Shaped, Shaper
 from loopwright.kit.db import Connection, Database
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CallsSettings
 
 _MOST_SERIES: Final = 50_000
 _OTHER: Final = "(other)"
 _DAY: Final = 86_400
 _COPY_CALLS: Final = f"copy calls ({', '.join(name for name, _ in COLUMNS)}) from stdin (format binary)"
-_COPY_TEXTS: Final = "copy call_payloads (day, block, body) from stdin (format binary)"
+_COPY_TEXTS: Final = "copy call_payloads (day, block, body, sealed_by) from stdin (format binary)"
 _ADD_SERIES: Final = """
     insert into call_series (project_id, operation, model, target, provider, task, variant, prompt_version)
     select * from unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
@@ -52,12 +53,15 @@ Charge = Callable[[Connection, Sequence[tuple[str, Record]]], Awaitable[None]]
 class Store:
     """The database side of the drain."""
 
-    def __init__(self, db: Database, settings: CallsSettings, charge: Charge | None = None) -> None:
+    def __init__(
+        self, db: Database, settings: CallsSettings, charge: Charge | None = None, seal: Seal = PLAIN
+    ) -> None:
         """`charge` is told of the calls of each batch, with the worker of each, in the transaction that stores them."""
+        self._seal = seal
         self._db = db
         self._charge = charge
         self._settings = settings
-        self._shaper = Shaper(Packer(), settings.payloads)
+        self._shaper = Shaper(Packer(seal), settings.payloads)
         self._series: dict[SeriesKey, int] = {}
         self._room: int | None = None
         """Series that may still be made."""
@@ -139,10 +143,10 @@ class Store:
                 for row in shaped.rows:
                     await copy.write_row(row)
             async with cursor.copy(_COPY_TEXTS) as copy:
-                copy.set_types(["date", "int8", "bytea"])
+                copy.set_types(["date", "int8", "bytea", "text"])
                 for texts in shaped.texts:
                     for block, body in texts.bodies:
-                        await copy.write_row((texts.day, block, body))
+                        await copy.write_row((texts.day, block, body, self._seal.first))
         if self._settings.full_text:
             await connection.cursor().executemany(_QUEUE, [line for texts in shaped.texts for line in texts.queued()])
         if shaped.tally is not None:

@@ -6,6 +6,7 @@ word. What stands together in a search without a space, or in quotes, must stand
 
 from __future__ import annotations
 
+import hmac
 import re
 import unicodedata
 import zlib
@@ -38,9 +39,10 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def hash_of(word: str) -> int:
-    """A word as 32 bits."""
-    return zlib.crc32(word.encode("utf-8", "surrogatepass"))
+def hash_of(word: str, secret: bytes | None = None) -> int:
+    """A word as 32 bits; with a `secret` nobody can tell without it which word it is."""
+    data = word.encode("utf-8", "surrogatepass")
+    return zlib.crc32(data) if secret is None else int.from_bytes(hmac.digest(secret, data, "sha256")[:4], "big")
 
 
 def phrases_of(search: str) -> list[Phrase]:

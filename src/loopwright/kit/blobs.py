@@ -1,8 +1,12 @@
-"""Files named by the SHA-256 of what is in them, so that a name can never come to mean something else."""
+"""Files named by the SHA-256 of what is in them, so that a name can never come to mean something else.
+
+With keys they are sealed on the disk; the name is still that of the plain text, which opening verifies.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import tempfile
@@ -13,7 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from loopwright.core.errors import LoopwrightError, NotFound
+from loopwright.core.errors import LoopwrightError, NotFound, Sealed
+from loopwright.kit.seal import PLAIN, Seal
+from loopwright.kit.seal_files import SealedFile, Sealing, key_of_file
 
 Progress = Callable[[int], None]
 """Is told the bytes written so far."""
@@ -32,7 +38,7 @@ class DamagedBlob(LoopwrightError):
 class Writing:
     """One blob on its way in. It has no name, and nobody sees it, until `commit`."""
 
-    __slots__ = ("_blobs", "_file", "_hash", "_path", "_progress", "size")
+    __slots__ = ("_blobs", "_file", "_hash", "_path", "_progress", "_sealing", "size")
 
     def __init__(self, blobs: Blobs, progress: Progress | None) -> None:
         descriptor, name = tempfile.mkstemp(prefix="in-", dir=blobs.incoming)
@@ -40,15 +46,17 @@ class Writing:
         self._path = Path(name)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._hash = sha256()
+        self._sealing = Sealing(blobs.seal, self._put) if blobs.seal else None
         self._progress = progress
         self.size = 0
         """Bytes written so far."""
 
     def write(self, piece: bytes) -> None:
         """Add a piece."""
-        view = memoryview(piece)
-        while view:
-            view = view[self._file.write(view) :]
+        if self._sealing is None:
+            self._put(piece)
+        else:
+            self._sealing.write(piece)
         self._hash.update(piece)
         self.size += len(piece)
         if self._progress is not None:
@@ -56,7 +64,22 @@ class Writing:
 
     def commit(self) -> str:
         """Make it durable, then visible; its name."""
-        name = self._hash.hexdigest()
+        return self._settle(self._hash.hexdigest())
+
+    def replace(self, name: str) -> None:
+        """As `commit`, in place of the blob `name`, whose text was written here again; not when it went meanwhile.
+
+        Raises:
+            DamagedBlob: something else was written.
+        """
+        if self._hash.hexdigest() != name:
+            raise DamagedBlob(f"{self._blobs.place(name)} is damaged: its content does not match its name")
+        if name in self._blobs:
+            self._settle(name)
+
+    def _settle(self, name: str) -> str:
+        if self._sealing is not None:
+            self._sealing.close()
         os.fsync(self._file.fileno())
         self._file.close()
         target = self._blobs.place(name)
@@ -68,6 +91,11 @@ class Writing:
         _sync_folder(target.parent)
         return name
 
+    def _put(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        while view:
+            view = view[self._file.write(view) :]
+
     def discard(self) -> None:
         """Forget it, unless it was committed."""
         self._file.close()
@@ -77,10 +105,11 @@ class Writing:
 class Blobs:
     """A folder of blobs: `ab/cdef…` and, on their way in, `incoming/`. Any number of processes may share it."""
 
-    __slots__ = ("folder", "incoming")
+    __slots__ = ("folder", "incoming", "seal")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seal: Seal = PLAIN) -> None:
         self.folder = folder
+        self.seal = seal
         self.incoming = folder / "incoming"
         self.incoming.mkdir(parents=True, exist_ok=True)
 
@@ -116,6 +145,7 @@ class Blobs:
         Raises:
             NotFound: there is none of this name.
             DamagedBlob: what is there is something else.
+            Sealed: it cannot be opened.
         """
         with self._file(name) as file:
             found = file.read()
@@ -129,6 +159,7 @@ class Blobs:
         Raises:
             NotFound: there is none of this name.
             DamagedBlob: what is there is something else.
+            Sealed: it cannot be opened.
         """
         file = self._file(name)
         try:
@@ -143,7 +174,7 @@ class Blobs:
         return file
 
     def place(self, name: str) -> Path:
-        """Where a blob is or would be, for programs that want a path. Never write there.
+        """Where a blob is or would be, for programs that want a path; it may be sealed. Never write there.
 
         Raises:
             NotFound: `name` is no SHA-256 in hexadecimal, so it names no blob.
@@ -168,6 +199,31 @@ class Blobs:
             return False
         return True
 
+    def key_of(self, name: str) -> str | None:
+        """Id of the key that a blob is sealed with; None when it is not.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        try:
+            with self.place(name).open("rb") as file:
+                return key_of_file(file)
+        except FileNotFoundError:
+            raise NotFound(f"there is no blob {name}") from None
+
+    def reseal(self, name: str) -> None:
+        """Seal a blob with the first key; whoever has it open reads on undisturbed.
+
+        Raises:
+            NotFound: there is none of this name.
+            DamagedBlob: what is there is something else; it stays.
+            Sealed: it cannot be opened; it stays.
+        """
+        with self._file(name) as file, self.writing() as writing:
+            while piece := file.read(_PIECE):
+                writing.write(piece)
+            writing.replace(name)
+
     def collect(self, kept: Container[str], *, older_than: float = 86_400.0) -> list[str]:
         """Remove the blobs not in `kept` and what broke off on its way in; the names of the blobs removed.
 
@@ -182,9 +238,21 @@ class Blobs:
 
     def _file(self, name: str) -> BinaryIO:
         try:
-            return self.place(name).open("rb")
+            file = self.place(name).open("rb")
         except FileNotFoundError:
             raise NotFound(f"there is no blob {name}") from None
+        if key_of_file(file) is None:
+            return file
+        try:
+            return io.BufferedReader(SealedFile(file, self.seal), _PIECE)
+        except Sealed:
+            # Somebody may have stored what another house had sealed: then the name is that of the bytes as they are.
+            file.seek(0)
+            if _hash_of(file) == name:
+                file.seek(0)
+                return file
+            file.close()
+            raise
 
     def _damaged(self, name: str) -> DamagedBlob:
         return DamagedBlob(f"{self.place(name)} is damaged: its content does not match its name; store it again")
