@@ -164,6 +164,16 @@ class Client:
         """Make a project."""
         return self._object("POST", "/api/projects", body={"name": name})
 
+    # Encryption
+
+    def encryption(self) -> dict[str, Any]:
+        """How many fields are sealed with which key: `{"on", "key", "keys", "left", "fields"}`."""
+        return self._object("GET", "/api/encryption")
+
+    def rotate_encryption(self, after: str | None = None) -> dict[str, Any]:
+        """Seal a little anew with the first key: `{"done", "after"}`; pass `after` on until it is None."""
+        return self._object("POST", "/api/encryption/rotate", body={"after": after})
+
     # Calls
 
     def calls(self, **where: str | float | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Query, Request
 
 from loopwright import __version__
-from loopwright.api import allowances, cache, shapes
+from loopwright.api import allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
 from loopwright.api.described import describe
@@ -167,6 +167,7 @@ def management(app: App) -> FastAPI:
     api.include_router(allowances.router)
     api.include_router(list_of_batches)
     api.include_router(cache.router)
+    api.include_router(encryption.router)
     api.include_router(list_of_routes)
     say_errors(api)
     describe(api)

@@ -103,6 +103,8 @@ class Responses:
                 "whole conversation",
                 param=param,
             )
+        if detail.sealed is not None:
+            raise BadRequest(f"{param}: {response_id!r} is {detail.sealed}", param=param)
         if detail.request is None:
             raise BadRequest(
                 f"{param}: the texts of {response_id!r} are not kept (calls.payloads), so send the whole conversation",

@@ -92,6 +92,7 @@ class CallDetailOut(Shape):
     call: CallOut
     request: dict[str, Any] | None = Field(description="The body in OpenAI's form; null when payloads are not kept.")
     response: dict[str, Any] | None = Field(description="The answer in OpenAI's non-streamed form.")
+    sealed: str | None = Field(default=None, description="Why the texts cannot be read: the key they are sealed with.")
     sent: list[DepartureOut] | None = Field(
         default=None, description="Where its bytes went, in order; null when no trail was kept."
     )
@@ -103,6 +104,7 @@ def detail_out(detail: CallDetail) -> CallDetailOut:
         call=call_out(detail.call),
         request=None if detail.request is None else dict(detail.request),
         response=None if detail.response is None else dict(detail.response),
+        sealed=detail.sealed,
         sent=None if detail.sent is None else [DepartureOut(**each) for each in detail.sent],
     )
 

@@ -18,6 +18,7 @@ from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs, Retry
+from loopwright.kit.seal import Seal
 from loopwright.kit.settings import BatchSettings, Settings
 
 RUN: Final = "batches.run"
@@ -49,7 +50,8 @@ class Batches:
     @classmethod
     def of(cls, db: Database, settings: Settings) -> Self:
         """Those of a house."""
-        return cls(db, Files(db, Blobs(settings.home / "blobs"), settings.files), settings.batches)
+        blobs = Blobs(settings.home / "blobs", Seal.of(settings.encryption))
+        return cls(db, Files(db, blobs, settings.files), settings.batches)
 
     async def create(
         self,

@@ -103,6 +103,9 @@ def _departure(sent: Mapping[str, Any]) -> list[object]:
 def show_texts(detail: Mapping[str, Any]) -> None:
     """Print the conversation: parameters, what was said, what was answered."""
     request, response = detail.get("request"), detail.get("response")
+    if detail.get("sealed"):
+        _part("texts", str(detail["sealed"]), "yellow")
+        return
     if request is None and response is None:
         _part("texts", "not kept (calls.payloads is off, a policy or the client said so, or they were deleted)", "dim")
         return

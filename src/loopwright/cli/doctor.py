@@ -14,6 +14,7 @@ from rich.text import Text
 
 from loopwright.cli import doctor_machine
 from loopwright.cli.doctor_database import examine_database
+from loopwright.cli.doctor_encryption import examine_keys
 from loopwright.cli.doctor_engines import examine_engines
 from loopwright.cli.doctor_server import examine_port, examine_server
 from loopwright.cli.finding import Finding, State, fail, ok
@@ -60,6 +61,7 @@ def _findings(examined: Examined, url: str | None, api_key: str | None) -> Itera
     yield from _examined("open files", doctor_machine.open_files)
     yield from _examined("data folder", lambda: doctor_machine.folder(settings))
     yield from _examined("spool", lambda: doctor_machine.spool(settings))
+    yield from _examined("encryption", lambda: examine_keys(settings))
     where, server = examine_server(settings, url, api_key)
     running = where is not None
     yield from _examined("port", lambda: examine_port(settings, where=where))

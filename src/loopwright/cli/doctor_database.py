@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from loopwright.app import ROOMS
+from loopwright.cli.doctor_encryption import examine_sealed
 from loopwright.cli.finding import Finding, fail, ok, warn
 from loopwright.core.errors import LoopwrightError, StartError
 from loopwright.kit.db import Database
@@ -33,7 +34,7 @@ async def examine_database(settings: Settings, *, running: bool) -> list[Finding
     except StartError as error:
         return [*found, fail("database", error.message, "Then run `loopwright doctor` again")]
     try:
-        return [*found, *await _inside(db)]
+        return [*found, *await _inside(db), *await examine_sealed(db, settings)]
     except LoopwrightError as error:
         return [*found, fail("database", error.message, "See the database's own log")]
     finally:

@@ -53,6 +53,9 @@ ENTRIES: Final = (
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),
     Entry(name="audit", module="loopwright.cli.audit", help="Who did what as administrator.", panel=LOOK),
+    Entry(
+        name="encryption", module="loopwright.cli.encryption", help="Sealed texts: status, rotate, new key.", panel=LOOK
+    ),
     Entry(name="_gateway", module="loopwright.cli.gateway", hidden=True),
     Entry(name="_recorder", module="loopwright.cli.recorder", hidden=True),
 )

@@ -18,6 +18,7 @@ from loopwright.app import ROOMS, engine_of
 from loopwright.catalog.models import Catalog
 from loopwright.cli.starting import LISTEN_FD
 from loopwright.core.errors import Conflict, StartError
+from loopwright.encryption import Encryption
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.machine import look
@@ -29,6 +30,7 @@ from loopwright.kit.lock import FolderLock
 from loopwright.kit.migrations import migrate
 from loopwright.kit.postgres import EmbeddedPostgres
 from loopwright.kit.processes import Process, Program, Supervisor
+from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings, Timeouts
 
 ADMIN_KEY: Final = "admin.key"
@@ -115,6 +117,7 @@ class Tree:
         try:
             await migrate(db, ROOMS)
             await Jobs(db).prepare()
+            await Encryption(db, self.settings, Seal.of(self.settings.encryption)).check()
             await _administrator(Keys(db), self.settings.home / ADMIN_KEY)
         finally:
             await db.close()

@@ -39,6 +39,7 @@ class Detail:
             "request": found.request,
             "response": found.response,
             "request_raw": found.request_raw,
+            "sealed": found.sealed,
             "sent": found.sent,
         }
         as_curl, as_python = _again(api_base(visit), call["operation"], found.request)
