@@ -196,6 +196,9 @@ async def test_a_cheap_answer_that_fits_goes_out_and_what_it_saved_is_known(*, s
     [first, *_] = await deltas(chat, ask(stream=stream, response_format=SCHEMA))
     assert (first.provider, first.cost_nano, chat.ledger.kept) == ("cheap", None, 1)
     assert chat.ledger.saved_nano == 200 * 9_000
+    spool = Memory()
+    await deltas(recorded(chat, spool), ask(stream=stream, response_format=SCHEMA))
+    assert spool.records[0].tags == {"loopwright.cascade": "kept", "loopwright.saved_usd": "0.0018"}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -208,7 +211,13 @@ async def test_a_cheap_answer_that_does_not_fit_costs_and_another_is_asked(text:
     assert chat.ledger.reasons == {"schema": 1}
     # 200 tokens of the recorder's price, beside the 200 cheap ones that would not do.
     assert spool.records[0].cost_nano == 100 * 1_000 + 100 * 2_000 + 200 * 1_000
-    assert spool.records[0].tags == {"loopwright.attempts": "2"}
+    assert spool.records[0].tags == {
+        "loopwright.attempts": "2",
+        "loopwright.cascade": "escalated",
+        "loopwright.cascade_reason": "schema",
+        "loopwright.wasted": "told",
+        "loopwright.wasted_usd": "0.0002",
+    }
 
 
 @pytest.mark.parametrize("stream", [False, True])

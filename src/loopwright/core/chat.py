@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from loopwright.core.money import Usage, usd
+from loopwright.core.notes import Note
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 
@@ -64,6 +65,8 @@ class Request:
     """It may demand a form: tools, their results, a response format. False only when the edge saw that it has none."""
     privacy: Privacy | None = None
     """The policy it is under; None is none."""
+    notes: list[Note] = field(default_factory=list)
+    """What layers add for the recorder; whoever makes another of this request hands on the very same list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +112,7 @@ class Delta:
     finish: str | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
-    """Nanodollars of the whole call, set by the recorder on the last Delta; None when it is unpriced.
-    From below the recorder: what was spent besides this answer, e.g. on one that would not do."""
+    """Nanodollars of the whole call, set by the recorder on the last Delta; None when it is unpriced."""
     speaks: bool = True
     """Carries something of the answer: the first one that does marks the time to first token."""
     done: bool = False

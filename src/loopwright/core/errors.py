@@ -174,6 +174,8 @@ class UpstreamTimeout(UpstreamError):
 
     code = "upstream_timeout"
     status = 504
+    asked = True
+    """The question may have reached it; False when there was no connection in time."""
 
 
 class Unavailable(LoopwrightError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,8 +17,9 @@ import jsonschema_rs
 import msgspec
 
 from loopwright.core.chat import Chat, Delta, Request, answering
-from loopwright.core.errors import LoopwrightError
-from loopwright.core.money import Price
+from loopwright.core.errors import InvalidOutput, LoopwrightError
+from loopwright.core.money import Price, Usage
+from loopwright.core.notes import CASCADE, CASCADE_REASON, SAVED_USD, Note, guessed, signed_usd
 from loopwright.core.privacy import Privacy
 from loopwright.gateway.verdict import verdict
 from loopwright.kit.settings import CascadeSettings
@@ -81,6 +83,8 @@ class Cascaded:
     async def _chat(self, request: Request) -> AsyncGenerator[Delta, None]:
         asked = _with_logprobs(request) if self.settings.min_logprob is not None else request
         held: list[Delta] = []
+        usage: Usage | None = None
+        began = time.monotonic()
         try:
             async with answering(self.cheap, asked) as answer:
                 held.extend([delta async for delta in answer])
@@ -89,26 +93,27 @@ class Cascaded:
             if verdict(error) == "final":
                 raise
             reason = "failed"
+            usage = error.usage if isinstance(error, InvalidOutput) else None
+        if held and usage is None:
+            told = next((delta.usage for delta in reversed(held) if delta.usage is not None), None)
+            usage = told or guessed(request.raw, len([delta for delta in held if delta.speaks]))
+        seconds = time.monotonic() - began
         if reason is None:
-            self._keep(held)
+            self._keep(request, usage, seconds)
             for delta in held:
                 yield delta if asked is request else _without_logprobs(delta, request)
             return
         self.ledger.note(reason)
-        besides = self._spent(held)
+        self._go_on(request, reason, usage, seconds)
         async with answering(self.dear, request) as answer:
             async for delta in answer:
-                if besides or delta.provider:
-                    yield replace(delta, cost_nano=besides or None, attempts=delta.attempts + 1)
-                    besides = 0
-                else:
-                    yield delta
+                yield replace(delta, attempts=delta.attempts + 1) if delta.provider else delta
 
     async def _doubt(self, request: Request, held: list[Delta]) -> str | None:
         """Why the answer will not do; None when it will."""
         try:
             said = _said(held, stream=request.stream)
-        except (msgspec.DecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, AttributeError, KeyError):
             return "failed"
         settings = self.settings
         if settings.schema and not _fits(request.body, said):
@@ -130,18 +135,22 @@ class Cascaded:
             return None if will_do else "evaluator"
         return None
 
-    def _keep(self, held: list[Delta]) -> None:
+    def _keep(self, request: Request, usage: Usage | None, seconds: float) -> None:
+        """The cheap answer goes out: what the dear one would have cost for the same tokens is saved, less its own."""
         self.ledger.kept += 1
-        for delta in held:
-            if delta.usage is not None and self.cheap_price is not None and self.dear_price is not None:
-                self.ledger.saved_nano += self.dear_price.cost(delta.usage) - self.cheap_price.cost(delta.usage)
-                return
+        tags = {CASCADE: "kept"}
+        if usage is not None and self.cheap_price is not None and self.dear_price is not None:
+            saved = self.dear_price.cost(usage) - self.cheap_price.cost(usage, seconds=seconds)
+            self.ledger.saved_nano += saved
+            tags[SAVED_USD] = signed_usd(saved)
+        request.notes.append(Note(tags=tags))
 
-    def _spent(self, held: list[Delta]) -> int:
-        usage = next((delta.usage for delta in reversed(held) if delta.usage is not None), None)
-        spent = 0 if usage is None or self.cheap_price is None else self.cheap_price.cost(usage)
+    def _go_on(self, request: Request, reason: str, usage: Usage | None, seconds: float) -> None:
+        """The cheap answer would not do: what it took is part of what the call costs."""
+        tags = {CASCADE: "escalated", CASCADE_REASON: reason}
+        spent = 0 if usage is None or self.cheap_price is None else self.cheap_price.cost(usage, seconds=seconds)
         self.ledger.spent_nano += spent
-        return spent
+        request.notes.append(Note(tags=tags, wasted_nano=spent, estimated=usage is not None and usage.estimated))
 
 
 @dataclass(slots=True)
@@ -198,7 +207,7 @@ def _fits(body: Mapping[str, Any], said: _Said) -> bool:
 def _valid(text: str, schema: Any) -> bool:
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     if not isinstance(schema, dict | bool):
         return True

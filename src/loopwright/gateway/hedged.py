@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from loopwright.core.chat import Delta, Request
+from loopwright.core.notes import guessed
 from loopwright.gateway.retried import Retried
 from loopwright.gateway.standing import Standing
 from loopwright.kit.settings import HedgeSettings
@@ -71,6 +72,9 @@ class Hedged:
             self.won += winner
             delta = races[winner].result()
             await _cancel(races, legs, but=winner)
+            for at, race in enumerate(races):
+                if at != winner:
+                    self._overtaken(request, race, time.monotonic() - began)
             # From here it is an answer like any other.
             if delta is None:
                 return
@@ -80,6 +84,16 @@ class Hedged:
                 yield delta
         finally:
             await _cancel(races, legs, but=None)
+
+    def _overtaken(self, request: Request, race: asyncio.Future[Delta | None], seconds: float) -> None:
+        """Note what an answer took that had begun in the very moment another did; its attempt took it for passed on."""
+        delta = None if race.cancelled() or race.exception() is not None else race.result()
+        if delta is None:
+            return
+        for standing in self._route.standings:
+            if (standing.target.provider, standing.target.model) == (delta.provider, delta.model):
+                standing.wasted(request, delta.usage or guessed(request.raw, 1), seconds)
+                return
 
 
 async def _first(races: Sequence[asyncio.Future[Delta | None]]) -> int:

@@ -17,6 +17,7 @@ from loopwright.calls.record import Opened, Record
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import InvalidOutput, LoopwrightError, Refused, UpstreamBroke
 from loopwright.core.money import Price, Usage
+from loopwright.core.notes import told
 from loopwright.kit.wire import with_fields
 
 ANSWER_LIMIT: Final = 8_000_000
@@ -113,7 +114,7 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_began", "_besides", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "opened", "pieces", "price", "problem", "provider", "request",
+        "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "opened", "pieces", "price", "problem", "provider", "request",
         "tags", "usage", "written",
     )  # fmt: skip
 
@@ -125,7 +126,6 @@ class _Taken:
         self._keep = payloads and request.operation != "embeddings"
         self._size = 0
         self._events = 0
-        self._besides = 0
         self.opened = False
         self.problem: LoopwrightError | None = None
         """Why the beginning could not be noted."""
@@ -153,8 +153,6 @@ class _Taken:
                 self.price = self._price_of(self.request.model, delta.provider, delta.model)
             if delta.attempts > 1:
                 self.tags = {**self.tags, "loopwright.attempts": str(delta.attempts)}
-            if delta.cost_nano is not None:
-                self._besides = delta.cost_nano
         if delta.usage is not None:
             self.usage = delta.usage
         size = len(delta.raw)
@@ -201,9 +199,10 @@ class _Taken:
         if usage is None:
             began = self.first is not None or outcome == "interrupted"
             usage = self._estimate() if began else _NOTHING
+        tags, wasted = told(self.tags, request.notes) if request.notes else (self.tags, 0)
         cost = None
         if self.price is not None:
-            cost = self.price.cost(usage, seconds=(now - self._began) / 1e9) + self._besides
+            cost = self.price.cost(usage, seconds=(now - self._began) / 1e9) + wasted
         return Record(
             id=request.id,
             started_ns=request.started_ns,
@@ -225,7 +224,7 @@ class _Taken:
             cached_tokens=usage.cached,
             reasoning_tokens=usage.reasoning,
             usage_estimated=usage.estimated,
-            cost_nano=cost if self.provider or outcome == "interrupted" else 0,
+            cost_nano=cost if self.provider or outcome == "interrupted" else wasted,
             price_source=None if self.price is None else self.price.source,
             client=request.client,
             session=request.session,
@@ -235,7 +234,7 @@ class _Taken:
             task=None,
             variant=None,
             prompt_version=None,
-            tags=dict(self.tags),
+            tags=dict(tags),
             request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
             sent=None if request.privacy is None or request.privacy.trail is None else request.privacy.trail.shown(),

@@ -14,7 +14,9 @@ from dataclasses import replace
 from typing import Final
 
 from loopwright.core.chat import Delta, Request
-from loopwright.core.errors import Busy, LoopwrightError, Unavailable, UpstreamTimeout
+from loopwright.core.errors import Busy, InvalidOutput, LoopwrightError, Unavailable, UpstreamTimeout
+from loopwright.core.money import Usage
+from loopwright.core.notes import guessed
 from loopwright.core.privacy import Privacy
 from loopwright.gateway.alarm import Alarm
 from loopwright.gateway.fair_queue import FairQueue, QueueFull
@@ -78,6 +80,8 @@ class Retried:
                 pause = self._pause(error, attempt, order, trail)
                 if pause is None or (request.deadline is not None and time.monotonic() + pause >= request.deadline):
                     raise
+                if isinstance(error, InvalidOutput) and error.usage is not None:  # the last one's counts the recorder
+                    chosen.wasted(request, error.usage, 0.0)
             else:
                 return
             finally:
@@ -181,9 +185,11 @@ class _Attempt:
         standing, request = self.standing, self.request
         began = time.monotonic()
         probe = standing.began()
-        answer = standing.target.chat(request) if patience is None else _prompt(standing, request, patience)
+        answer: AsyncGenerator[Delta, None] | None = None
         held: list[Delta] = []
         try:
+            # Inside: a target may refuse before there is anything to await.
+            answer = standing.target.chat(request) if patience is None else _prompt(standing, request, patience)
             async for delta in answer:
                 if self.spoken:
                     yield delta
@@ -199,9 +205,25 @@ class _Attempt:
             standing.succeeded(probe=probe)
         except BaseException as error:
             self._note(error, probe=probe)
+            if not self.spoken:
+                self._waste(error, held, time.monotonic() - began)
             raise
         finally:
-            await answer.aclose()
+            if answer is not None:
+                await answer.aclose()
+
+    def _waste(self, error: BaseException, held: list[Delta], seconds: float) -> None:
+        """Note what the attempt took though nothing of it was passed on: as upstream told, else as far as it came.
+
+        An error in place of an answer took nothing; one that had begun, was given up for time or was overtaken took
+        at least the reading of the question.
+        """
+        usage: Usage | None = next((delta.usage for delta in reversed(held) if delta.usage is not None), None)
+        timely = isinstance(error, LoopwrightError) and not (isinstance(error, UpstreamTimeout) and error.asked)
+        if usage is None and (held or not timely):
+            usage = guessed(self.request.raw, len([delta for delta in held if delta.speaks]))
+        if usage is not None:
+            self.standing.wasted(self.request, usage, seconds)
 
     def _note(self, error: BaseException, *, probe: bool) -> None:
         """What its end says of the target: nothing, when the client hung up or another attempt was faster."""

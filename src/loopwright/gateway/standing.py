@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from loopwright.core.chat import Request
+from loopwright.core.money import Usage
+from loopwright.core.notes import Note
 from loopwright.gateway.breaker import Breaker
 from loopwright.gateway.fair_queue import FairQueue
 from loopwright.gateway.routed import Target
@@ -91,6 +93,13 @@ class Standing:
         self.failures += 1
         self.breaker.failed(now, probe=probe)
         self._look()
+
+    def wasted(self, request: Request, usage: Usage, seconds: float) -> None:
+        """An answer of it took so much and went to nobody: part of what the call costs."""
+        price = self.target.price
+        if price is not None:
+            nano = price.cost(usage, seconds=seconds)
+            request.notes.append(Note(wasted_nano=nano, estimated=usage.estimated))
 
     def rest(self, until: float) -> None:
         """Leave it alone to `until`: it said that we ask too often."""

@@ -6,7 +6,8 @@ import asyncio
 import ssl
 from collections import deque
 
-from loopwright.core.errors import LoopwrightError, Unavailable, UpstreamBroke, UpstreamTimeout
+from loopwright.core.errors import LoopwrightError, Unavailable, UpstreamBroke, UpstreamRefused, UpstreamTimeout
+from loopwright.kit.addresses import Resolve, is_address, is_metadata, resolved
 from loopwright.kit.http_connection import Connection
 from loopwright.kit.http_exchange import Exchange
 from loopwright.kit.settings import Timeouts
@@ -22,7 +23,16 @@ class Pool:
     """At most `limit` connections to `host:port`, the last used first."""
 
     def __init__(
-        self, *, host: str, port: int, tls: ssl.SSLContext | None, timeouts: Timeouts, limit: int, body_limit: int
+        self,
+        *,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        timeouts: Timeouts,
+        limit: int,
+        body_limit: int,
+        link_local: bool = False,
+        resolve: Resolve = resolved,
     ) -> None:
         shown = f"[{host}]" if ":" in host else host
         self.origin = f"{'http' if tls is None else 'https'}://{shown}:{port}"
@@ -32,6 +42,8 @@ class Pool:
         self._timeouts = timeouts
         self._limit = limit
         self._body_limit = body_limit
+        self._link_local = link_local
+        self._resolve = None if is_address(host) else resolve
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._open = 0  # connections open or being opened
@@ -170,13 +182,7 @@ class Pool:
         made = False
         try:
             async with asyncio.timeout(self._timeouts.connect):
-                await loop.create_connection(
-                    lambda: connection,
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=None if self._tls is None else self._host,
-                )
+                await self._open_at(loop, connection, await self._addresses())
             made = True
         except OSError as problem:  # a TimeoutError is one as well
             raise self._unreached(problem) from None
@@ -187,12 +193,60 @@ class Pool:
                 self._next_turn()
         return connection
 
+    async def resolved(self) -> list[str]:
+        """Where the host is now.
+
+        Raises:
+            Unavailable: nobody knows the name.
+            UpstreamRefused: as `_addresses`.
+        """
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                return await self._addresses()
+        except OSError as problem:
+            raise self._unreached(problem) from None
+
+    async def _addresses(self) -> list[str]:
+        """Where the host is now, best first. They are what is looked at and what is connected to.
+
+        Raises:
+            OSError: nobody knows the name.
+            UpstreamRefused: it leads to where a cloud tells a machine its credentials.
+        """
+        if self._resolve is None:
+            return [self._host]
+        addresses = await self._resolve(self._host, self._port)
+        for address in () if self._link_local else addresses:
+            if is_metadata(address):
+                why = "where a cloud tells a machine its credentials: `link_local: true` of the provider allows it"
+                raise UpstreamRefused(f"{self.origin} leads to {address}, {why}")
+        return addresses
+
+    async def _open_at(self, loop: asyncio.AbstractEventLoop, connection: Connection, addresses: list[str]) -> None:
+        """Connect to the first that takes us."""
+        name = None if self._tls is None else self._host
+        problem: OSError = OSError("the name has no address")
+        for address in addresses:
+            try:
+                await loop.create_connection(
+                    lambda: connection, address, self._port, ssl=self._tls, server_hostname=name
+                )
+            except ssl.SSLError:
+                raise
+            except OSError as found:
+                problem = found
+            else:
+                return
+        raise problem
+
     def _unreached(self, problem: OSError) -> LoopwrightError:
         if isinstance(problem, ssl.SSLError):
             return UpstreamBroke(f"no TLS connection to {self.origin}: {problem}")
         if isinstance(problem, TimeoutError):
             limit = self._timeouts.connect
-            return UpstreamTimeout(f"no connection to {self.origin} within `timeouts.connect` = {limit:g} s")
+            late = UpstreamTimeout(f"no connection to {self.origin} within `timeouts.connect` = {limit:g} s")
+            late.asked = False
+            return late
         why = problem.strerror or str(problem)
         return Unavailable(
             f"cannot connect to {self.origin}: {why}; check that it runs and the address is right", retry_after=1.0
