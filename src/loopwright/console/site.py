@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console.assets import Assets
+from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
 from loopwright.console.detail import Detail
 from loopwright.console.echoes import Echoes
@@ -52,6 +53,7 @@ def console(app: App) -> list[Route]:
         *shell.page("/models", "models.html", Shelf(app)),
         *shell.page("/routes", "routes.html", Roads(app)),
         *Echoes(shell).routes(),
+        *BatchList(shell).routes(),
         *Budgets(shell).routes(),
         *KeyRing(shell).routes(),
         shell.route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
