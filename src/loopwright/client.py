@@ -8,12 +8,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import select
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from loopwright.core import errors
@@ -174,6 +175,49 @@ class Client:
         """Seal a little anew with the first key: `{"done", "after"}`; pass `after` on until it is None."""
         return self._object("POST", "/api/encryption/rotate", body={"after": after})
 
+    # Files and batches
+
+    def upload(self, path: str | Path, *, purpose: str = "batch", told: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """Send a file in pieces; `told` hears the bytes sent so far."""
+        source = Path(path)
+        boundary = secrets.token_hex(16)
+        name = "".join(char for char in source.name if char.isprintable() and char not in '"\\') or "file"
+        part = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"{{}}\r\n\r\n'
+        head = (part.format("purpose", "") + purpose + "\r\n" + part.format("file", f'; filename="{name}"')).encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        headers = {
+            "content-type": f"multipart/form-data; boundary={boundary}",
+            "content-length": str(len(head) + source.stat().st_size + len(tail)),
+        }
+        with source.open("rb") as file:
+            response = self._send("POST", self._prefix + "/v1/files", _pieces(head, file, tail, told), headers)
+            if response.status >= 400:
+                raise self._error(response, "/v1/files")
+            return self._whole(response, "/v1/files")
+
+    def content(self, file_id: str) -> Iterator[bytes]:
+        """The content of a file, in pieces."""
+        response = self.open("GET", f"/v1/files/{quote(file_id, safe='')}/content")
+        while piece := response.read(1 << 20):
+            yield piece
+
+    def create_batch(self, input_file_id: str, endpoint: str, metadata: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Have every line of an uploaded file asked, within a day: the batch in OpenAI's form."""
+        body = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": "24h", "metadata": metadata}
+        return self._object("POST", "/v1/batches", body=body)
+
+    def batches(self, **where: str | float | None) -> dict[str, Any]:
+        """One page, newest first: `{"batches": […], "next": id or None}`; `where` takes `status`, `before`, `limit`."""
+        return self._object("GET", "/api/batches", query=where)
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """One batch: its status, how far it is, what it cost, its files."""
+        return self._object("GET", f"/api/batches/{quote(batch_id, safe='')}")
+
+    def cancel_batch(self, batch_id: str) -> dict[str, Any]:
+        """End a batch early; what is answered by then is in its files."""
+        return self._object("POST", f"/api/batches/{quote(batch_id, safe='')}/cancel")
+
     # Calls
 
     def calls(self, **where: str | float | None) -> dict[str, Any]:
@@ -226,15 +270,15 @@ class Client:
         said = {name: value for name, value in (query or {}).items() if value is not None}
         target = self._prefix + path + (f"?{urlencode(said)}" if said else "")
         payload = None if body is None else json.dumps(body).encode()
-        response = self._send(method, target, payload)
+        response = self._send(method, target, payload, {} if body is None else {"content-type": "application/json"})
         if response.status >= 400:
             raise self._error(response, path)
         return response
 
-    def _send(self, method: str, target: str, payload: bytes | None) -> http.client.HTTPResponse:
-        headers = {"accept": "application/json", "user-agent": "loopwright-client"}
-        if payload is not None:
-            headers["content-type"] = "application/json"
+    def _send(
+        self, method: str, target: str, payload: bytes | Iterator[bytes] | None, said: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        headers = {"accept": "application/json", "user-agent": "loopwright-client", **said}
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
         try:
@@ -253,7 +297,7 @@ class Client:
             raise errors.Unavailable(message) from error
 
     def _exchange(
-        self, method: str, target: str, payload: bytes | None, headers: Mapping[str, str]
+        self, method: str, target: str, payload: bytes | Iterator[bytes] | None, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
         if self._kept is not None and _hung_up(self._kept):
             self.close()
@@ -281,7 +325,10 @@ class Client:
         query: Mapping[str, str | float | None] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        response = self.open(method, path, query=query, body=body)
+        return self._whole(self.open(method, path, query=query, body=body), path)
+
+    def _whole(self, response: http.client.HTTPResponse, path: str) -> dict[str, Any]:
+        """The JSON object an answer is."""
         try:
             raw = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -300,6 +347,17 @@ class Client:
     ) -> list[dict[str, Any]]:
         found = self._object("GET", path, query=query).get(member)
         return list(found) if isinstance(found, list) else []
+
+
+def _pieces(head: bytes, file: BinaryIO, tail: bytes, told: Callable[[int], None] | None) -> Iterator[bytes]:
+    yield head
+    sent = 0
+    while piece := file.read(1 << 18):
+        yield piece
+        sent += len(piece)
+        if told is not None:
+            told(sent)
+    yield tail
 
 
 def _admin_key(folder: Path) -> str | None:

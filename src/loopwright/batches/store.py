@@ -19,6 +19,7 @@ from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.seal import Seal
+from loopwright.kit.seal import Seal
 from loopwright.kit.settings import BatchSettings, Settings
 
 RUN: Final = "batches.run"
