@@ -127,6 +127,60 @@ def test_every_filter_gives_what_reading_all_would(opening: Opening, make: Makin
             runner.run(opened.__aexit__(None, None, None))
 
 
+def test_what_has_ended_since_is_newer_though_it_began_before(opening: Opening, make: Making) -> None:
+    async def main() -> None:
+        async with opening() as house:
+            now = datetime.now(UTC)
+
+            def call(begun: float, took: float, **fields: Any) -> Record:
+                started = int((now.timestamp() - begun) * 1e9)
+                return make("long word", started_ns=started, latency_us=int(took * 1e6), **fields)
+
+            hours, minutes = call(7300, 7299), call(1800, 1795)
+            over, seconds = call(1700, 10), call(40, 38)
+            last = call(5, 1)
+            await house.keep(hours, minutes, over, seconds, last)
+            since = now - timedelta(seconds=6)
+            for asked in (CallFilter(), CallFilter(model="small"), CallFilter(text="long"), CallFilter(project_id=1)):
+                found = await house.calls.newer(asked, after=last.id, ended_since=since)
+                assert [one.id for one in found] == [last.id, seconds.id, minutes.id]
+                found = await house.calls.newer(asked, after=seconds.id, ended_since=since, limit=2)
+                assert [one.id for one in found] == [last.id, seconds.id]
+                assert [one.id for one in await house.calls.newer(asked, after=seconds.id)] == [last.id]
+            found = await house.calls.newer(CallFilter(project_id=2), after=last.id, ended_since=since)
+            assert found == ()
+
+    asyncio.run(main())
+
+
+def test_targets_are_counted_under_the_name_they_belong_to(opening: Opening, make: Making) -> None:
+    async def main() -> None:
+        async with opening() as house:
+            await house.keep(
+                make(model="a", provider="p", target="t", ttft_us=1000),
+                make(model="alias", provider="p", target="t", ttft_us=3000, project_id=2),
+                make(model="a", provider="q", target="t", outcome="error"),
+                make(model="a", provider="", target="", outcome="error"),
+                make(model="other", provider="p", target="t"),
+            )
+            names = {"a": "a", "alias": "a"}
+            found = {(one.model, one.provider): one for one in await house.calls.targets(CallFilter(), names)}
+            assert set(found) == {("a", "p"), ("a", "q"), ("a", "")}
+            both = found["a", "p"]
+            assert (both.counts.requests, both.counts.errors) == (2, 0)
+            assert sum(point.counts.requests for point in both.points) == 2
+            assert 24 <= len(both.points) <= 26
+            assert both.ttft.p95 is not None
+            assert 2900 < both.ttft.p95 < 3100
+            [mine] = await house.calls.targets(CallFilter(project_id=2), names)
+            assert mine.counts.requests == 1
+            assert await house.calls.targets(CallFilter(), {}) == []
+            with pytest.raises(BadRequest, match="14 days"):
+                await house.calls.targets(CallFilter(since=NOW - timedelta(days=30)), names)
+
+    asyncio.run(main())
+
+
 def test_a_project_never_sees_anothers_calls(opening: Opening, make: Making) -> None:
     async def main() -> None:
         async with opening() as house:

@@ -15,6 +15,7 @@ import httpx
 import uvicorn
 from starlette.applications import Starlette
 
+from loopwright.access.spending import charge
 from loopwright.app import ROOMS, App, build
 from loopwright.calls.drain import Drain
 from loopwright.calls.record import Record
@@ -27,14 +28,20 @@ from loopwright.kit.migrations import migrate
 from loopwright.kit.settings import (
     DatabaseSettings,
     EngineSettings,
+    HedgeSettings,
+    ModelCacheSettings,
     ModelSettings,
     PriceSettings,
     ProviderSettings,
+    SemanticSettings,
     Settings,
+    TargetSettings,
 )
 
 T = TypeVar("T")
-PAGES = ("/overview", "/calls", "/playground", "/models", "/keys")
+PAGES = (
+    "/overview", "/calls", "/playground", "/models", "/routes", "/cache", "/batches", "/budgets", "/keys",
+)  # fmt: skip
 ATTACK = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'><svg onload=window.hacked=1>{{7*7}}"
 """In every field that others write."""
 
@@ -81,8 +88,9 @@ class House:
         await db.close()
         endpoints.write(self.home, {"local": _engine()})
         app = await build(_settings(self.home, self.database_url))
+        drain = Drain(app.db, self.home / "spool", app.settings.calls, charge=charge)
         if not fresh:
-            return app, Drain(app.db, self.home / "spool", app.settings.calls)
+            return app, drain
         await app.projects.create("search")
         for name, project, admin in (
             ("boss", "default", True),
@@ -90,7 +98,7 @@ class House:
             ("seeker", "search", False),
         ):
             _, self.secrets[name] = await app.keys.create(project, name, admin=admin)
-        return app, Drain(app.db, self.home / "spool", app.settings.calls)
+        return app, drain
 
     def key_id(self, name: str) -> int:
         who = self.app.keys.find(self.secrets[name])
@@ -117,6 +125,14 @@ class House:
         record = Record(**{**fields, **changes})
         self.loop.call_soon_threadsafe(self.app.spool.write, record)
         return record.id
+
+    def hit(self, of: str, *, similarity: float | None = 0.93, **changes: Any) -> str:
+        """Spool a call that the cache answered as it answered `of`."""
+        tags = {"loopwright.cache": "hit" if similarity is None else "semantic-hit", "loopwright.cache_of": of}
+        if similarity is not None:
+            tags["loopwright.cache_similarity"] = f"{similarity:.4f}"
+        fields = {"provider": "cache", "model": "lyrebird", "target": "lyrebird", "cost_nano": 0, "latency_us": 900}
+        return self.call(**{**fields, "tags": {**tags, "loopwright.saved_usd": "0.004"}, **changes})
 
     def drained(self) -> None:
         async def all_of_it() -> None:
@@ -169,10 +185,26 @@ def _settings(home: Path, database_url: str) -> Settings:
     return Settings(
         home=home,
         database=DatabaseSettings(url=database_url, pool=4),
-        providers={"fake": ProviderSettings(kind="scripted", args=script)},
+        providers={
+            "fake": ProviderSettings(kind="scripted", args=script),
+            "spare": ProviderSettings(kind="scripted", args={"answers": [{"text": "from the spare"}]}),
+        },
         models={
             "parrot": ModelSettings(provider="fake", price=PriceSettings(input=1, output=2)),
             "mynah": ModelSettings(provider="fake"),
+            "relay": ModelSettings(
+                targets=(
+                    TargetSettings(provider="fake", model="first", region="eu"),
+                    TargetSettings(provider="spare", model="second"),
+                ),
+                aliases=("baton",),
+                hedge=HedgeSettings(after=30.0),
+            ),
+            "lyrebird": ModelSettings(
+                provider="spare",
+                cache=ModelCacheSettings(semantic=SemanticSettings(embedder="nobody", threshold=0.9)),
+                price=PriceSettings(input=1, output=2),
+            ),
             "local": ModelSettings(engine=EngineSettings(source="file:/nowhere/weights.gguf"), operations=("chat",)),
         },
     )

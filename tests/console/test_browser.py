@@ -7,9 +7,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.console.conftest import Visitor, signed_in
-from tests.console.housing import ATTACK, House
+from tests.console.housing import ATTACK, PAGES, House
 
 pytestmark = pytest.mark.browser
+LOOKED_AT = tuple(page.removeprefix("/") for page in PAGES)
 SHORT_ATTACK = "<img src=x onerror=window.hacked=1>"
 
 
@@ -28,7 +29,7 @@ def plain(chromium: Browser, house: House) -> Iterator[Page]:
 def test_no_page_breaks_its_policy(house: House, visitor: Visitor) -> None:
     call_id = house.call(key="boss")
     house.drained()
-    for path in ("overview", "calls", "playground", "models", "keys", f"calls/{call_id}"):
+    for path in (*LOOKED_AT, f"calls/{call_id}"):
         visitor.page.goto(f"{house.url}/{path}")
         visitor.page.wait_for_load_state("networkidle")
         assert visitor.page.locator("h1").count() == 1
@@ -190,6 +191,20 @@ def test_the_live_tail_adds_rows(house: House, visitor: Visitor) -> None:
     assert visitor.complaints == []
 
 
+def test_the_live_tail_puts_a_long_call_where_it_began(house: House, visitor: Visitor) -> None:
+    older = house.call(session="long live", ago=200)
+    newer = house.call(session="long live", ago=5)
+    house.drained()
+    page = visitor.page
+    page.goto(f"{house.url}/calls?session=long live")
+    page.click("[data-live]")
+    slow = house.call(session="long live", ago=90, latency_us=89_000_000)
+    house.drained()
+    expect(page.locator("[data-calls] tbody tr")).to_have_count(3)
+    assert [row.get_attribute("data-id") for row in page.locator("[data-calls] tbody tr").all()] == [newer, slow, older]
+    assert visitor.complaints == []
+
+
 def test_charts_tell_their_values_to_pointer_and_keys(house: House, visitor: Visitor) -> None:
     house.call()
     house.drained()
@@ -275,7 +290,7 @@ def test_no_page_is_wider_than_its_window(house: House, chromium: Browser, width
     house.drained()
     context = chromium.new_context(viewport={"width": width, "height": 800})
     page = signed_in(context, house, "boss").page
-    for path in ("overview", "calls", "playground", "models", "keys", f"calls/{call_id}"):
+    for path in (*LOOKED_AT, f"calls/{call_id}"):
         page.goto(f"{house.url}/{path}")
         root = "document.documentElement"
         assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), path
@@ -291,14 +306,14 @@ def test_text_stands_out_from_its_ground(house: House, chromium: Browser, scheme
     house.drained()
     context = chromium.new_context(color_scheme="dark" if scheme == "dark" else "light")
     page = signed_in(context, house, "boss").page
-    for path in ("overview", "calls", "playground", "models", "keys", f"calls/{call_id}"):
+    for path in (*LOOKED_AT, f"calls/{call_id}"):
         page.goto(f"{house.url}/{path}")
         assert page.evaluate(_CONTRAST) == [], path
     context.close()
 
 
 def test_every_field_and_button_has_a_name(house: House, visitor: Visitor) -> None:
-    for path in ("overview", "calls", "playground", "models", "keys"):
+    for path in LOOKED_AT:
         visitor.page.goto(f"{house.url}/{path}")
         assert visitor.page.evaluate(_UNNAMED) == [], path
 

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import time
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import httpx
@@ -158,6 +159,18 @@ def test_the_tail_shows_what_came_since(house: House, boss: httpx.Client) -> Non
     house.drained()
     page = boss.get("/calls", params={"session": "tail", "after": first}).text
     assert re.findall(r'data-id="([^"]+)"', page) == [second]
+
+
+def test_the_tail_shows_long_calls_that_began_before(house: House, boss: httpx.Client) -> None:
+    slow = house.call(session="slow tail", ago=300, latency_us=295_000_000)
+    quick = house.call(session="slow tail", ago=20)
+    house.call(session="slow tail", ago=280, latency_us=1_000_000)
+    first = house.call(session="slow tail", ago=10)
+    house.drained()
+    ended = datetime.now(UTC).isoformat()
+    page = boss.get("/calls", params={"session": "slow tail", "after": first, "ended": ended}).text
+    assert re.findall(r'data-id="([^"]+)"', page) == [first, quick, slow]
+    assert boss.get("/calls", params={"after": first, "ended": "then"}).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,14 @@ def test_a_playground_filled_from_a_call(house: House, boss: httpx.Client) -> No
     call_id = house.call(key="boss", question="fill me in")
     house.drained()
     assert "fill me in</textarea>" in boss.get(f"/playground?from={call_id}").text
+
+
+def test_a_body_it_refuses_is_on_record(house: House, boss: httpx.Client) -> None:
+    token = {"x-csrf-token": csrf(boss.get("/playground"))}
+    body = {"model": "parrot", "messages": [{"role": "emperor", "content": "refused by its form"}], "stream": True}
+    assert boss.post("/playground/chat", json=body, headers=token).status_code == 400
+    house.drained()
+    call = boss.get("/calls.json?outcome=refused").json()["calls"][0]
+    assert (call["client"], call["status"], call["key_id"]) == ("loopwright console", 400, house.key_id("boss"))
+    detail = boss.get(f"/calls/{call['id']}.json").json()
+    assert detail["request"]["messages"][0]["content"] == "refused by its form"

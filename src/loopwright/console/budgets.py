@@ -65,9 +65,7 @@ class Budgets:
             "filter": {"key": key_id, "project": project},
             "limits": [row_of(each, now) for each in ordered[:_SHOWN]],
             "not_shown": max(len(ordered) - _SHOWN, 0),
-            "plotted": [
-                {"limit": each.limit.id, **series} for each, (series, _) in zip(plotted, plots, strict=True)
-            ],
+            "plotted": [{"limit": each.limit.id, **series} for each, (series, _) in zip(plotted, plots, strict=True)],
         }
         return View(data=data, drawn={"charts": drawn, **await self._form(visit)})
 
@@ -149,15 +147,11 @@ class Budgets:
         limit = standing.limit
         if limit.tag is not None or standing.starts is None or standing.ends is None:
             return []
-        asked = CallFilter(
-            project_id=limit.project_id, key_id=limit.key_id, since=standing.starts, until=standing.ends
-        )
+        asked = CallFilter(project_id=limit.project_id, key_id=limit.key_id, since=standing.starts, until=standing.ends)
         found = await self._app.calls.series(asked, points=24 if limit.kind == "usd_per_day" else 31)
         return [(point.at, point.counts.cost_nano if point.at <= now else None) for point in found.points]
 
-    def _now(
-        self, standing: Standing, now: dt.datetime, within: list[tuple[dt.datetime, int | None]]
-    ) -> list[Drawn]:
+    def _now(self, standing: Standing, now: dt.datetime, within: list[tuple[dt.datetime, int | None]]) -> list[Drawn]:
         limit = standing.limit
         if not within or standing.starts is None or standing.ends is None:
             return []
@@ -170,7 +164,9 @@ class Budgets:
                 [at for at, _ in within],
                 [
                     Line(name="spent", look="main", values=sums),
-                    Line(name="at this pace", look="ahead", values=onward(sums, None if whole is None else whole / NANO)),
+                    Line(
+                        name="at this pace", look="ahead", values=onward(sums, None if whole is None else whole / NANO)
+                    ),
                 ],
                 kind="lines",
                 show=_money,

@@ -190,9 +190,7 @@ def _time_ticks(times: Sequence[datetime], centres: Sequence[float]) -> list[Tic
     ]
 
 
-def _sentence(
-    title: str, lines: Sequence[Line], show: Callable[[float | None], str], rules: Sequence[Rule]
-) -> str:
+def _sentence(title: str, lines: Sequence[Line], show: Callable[[float | None], str], rules: Sequence[Rule]) -> str:
     """What the eye would take from it: the latest and the highest value of each line, and what they are held to."""
     parts = []
     for line in lines:

@@ -8,7 +8,17 @@ from typing import Any
 
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
-from loopwright.console.asking import OUTCOMES, RANGES, float_of, moment_of, nano_of, outcome_of, span_of, tag_of, whole_of
+from loopwright.console.asking import (
+    OUTCOMES,
+    RANGES,
+    float_of,
+    moment_of,
+    nano_of,
+    outcome_of,
+    span_of,
+    tag_of,
+    whole_of,
+)
 from loopwright.console.figures import milliseconds
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit

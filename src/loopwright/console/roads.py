@@ -82,9 +82,7 @@ def joined(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     targets = []
     for at, target in enumerate(first["targets"]):
         same = [
-            route["targets"][at]
-            for route in seen
-            if at < len(route["targets"]) and _same(route["targets"][at], target)
+            route["targets"][at] for route in seen if at < len(route["targets"]) and _same(route["targets"][at], target)
         ]
         states = Counter(each["state"] for each in same)
         one = {

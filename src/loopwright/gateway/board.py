@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -36,10 +37,8 @@ async def telling(db: Database, worker: UUID, routes: Sequence[Route]) -> None:
     if not any(route.standings for route in routes):
         return
     while True:
-        try:
+        with suppress(Unavailable):
             await tell(db, worker, routes)
-        except Unavailable:
-            pass
         await asyncio.sleep(_EVERY)
 
 

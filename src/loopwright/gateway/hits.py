@@ -71,9 +71,7 @@ async def latest(
     return list(await asyncio.gather(*(_with_matched(calls, detail) for detail in found if detail is not None)))
 
 
-async def report_wrong(
-    found: Hit, cache: Cache, policy: Policy | None, *, by_key: int
-) -> tuple[bool, float | None]:
+async def report_wrong(found: Hit, cache: Cache, policy: Policy | None, *, by_key: int) -> tuple[bool, float | None]:
     """Report that a hit was wrong: whether that is new, and how alike questions must be from now on (None: exact)."""
     call = found.detail.call
     semantic = None if policy is None else policy.settings.semantic
