@@ -9,6 +9,7 @@ from typing import Any
 
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.money import Price, Usage
+from loopwright.core.privacy import Place
 from loopwright.gateway.route import Route, route
 from loopwright.gateway.routed import Target
 from loopwright.kit.settings import ModelSettings, RetrySettings, TargetSettings
@@ -19,8 +20,16 @@ QUICK = RetrySettings(base=0.001, longest=0.002, wait=0.2)
 class Player:
     """A target that plays one turn a request: an error, or a text; the last turn again and again."""
 
-    def __init__(self, name: str, *turns: str | BaseException, delay: float = 0.0, price: Price | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *turns: str | BaseException,
+        delay: float = 0.0,
+        price: Price | None = None,
+        region: str | None = None,
+    ) -> None:
         self.name = name
+        self.place = Place(provider=name, model="m", region=region)
         self.turns = list(turns) or [f"from {name}"]
         self.delay = delay
         self.price = price
@@ -31,7 +40,14 @@ class Player:
 
     @property
     def target(self) -> Target:
-        return Target(chat=self, provider=self.name, model="m", operations=frozenset({"chat"}), price=self.price)
+        return Target(
+            chat=self,
+            provider=self.name,
+            model="m",
+            operations=frozenset({"chat"}),
+            price=self.price,
+            place=self.place,
+        )
 
     async def __call__(self, request: Request, /) -> AsyncGenerator[Delta, None]:
         turn = self.turns[min(len(self.asked), len(self.turns) - 1)]

@@ -9,6 +9,7 @@ from loopwright.cache.cache import Cache
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import UpstreamBroke
 from loopwright.core.money import Usage
+from loopwright.core.privacy import Privacy
 from loopwright.core.who import HOUSE
 from loopwright.gateway.cached import Cached, Policy
 from loopwright.gateway.recorded import Recorded
@@ -27,7 +28,7 @@ class Embedded:
     name = "same"
     dimensions = 2
 
-    async def __call__(self, texts: list[str]) -> list[list[float]]:
+    async def __call__(self, texts: list[str], /, *, privacy: Privacy | None = None) -> list[list[float]]:  # noqa: ARG002
         return [[0.6, 0.8] for _ in texts]
 
 

@@ -128,7 +128,7 @@ class Cascaded:
                     will_do = await will_do
             except Exception as error:  # noqa: BLE001 - a plug-in: the dear model answers when nobody can say
                 quiet = request.privacy is not None and not request.privacy.store  # its words may be the answer's
-                _log.error(  # noqa: TRY400 - with the traceback unless it may quote
+                _log.error(
                     "the evaluator of model %s failed (%s)", request.model, type(error).__name__, exc_info=not quiet
                 )
                 return "evaluator"

@@ -107,5 +107,3 @@ def _sensitive(told: SensitiveSettings) -> Sensitive | None:
     if not told.pii and not told.tags:
         return None
     return Sensitive(pii=frozenset(told.pii), tags=frozenset(told.tags.items()), model=told.model)
-
-

@@ -107,7 +107,7 @@ class Recorded:
         except LoopwrightError as error:
             # The caller is already being told of a failure; the spool counts what it could not take. No traceback: it
             # would go on with the failure of the call, whose message may quote what was asked.
-            _log.error("call %s could not be recorded: %s", taken.request.id, error.message)  # noqa: TRY400
+            _log.error("call %s could not be recorded: %s", taken.request.id, error.message)
 
 
 class _Taken:

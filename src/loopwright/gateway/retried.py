@@ -78,10 +78,8 @@ class Retried:
             except LoopwrightError as error:
                 last = error
                 pause = self._pause(error, attempt, order, trail)
-                if pause is None or (request.deadline is not None and time.monotonic() + pause >= request.deadline):
+                if pause is None:
                     raise
-                if isinstance(error, InvalidOutput) and error.usage is not None:  # the last one's counts the recorder
-                    chosen.wasted(request, error.usage, 0.0)
             else:
                 return
             finally:
@@ -152,9 +150,15 @@ class Retried:
         if not self.budget.take():
             return None
         elsewhere = any(each not in trail for each in order)
-        if found == "credentials" and elsewhere:
-            return 0.0
-        return random.uniform(0.0, settings.base if elsewhere else backoff)  # noqa: S311 - no secret
+        pause = 0.0
+        if found != "credentials" or not elsewhere:
+            pause = random.uniform(0.0, settings.base if elsewhere else backoff)  # noqa: S311 - no secret
+        request = attempt.request
+        if request.deadline is not None and time.monotonic() + pause >= request.deadline:
+            return None
+        if isinstance(error, InvalidOutput) and error.usage is not None:  # the last one's counts the recorder
+            attempt.standing.wasted(request, error.usage, 0.0)
+        return pause
 
 
 class _Attempt:
