@@ -130,6 +130,13 @@ class Delta:
 
     def costing(self, nano: int) -> Delta:
         """The same with the cost of its call; `dataclasses.replace` would take three times as long."""
+        return self._with(nano, self.cache)
+
+    def noting(self, cache: CacheNote) -> Delta:
+        """The same with what the cache did."""
+        return self._with(self.cost_nano, cache)
+
+    def _with(self, cost_nano: int | None, cache: CacheNote | None) -> Delta:
         return Delta(
             raw=self.raw,
             text=self.text,
@@ -137,12 +144,12 @@ class Delta:
             index=self.index,
             finish=self.finish,
             usage=self.usage,
-            cost_nano=nano,
+            cost_nano=cost_nano,
             speaks=self.speaks,
             done=self.done,
             model=self.model,
             provider=self.provider,
-            cache=self.cache,
+            cache=cache,
             attempts=self.attempts,
             headers=self.headers,
         )

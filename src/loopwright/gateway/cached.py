@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from loopwright.cache.cache import Cache
@@ -140,7 +140,7 @@ class Cached:
                 if delta.done and gathered.raw:
                     # Behind what is ready now: this answer goes out before it is made ready to be kept.
                     asyncio.get_running_loop().call_soon(self._keep, request, policy, asked, likeness, gathered)
-                yield replace(delta, cache=_MISS) if first else delta
+                yield delta.noting(_MISS) if first else delta
 
     def _keep(
         self, request: Request, policy: Policy, asked: Question, likeness: Likeness | None, gathered: _Gathered
