@@ -177,7 +177,9 @@ class Client:
 
     # Files and batches
 
-    def upload(self, path: str | Path, *, purpose: str = "batch", told: Callable[[int], None] | None = None) -> dict[str, Any]:
+    def upload(
+        self, path: str | Path, *, purpose: str = "batch", told: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
         """Send a file in pieces; `told` hears the bytes sent so far."""
         source = Path(path)
         boundary = secrets.token_hex(16)
@@ -201,7 +203,9 @@ class Client:
         while piece := response.read(1 << 20):
             yield piece
 
-    def create_batch(self, input_file_id: str, endpoint: str, metadata: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def create_batch(
+        self, input_file_id: str, endpoint: str, metadata: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """Have every line of an uploaded file asked, within a day: the batch in OpenAI's form."""
         body = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": "24h", "metadata": metadata}
         return self._object("POST", "/v1/batches", body=body)

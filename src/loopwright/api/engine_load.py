@@ -59,9 +59,7 @@ class _Watched:
 class EngineLoad:
     """The engines behind each name that can be called."""
 
-    def __init__(
-        self, models: Mapping[str, ModelSettings], engines: Mapping[str, Endpoint], free_slots: int
-    ) -> None:
+    def __init__(self, models: Mapping[str, ModelSettings], engines: Mapping[str, Endpoint], free_slots: int) -> None:
         """`models` as configured, `engines` as the supervisor wrote of them; names without one are always free."""
         watched = {name: _Watched(endpoint, free_slots) for name, endpoint in engines.items()}
         self._watched = watched

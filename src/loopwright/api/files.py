@@ -45,7 +45,7 @@ async def _create(request: Request) -> Response:
     check_kept(app, who)
     files = app.batches.files
     room = await files.room(who.project_id)
-    form = await receive(request, files.blobs, limit=room, timeout=app.settings.server.body_timeout)
+    form = await receive(request, files.blobs, limit=room, patience=app.settings.server.body_timeout)
     if form.filename is None:
         raise BadRequest("file: is required", param="file")
     if "purpose" not in form.fields:
@@ -105,7 +105,9 @@ def page(shown: list[dict[str, Any]], limit: int) -> dict[str, Any]:
 
 async def _get(request: Request) -> Response:
     app, who = house(request), caller(request, "files")
-    return JSONResponse((await app.batches.files.get(request.path_params["file_id"], project_id=who.project_id)).shown())
+    return JSONResponse(
+        (await app.batches.files.get(request.path_params["file_id"], project_id=who.project_id)).shown()
+    )
 
 
 async def _delete(request: Request) -> Response:
@@ -139,7 +141,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _attachment(filename: str) -> str:
-    plain = "".join(char if char.isalnum() and char.isascii() or char in "._-" else "_" for char in filename)
+    plain = "".join(char if (char.isalnum() and char.isascii()) or char in "._-" else "_" for char in filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 

@@ -159,15 +159,15 @@ class _LineExchange:
         """Keep the answer."""
         self.status, self._said, self.answer = status, headers, body
 
-    async def start(self, headers: bytes) -> None:
+    async def start(self, _headers: bytes) -> None:
         """Lines are not streamed."""
         raise LoopwrightError("a batch answers whole")
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, _data: bytes) -> None:
         """Lines are not streamed."""
         raise LoopwrightError("a batch answers whole")
 
-    async def end(self, data: bytes = b"") -> None:
+    async def end(self, _data: bytes = b"") -> None:
         """Lines are not streamed."""
         raise LoopwrightError("a batch answers whole")
 
@@ -257,5 +257,3 @@ def enlist_batches(jobs: Jobs, settings: Settings, db: Database) -> None:
 
 def _seconds(text: str) -> float | None:
     return float(text) if text.isdigit() else None
-
-

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from python_multipart.multipart import MultipartParseError, MultipartParser, parse_options_header
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from loopwright.core.errors import BadRequest, TooLarge
@@ -32,14 +33,14 @@ class Form:
     size: int = 0
 
 
-async def receive(request: Request, blobs: Blobs, *, limit: int, timeout: float) -> Form:
+async def receive(request: Request, blobs: Blobs, *, limit: int, patience: float) -> Form:
     """Read the form of a request. Its part `file` is stored; of everything else only texts are taken.
 
     Args:
         request: not read yet.
         blobs: where the file goes.
         limit: bytes the file may have.
-        timeout: seconds between two pieces of the body.
+        patience: seconds between two pieces of the body.
 
     Raises:
         BadRequest: no form, a malformed one, too many fields, or it did not arrive.
@@ -52,7 +53,7 @@ async def receive(request: Request, blobs: Blobs, *, limit: int, timeout: float)
     reading = _Reading(boundary, limit)
     with blobs.writing() as writing:
         try:
-            async for piece in _arriving(request, timeout):
+            async for piece in _arriving(request, patience):
                 reading.parser.write(piece)
                 reading.check()
                 if len(reading.waiting) >= _PIECE:
@@ -70,14 +71,14 @@ async def receive(request: Request, blobs: Blobs, *, limit: int, timeout: float)
     return form
 
 
-async def _arriving(request: Request, timeout: float) -> AsyncIterator[bytes]:
+async def _arriving(request: Request, patience: float) -> AsyncIterator[bytes]:
     stream = request.stream()
     while True:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 piece = await anext(stream, None)
         except TimeoutError:
-            raise BadRequest(f"nothing more of the request body arrived within {timeout:g} s") from None
+            raise BadRequest(f"nothing more of the request body arrived within {patience:g} s") from None
         if piece is None:
             return
         if piece:
@@ -130,7 +131,9 @@ class _Reading:
             BadRequest, TooLarge: it is.
         """
         if self._size > self._limit:
-            raise TooLarge(f"the file is over the limit of {self._limit:,} bytes (files.limit, or what the project has left)")
+            raise TooLarge(
+                f"the file is over the limit of {self._limit:,} bytes (files.limit, or what the project has left)"
+            )
         if self._parts > _FIELDS or self._held > _FIELD:
             raise BadRequest(f"the form has more than {_FIELDS} fields or {_FIELD:,} bytes of them")
 

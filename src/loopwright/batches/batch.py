@@ -9,9 +9,7 @@ from typing import Any, Final, Literal, cast
 
 from loopwright.core.money import usd
 
-Status = Literal[
-    "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
-]
+Status = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
 OPEN: Final[tuple[Status, ...]] = ("validating", "in_progress", "finalizing", "cancelling")
 """Of batches that are not yet at their end."""
 ENDPOINTS: Final[Mapping[str, str]] = {

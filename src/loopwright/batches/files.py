@@ -16,7 +16,7 @@ from loopwright.core.errors import BadRequest, Conflict, NotFound, Spent, Unavai
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.ids import Ids
-from loopwright.kit.settings import FileSettings
+from loopwright.kit.settings_batches import FileSettings
 
 PURPOSES: Final = ("batch", "user_data", "assistants", "fine-tune", "vision", "evals")
 """What an upload may be for."""
@@ -29,6 +29,12 @@ _INSERT: Final = b"""
     values (%(id)s, %(project_id)s, %(key_id)s, %(filename)s, %(purpose)s, %(bytes)s, %(blob)s, %(expires_at)s)
     returning *
 """
+_OLDEST: Final = """
+    select * from files where project_id = %(project)s and (expires_at is null or expires_at > now())
+    and (%(purpose)s::text is null or purpose = %(purpose)s) and (%(after)s::text is null or id > %(after)s)
+    order by id limit %(limit)s
+"""
+_NEWEST: Final = _OLDEST.replace("id > ", "id < ").replace("order by id", "order by id desc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +135,9 @@ class Files:
             (_plain(file_id), project_id),
         )
         if row is None:
-            raise NotFound(f"{param}: there is no file {file_id[:80]!r}: it was deleted, has expired, or never was", param=param)
+            raise NotFound(
+                f"{param}: there is no file {file_id[:80]!r}: it was deleted, has expired, or never was", param=param
+            )
         return file_of(row)
 
     async def stored(self, file_id: str) -> StoredFile:
@@ -153,11 +161,8 @@ class Files:
         order: Literal["asc", "desc"] = "desc",
     ) -> Sequence[StoredFile]:
         """Files of a project, newest first unless `order` is asc; `after` is the id of the last one seen."""
-        step, way = ("<", "desc") if order == "desc" else (">", "asc")
         rows = await self._db.rows(
-            "select * from files where project_id = %(project)s and (expires_at is null or expires_at > now())"
-            " and (%(purpose)s::text is null or purpose = %(purpose)s)"
-            f" and (%(after)s::text is null or id {step} %(after)s) order by id {way} limit %(limit)s",
+            _NEWEST if order == "desc" else _OLDEST,
             {
                 "project": project_id,
                 "purpose": None if purpose is None else _plain(purpose),

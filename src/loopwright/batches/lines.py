@@ -60,7 +60,7 @@ class Checked:
     """Without any, the lines may be asked."""
 
 
-class _Wrong(Exception):  # noqa: N818 - never leaves this file
+class _Wrong(Exception):
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.code = code
@@ -84,18 +84,19 @@ def check(file: BinaryIO, endpoint: str, *, judge: Judge, lines: int, longest: i
         found.total += 1
         if found.total > lines:
             found.problems.append(
-                Problem(code="too_many_lines", message=f"the file has more than {lines:,} lines (batches.lines)", line=number)
+                Problem(
+                    code="too_many_lines",
+                    message=f"the file has more than {lines:,} lines (batches.lines)",
+                    line=number,
+                )
             )
             return found
         try:
             line = _read(number, raw, endpoint, longest)
-            if (digest := hashlib.blake2b(line.custom_id.encode(), digest_size=16).digest()) in seen:
-                raise _Wrong("duplicate_custom_id", f"custom_id {line.custom_id[:80]!r} is there twice", "custom_id")
-            seen.add(digest)
+            _check_alone(line, seen)
             if line.model not in judged:
                 judged[line.model] = judge(line.model)
-            if (problem := judged[line.model]) is not None:
-                raise _Wrong(problem.code, problem.message, "body.model")
+            _check_judged(judged[line.model])
             found.model = found.model or line.model
         except _Wrong as wrong:
             found.problems.append(Problem(code=wrong.code, message=str(wrong), line=number, param=wrong.param))
@@ -127,6 +128,18 @@ def _raw(file: BinaryIO, longest: int) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
+def _check_alone(line: Line, seen: set[bytes]) -> None:
+    digest = hashlib.blake2b(line.custom_id.encode(), digest_size=16).digest()
+    if digest in seen:
+        raise _Wrong("duplicate_custom_id", f"custom_id {line.custom_id[:80]!r} is there twice", "custom_id")
+    seen.add(digest)
+
+
+def _check_judged(problem: Problem | None) -> None:
+    if problem is not None:
+        raise _Wrong(problem.code, problem.message, "body.model")
+
+
 def _read(number: int, raw: bytes, endpoint: str, longest: int) -> Line:
     if len(raw) > longest:
         raise _Wrong("line_too_long", f"the line is longer than {longest:,} bytes (server.body_limit)")
@@ -143,6 +156,13 @@ def _read(number: int, raw: bytes, endpoint: str, longest: int) -> Line:
         raise _Wrong("invalid_json_line", f"the line is not JSON: {error}") from None
     except RecursionError:
         raise _Wrong("invalid_json_line", "the line is nested too deeply") from None
+    _check_words(line, endpoint)
+    if asked.stream:
+        raise _Wrong("invalid_stream", "body.stream: a batch answers whole; leave it out", "body.stream")
+    return Line(number, line.custom_id, asked.model, body)
+
+
+def _check_words(line: _Line, endpoint: str) -> None:
     if not 0 < len(line.custom_id) <= _LONGEST_ID:
         raise _Wrong("invalid_custom_id", f"custom_id: a text of 1 to {_LONGEST_ID} characters", "custom_id")
     if line.method != "POST":
@@ -151,6 +171,3 @@ def _read(number: int, raw: bytes, endpoint: str, longest: int) -> Line:
         raise _Wrong("invalid_url", f"url: {line.url[:80]!r} is none of {', '.join(ENDPOINTS)}", "url")
     if line.url != endpoint:
         raise _Wrong("mismatched_url", f"url: {line.url} is not the batch's endpoint, {endpoint}", "url")
-    if asked.stream:
-        raise _Wrong("invalid_stream", "body.stream: a batch answers whole; leave it out", "body.stream")
-    return Line(number, line.custom_id, asked.model, body)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, fields
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from psycopg.types.json import Jsonb
 
@@ -19,8 +19,8 @@ from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.seal import Seal
-from loopwright.kit.seal import Seal
-from loopwright.kit.settings import BatchSettings, Settings
+from loopwright.kit.settings import Settings
+from loopwright.kit.settings_batches import BatchSettings
 
 RUN: Final = "batches.run"
 """The job that runs batches."""
@@ -28,6 +28,11 @@ WINDOW: Final = 86_400
 """Seconds of the one completion window there is."""
 _TALLY: Final = tuple(each.name for each in fields(Tally))
 _SET_TALLY: Final = ", ".join(f"{name} = %s" for name in _TALLY)
+_NOTE: Final = f"update batches set {_SET_TALLY} where id = %s"  # noqa: S608 - names of fields
+_END: Final = f"""
+    update batches set status = %s, MOMENT = now(), output_file_id = %s, error_file_id = %s, errors = %s, {_SET_TALLY}
+    where id = %s
+"""  # noqa: S608 - names of fields
 _METADATA: Final = (16, 64, 512)
 _ENDED: Final[Mapping[str, str]] = {
     "completed": "completed_at",
@@ -146,7 +151,12 @@ class Batches:
             "select * from batches where (%(project)s::int is null or project_id = %(project)s)"
             " and (%(status)s::text is null or status = %(status)s)"
             " and (%(after)s::text is null or id < %(after)s) order by id desc limit %(limit)s",
-            {"project": project_id, "status": status, "after": None if after is None else _plain(after), "limit": limit},
+            {
+                "project": project_id,
+                "status": status,
+                "after": None if after is None else _plain(after),
+                "limit": limit,
+            },
         )
         return [batch_of(row) for row in rows]
 
@@ -188,7 +198,7 @@ class Batches:
 
     async def note(self, batch_id: str, tally: Tally) -> None:
         """How far it is."""
-        await self._db.run(f"update batches set {_SET_TALLY} where id = %s", (*astuple(tally), batch_id))
+        await self._db.run(_NOTE, (*astuple(tally), batch_id))
 
     async def finalizing(self, batch_id: str) -> bool:
         """All lines are asked: its files are being written. False when it was cancelled meanwhile."""
@@ -228,8 +238,7 @@ class Batches:
                 return
             made = [None if new is None else (await self.files.insert(connection, new)).id for new in (output, errors)]
             await connection.execute(
-                f"update batches set status = %s, {_ENDED[status]} = now(), output_file_id = %s, error_file_id = %s,"
-                f" errors = %s, {_SET_TALLY} where id = %s".encode(),
+                _END.replace("MOMENT", _ENDED[status]).encode(),
                 (status, *made, told, *astuple(tally), batch_id),
             )
 

@@ -89,7 +89,9 @@ def list_batches(
         Column(title="model", least=12, weight=3),
         Column(title="created", weight=4),
     )
-    show_table(columns, [_row(batch) for batch in page["batches"]], empty="No batches. `loopwright batches create` makes one.")
+    show_table(
+        columns, [_row(batch) for batch in page["batches"]], empty="No batches. `loopwright batches create` makes one."
+    )
     if page.get("next"):
         say(f"There are more: --before {page['next']}", style="dim")
 
@@ -110,9 +112,9 @@ def show(
 def fetch(
     batch_id: BatchId,
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE")
-    ] = Path("-"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE")] = Path(
+        "-"
+    ),
     errors: Annotated[bool, typer.Option("--errors", help="The lines that failed instead.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
@@ -164,7 +166,9 @@ def _endpoint(file: Path) -> str:
     try:
         asked = json.loads(line)["url"]
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{file}: the first line names no `url`\nEach line is {{\"custom_id\", \"method\": \"POST\", \"url\", \"body\"}}"
+        message = (
+            f'{file}: the first line names no `url`\nEach line is {{"custom_id", "method": "POST", "url", "body"}}'
+        )
         raise BadRequest(message, param="FILE") from error
     return str(asked)
 
