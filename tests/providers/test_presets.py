@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from loopwright.core.errors import BadRequest, SettingsError
+from loopwright.kit.dialects.foreign import PARTICULAR
 from loopwright.kit.settings import PresetName, ProviderSettings
 from loopwright.providers.openai import OpenAICompatible
 from loopwright.providers.presets import PLAIN, PRESETS, changes_for, completed, preset_of
@@ -27,6 +28,7 @@ def test_each_is_a_place_that_can_be_called(name: str) -> None:
     assert "{key}" in preset.key
     assert not set(preset.drop) & set(preset.refuse)
     assert not set(preset.rename) & {*preset.drop, *preset.refuse}
+    assert set(preset.accepts) <= PARTICULAR
     assert preset.include_usage or preset.kind != "openai" or "stream_options" in preset.drop
 
 
@@ -92,6 +94,84 @@ async def test_marks_of_other_dialects_stay_behind() -> None:
     assert "cache_control" not in body["messages"][0]["content"][0]
     _, body = await sent("openrouter", messages=[{"role": "user", "content": content}])
     assert "cache_control" in body["messages"][0]["content"][0]
+
+
+THOUGHTFUL: list[Any] = [
+    {"role": "user", "content": "hi"},
+    {
+        "role": "assistant",
+        "content": None,
+        "reasoning_content": "Hm.",
+        "reasoning": "Hm.",
+        "annotations": [],
+        "audio": None,
+        "refusal": None,
+        "extra_content": {"google": {"thought_signature": "x"}},
+        "tool_calls": [
+            {
+                "id": "1",
+                "type": "function",
+                "function": {"name": "f", "arguments": '{"reasoning": "stays"}'},
+                "extra_content": {"google": {"thought_signature": "y"}},
+            }
+        ],
+    },
+    {"role": "tool", "tool_call_id": "1", "content": "reasoning_content"},
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("preset", "kept"),
+    [
+        ("mistral", set()),
+        ("groq", set()),
+        ("cerebras", {"reasoning"}),
+        ("deepseek", {"reasoning_content"}),
+        ("vllm", {"reasoning", "reasoning_content", "refusal"}),
+        ("openai", {"annotations", "audio", "refusal"}),
+        ("openrouter", {"reasoning", "reasoning_content", "annotations", "audio", "refusal", "extra_content"}),
+    ],
+)
+@pytest.mark.parametrize("raw", [True, False])
+async def test_only_what_is_accepted_of_an_answer_goes_back(preset: str, kept: set[str], *, raw: bool) -> None:
+    _, body = await sent(preset, raw=raw, messages=THOUGHTFUL)
+    user, assistant, tool = body["messages"]
+    assert (user, tool) == (THOUGHTFUL[0], THOUGHTFUL[2])
+    assert assistant.keys() == {"role", "content", "tool_calls"} | kept
+    (call,) = assistant["tool_calls"]
+    assert call["function"] == THOUGHTFUL[1]["tool_calls"][0]["function"]
+    assert ("extra_content" in call) == ("extra_content" in kept)
+
+
+@pytest.mark.anyio
+async def test_a_refusal_becomes_text_where_there_is_no_such_member() -> None:
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "refusal": "I cannot."}]
+    _, body = await sent("mistral", messages=said)
+    assert body["messages"][1] == {"role": "assistant", "content": "I cannot."}
+
+
+@pytest.mark.anyio
+async def test_settings_of_reasoning_are_no_history() -> None:
+    _, body = await sent("groq", messages=THOUGHTFUL, reasoning={"effort": "low"})
+    assert body["reasoning"] == {"effort": "low"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("args", "kept"), [({}, True), ({"accepts": []}, False), ({"accepts": ["reasoning_content"]}, True)]
+)
+async def test_a_place_without_a_preset_can_be_told_to_be_strict(args: dict[str, Any], *, kept: bool) -> None:
+    async with FaultyUpstream() as upstream:
+        provider = OpenAICompatible("far", ProviderSettings(base_url=upstream.url, args=args))
+        await ask(provider.chat("up"), request("up", messages=THOUGHTFUL))
+        await provider.close()
+        assert ("reasoning_content" in json.loads(upstream.seen[0].body)["messages"][1]) == kept
+
+
+def test_what_only_some_accept_is_told() -> None:
+    with pytest.raises(SettingsError, match="thinking_blocks"):
+        OpenAICompatible("far", ProviderSettings(base_url="http://127.0.0.1:9", args={"accepts": ["thoughts"]}))
 
 
 @pytest.mark.anyio

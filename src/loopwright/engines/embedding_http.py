@@ -93,9 +93,7 @@ class EmbeddingApp:
         if route == ("POST", "/v1/rerank"):
             body = await _read(receive)
             return None if body is None else await self._while_there(receive, self._rank(body))
-        raise NotFound(
-            f"{scope['method']} {scope['path']}: an embedding engine has POST /v1/embeddings and /v1/rerank"
-        )
+        raise NotFound(f"{scope['method']} {scope['path']}: an embedding engine has POST /v1/embeddings and /v1/rerank")
 
     async def _while_there(self, receive: Receive, work: Awaitable[_Reply]) -> _Reply | None:
         """The work's result; None when the client hangs up first, which cancels the work."""

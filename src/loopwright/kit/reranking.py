@@ -125,7 +125,9 @@ def scores_in(answer: object, documents: int) -> dict[int, float]:
         raise UpstreamBroke("it did not answer with results of a reranking")
     scores: dict[int, float] = {}
     for each in found:
-        at, score = (each.get("index"), each.get("relevance_score", each.get("score"))) if _is_object(each) else (None, None)
+        at, score = (
+            (each.get("index"), each.get("relevance_score", each.get("score"))) if _is_object(each) else (None, None)
+        )
         if type(at) is not int or not 0 <= at < documents or at in scores:
             raise UpstreamBroke(f"a result of its reranking has the index {at!r}, of {documents} documents")
         if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):

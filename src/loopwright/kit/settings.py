@@ -61,8 +61,8 @@ class Timeouts:
 
 PresetName = Literal[
     "anthropic", "azure", "azure-v1", "bedrock", "cerebras", "cohere", "deepinfra", "deepseek", "fireworks", "gemini",
-    "groq", "huggingface", "llamacpp", "lmstudio", "mistral", "moonshot", "nvidia", "ollama", "openai", "openrouter",
-    "perplexity", "sambanova", "sglang", "tgi", "together", "vllm", "xai",
+    "groq", "huggingface", "jina", "llamacpp", "lmstudio", "mistral", "moonshot", "nvidia", "ollama", "openai",
+    "openrouter", "perplexity", "sambanova", "sglang", "tei", "tgi", "together", "vllm", "voyage", "xai",
 ]  # fmt: skip
 """The names in `providers/presets.yaml`, which a test holds to be the same."""
 
@@ -95,6 +95,8 @@ class ProviderSettings:
     """Further headers of every request."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     """How long to wait for it."""
+    link_local: bool = False
+    """Let it be at a link-local or metadata address (`169.254.169.254` …), where clouds hand out credentials."""
     args: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Arguments of the plug-in, e.g. `answers` of `scripted`."""
 
@@ -272,7 +274,7 @@ class ModelSettings:
     """An engine process of ours that hosts it."""
     model: str | None = None
     """The name upstream knows; by default its own."""
-    operations: tuple[Literal["chat", "completion", "embeddings", "rerank"], ...] = ("chat", "completion")
+    operations: tuple[Literal["chat", "completion", "embeddings", "moderations", "rerank"], ...] = ("chat", "completion")
     """What it can be asked for."""
     price: PriceSettings | None = None
     """What it costs; without it the bundled prices apply, and a model they lack is shown as unpriced."""

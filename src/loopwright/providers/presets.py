@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from loopwright.core.errors import BadRequest, SettingsError
-from loopwright.kit.dialects.foreign import may_have_foreign, without_foreign
+from loopwright.kit.dialects.foreign import PARTICULAR, Sieve
 from loopwright.kit.nearest import hint
 from loopwright.kit.settings import ProviderSettings
 from loopwright.providers.rerank import Words
@@ -30,7 +30,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rename: dict[str, str] = {}
     drop: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
-    keeps_foreign: bool = False
+    accepts: tuple[str, ...] = ()
     rerank: Words = Words()
 
     def credentials(self, key: str) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def _read() -> dict[str, Preset]:
 
 
 PRESETS: Final[Mapping[str, Preset]] = _read()
-PLAIN: Final = Preset(keeps_foreign=True)
+PLAIN: Final = Preset(accepts=tuple(sorted(PARTICULAR)))
 """Any OpenAI-compatible URL: nothing is changed."""
 
 
@@ -88,6 +88,23 @@ def completed(name: str, settings: ProviderSettings) -> ProviderSettings:
     return replace(settings, base_url=url, kind=kind, preset=named)
 
 
+def accepting(name: str, args: Mapping[str, object], preset: Preset) -> Preset:
+    """The preset with what `args.accepts` of a provider says of the members that only some upstreams accept.
+
+    Raises:
+        SettingsError: there is no such member.
+    """
+    if "accepts" not in args:
+        return preset
+    given = args["accepts"]
+    members = given if isinstance(given, list) else [given]
+    for member in members:
+        if member not in PARTICULAR:
+            allowed = ", ".join(sorted(PARTICULAR))
+            raise SettingsError(f"providers.{name}.args.accepts: {member!r} is none of {allowed}")
+    return msgspec.structs.replace(preset, accepts=tuple(members))
+
+
 Change = Callable[[bytes | None, Mapping[str, Any]], Mapping[str, Any] | None]
 """From a body (as bytes while it is untouched, and parsed) to the changed one; None when nothing is to be changed."""
 
@@ -98,12 +115,14 @@ def changes_for(preset: Preset, who: str) -> Change | None:
     The change raises BadRequest for what cannot be left out silently.
     """
     words = (*preset.rename, *preset.drop, *preset.refuse)
-    if not words and preset.keeps_foreign:
+    refused = PARTICULAR.difference(preset.accepts)
+    if not words and not refused:
         return None
+    sieve = Sieve(refused)
     marks = tuple(f'"{word}"'.encode() for word in words)
 
     def change(raw: bytes | None, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        foreign = not preset.keeps_foreign and (raw is None or may_have_foreign(raw))
+        foreign = bool(refused) and (raw is None or sieve.may_hold(raw))
         if raw is not None and not foreign and not any(mark in raw for mark in marks):
             return None
         found = {word for word in words if word in body}
@@ -112,7 +131,7 @@ def changes_for(preset: Preset, who: str) -> Change | None:
         for word in preset.refuse:
             if body.get(word) not in (None, False, 0) and not (word == "n" and body["n"] == 1):
                 raise BadRequest(f"{word}: {who} has no such thing; leave it out", param=word)
-        out = without_foreign(body) if foreign else dict(body)
+        out = sieve.less(body) if foreign else dict(body)
         for word in (*preset.drop, *preset.refuse):
             out.pop(word, None)
         for old, new in preset.rename.items():
