@@ -44,8 +44,10 @@ class Encryption:
     seal: Seal
 
     async def used(self) -> dict[str, ByKey]:
-        """By kind: `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` of the cache,
-        `streams` beginnings, `spool` and `files` lie on this machine.
+        """How many by kind and key.
+
+        `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `streams`
+        beginnings of streams; `spool` and `files` lie on this machine.
 
         Raises:
             Unavailable: the database cannot answer now.
@@ -174,7 +176,13 @@ def shown(encryption: Encryption, used: Mapping[str, ByKey]) -> dict[str, Any]:
         "keys": list(encryption.seal.ids),
         "left": encryption.left(used) if encryption.seal else None,
         "fields": [
-            {"kind": kind, "what": _NAMES[kind], "key": key, "count": count, "here": key in (None, *encryption.seal.ids)}
+            {
+                "kind": kind,
+                "what": _NAMES[kind],
+                "key": key,
+                "count": count,
+                "here": key in (None, *encryption.seal.ids),
+            }
             for kind, by_key in used.items()
             for key, count in sorted(by_key.items(), key=lambda each: each[0] or "")
         ],

@@ -69,7 +69,7 @@ class Indexer:
                     busy = await self.blind_once()
                 pause = _PAUSE
             except Sealed as error:
-                _log.error("full text is not being filled: %s", error)  # noqa: TRY400  (no stack says more)
+                _log.error("full text is not being filled: %s", error)
                 busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
             except Unavailable:
                 busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
@@ -131,9 +131,7 @@ class Indexer:
                 return 0
             day, numbers = chosen[0]["day"], [row["group_id"] for row in chosen]
             ordered, pairs, rows, bits = await self._merged(connection, day, chosen)
-            await write_group(
-                connection, day, ordered, pairs, rows, bits=bits, blind=chosen[0]["blind"], old=numbers
-            )
+            await write_group(connection, day, ordered, pairs, rows, bits=bits, blind=chosen[0]["blind"], old=numbers)
             return len(ordered)
 
     async def blind_once(self) -> int:

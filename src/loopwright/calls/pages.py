@@ -204,9 +204,7 @@ async def texts_of(
     return found
 
 
-async def get(
-    db: Database, call_id: str, *, project_id: int | None, wait: float, seal: Seal = PLAIN
-) -> CallDetail:
+async def get(db: Database, call_id: str, *, project_id: int | None, wait: float, seal: Seal = PLAIN) -> CallDetail:
     """See `Calls.get`."""
     missing = f"there is no call {call_id!r}: it was deleted, is past its retention, or never was"
     try:

@@ -138,10 +138,7 @@ async def reseal_texts(db: Database, seal: Seal, after: Place | None) -> tuple[i
         bodies = await asyncio.to_thread(_sealed, rows, errors, packer)
         await connection.cursor().executemany(
             b"update call_payloads set body = %s, sealed_by = %s where day = %s and block = %s",
-            [
-                (body, seal.first, row["day"], row["block"])
-                for row, body in zip(rows, bodies, strict=True)
-            ],
+            [(body, seal.first, row["day"], row["block"]) for row, body in zip(rows, bodies, strict=True)],
         )
         moved = [each["id"] for found in errors.values() for each in found]
         if moved:

@@ -200,12 +200,16 @@ async def _look_up(db: Database, sources: Sequence[_Source], words: Mapping[str 
         if source.group is not None
         for word in words.get(source.group["blind"], ())
     ]
-    rows = [] if not wanted else await db.rows(
-        """select w.day, w.group_id, w.word, p.body
+    rows = (
+        []
+        if not wanted
+        else await db.rows(
+            """select w.day, w.group_id, w.word, p.body
            from unnest(%s::date[], %s::bigint[], %s::int[], %s::bigint[]) w (day, group_id, bucket, word)
            join call_groups g on g.day = w.day and g.group_id = w.group_id
            left join call_postings p on p.day = w.day and p.group_id = w.group_id and p.bucket = w.bucket""",
-        tuple(list(column) for column in zip(*wanted, strict=True)),
+            tuple(list(column) for column in zip(*wanted, strict=True)),
+        )
     )
     if len(rows) < len(wanted):
         raise _MovedError

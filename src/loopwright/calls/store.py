@@ -53,9 +53,7 @@ Charge = Callable[[Connection, Sequence[tuple[str, Record]]], Awaitable[None]]
 class Store:
     """The database side of the drain."""
 
-    def __init__(
-        self, db: Database, settings: CallsSettings, charge: Charge | None = None, seal: Seal = PLAIN
-    ) -> None:
+    def __init__(self, db: Database, settings: CallsSettings, charge: Charge | None = None, seal: Seal = PLAIN) -> None:
         """`charge` is told of the calls of each batch, with the worker of each, in the transaction that stores them."""
         self._seal = seal
         self._db = db

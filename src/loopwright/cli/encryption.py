@@ -43,7 +43,10 @@ def status(*, url: Url = None, api_key: ApiKey = None, as_json: Json = False) ->
     if not told["on"]:
         say("Encryption is off: docs/encryption.md says how to switch it on.", style="dim")
     elif told["left"]:
-        say(f"{told['left']:,} not sealed with {told['key']}: `loopwright encryption rotate` seals them.", style="yellow")
+        say(
+            f"{told['left']:,} not sealed with {told['key']}: `loopwright encryption rotate` seals them.",
+            style="yellow",
+        )
     else:
         say(f"All is sealed with {told['key']}. {_spare(told)}", style="green")
 
@@ -63,7 +66,9 @@ def rotate(
     with reach(url, api_key) as client:
         told = client.encryption()
         if not told["on"]:
-            raise Conflict("encryption is off: there is no key to seal with\nSet LOOPWRIGHT_ENCRYPTION_KEYS and restart")
+            raise Conflict(
+                "encryption is off: there is no key to seal with\nSet LOOPWRIGHT_ENCRYPTION_KEYS and restart"
+            )
         done = 0
         with _bar(int(told["left"]), quiet=as_json) as advance:
             while told["left"]:
@@ -95,12 +100,14 @@ def print_new_key(
 
 def _pass(client: Client, advance: Callable[[int], None], *, hurry: bool) -> int:
     """Once through everything; how many fields were sealed."""
-    done, after = 0, None
+    done = 0
+    after: str | None = None
     while True:
         began = time.monotonic()
         step = client.rotate_encryption(after)
-        done += step["done"]
-        advance(step["done"])
+        sealed = int(step["done"])
+        done += sealed
+        advance(sealed)
         after = step["after"]
         if after is None:
             return done

@@ -247,7 +247,7 @@ class Blobs:
             return io.BufferedReader(SealedFile(file, self.seal), _PIECE)
         except Sealed:
             # Somebody may have stored what another house had sealed: then the name is that of the bytes as they are.
-            file.seek(0)
+            file = self.place(name).open("rb")
             if _hash_of(file) == name:
                 file.seek(0)
                 return file

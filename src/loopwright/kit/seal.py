@@ -9,12 +9,10 @@ came twice; NIST's bound for one key without subkeys would be 2^32 texts at 2^-3
 from __future__ import annotations
 
 import hmac
+import importlib
 import os
-from collections.abc import Sequence
-from typing import Final, Self
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, Self
 
 from loopwright.core.errors import Changed, Sealed
 from loopwright.kit.keyring import SealingKey, keys_of
@@ -34,16 +32,33 @@ _REMEMBERED: Final = 4096
 _LONGEST_ID: Final = 64
 
 
+class Cipher(Protocol):
+    """See kit/aes.py."""
+
+    @property
+    def encrypt(self) -> Callable[[bytes, bytes, bytes], bytes]:
+        """`(nonce, text, about)` to what can be stored."""
+        ...
+
+    def decrypt(self, nonce: bytes, sealed: bytes, about: bytes) -> bytes | None:
+        """The text; None when any of it is not what it was."""
+        ...
+
+
 class Seal:
     """Seals with the first of its keys and opens with any; without keys all passes through. For any thread."""
 
-    __slots__ = ("_first", "_keys", "_known", "_left", "_now")
+    __slots__ = ("_aes", "_first", "_keys", "_known", "_left", "_now")
 
     def __init__(self, keys: Sequence[SealingKey] = ()) -> None:
         self._keys = {key.id: key.secret for key in keys}
         self._first = keys[0].id if keys else None
-        self._known: dict[bytes, AESGCM] = {}
-        self._now: tuple[bytes, AESGCM] | None = None
+        # Who has no key need not pay for a library.
+        self._aes: Callable[[bytes], Cipher] | None = (
+            importlib.import_module("loopwright.kit.aes").aes if keys else None
+        )
+        self._known: dict[bytes, Cipher] = {}
+        self._now: tuple[bytes, Cipher] | None = None
         self._left = 0
 
     @classmethod
@@ -99,12 +114,12 @@ class Seal:
         key_id, head = head_of(sealed)
         cipher = self.subkey(key_id, head)
         nonce = sealed[len(head) : len(head) + NONCE_BYTES]
-        try:
-            return cipher.decrypt(nonce, sealed[len(head) + NONCE_BYTES :], head + about)
-        except (InvalidTag, ValueError):
-            raise Changed(key_id) from None
+        text = cipher.decrypt(nonce, sealed[len(head) + NONCE_BYTES :], head + about)
+        if text is None:
+            raise Changed(key_id)
+        return text
 
-    def subkey(self, key_id: str, head: bytes) -> AESGCM:
+    def subkey(self, key_id: str, head: bytes) -> Cipher:
         """The cipher behind a head.
 
         Raises:
@@ -113,32 +128,32 @@ class Seal:
         cipher = self._known.get(head)
         if cipher is None:
             secret = self._keys.get(key_id)
-            if secret is None:
+            if secret is None or self._aes is None:
                 raise Sealed(key_id)
-            cipher = AESGCM(_expanded(secret, b"text " + head))
+            cipher = self._aes(_expanded(secret, b"text " + head))
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[head] = cipher
         return cipher
 
-    def fresh(self, magic: bytes) -> tuple[bytes, AESGCM]:
+    def fresh(self, magic: bytes) -> tuple[bytes, Cipher]:
         """A head that begins with `magic`, and the cipher behind it, for one use: a file, say.
 
         Raises:
             ValueError: there is no key.
         """
-        if self._first is None:
+        if self._first is None or self._aes is None:
             raise ValueError("nothing is sealed without a key")
         named = self._first.encode()
         head = magic + bytes([len(named)]) + named + os.urandom(SALT_BYTES)
-        return head, AESGCM(_expanded(self._keys[self._first], b"text " + head))
+        return head, self._aes(_expanded(self._keys[self._first], b"text " + head))
 
     def blind(self, key_id: str) -> bytes | None:
         """The secret under which words are hashed that nobody may guess; None when that key is not here."""
         secret = self._keys.get(key_id)
         return None if secret is None else _expanded(secret, b"words")
 
-    def _renew(self) -> tuple[bytes, AESGCM]:
+    def _renew(self) -> tuple[bytes, Cipher]:
         now = head, cipher = self.fresh(MAGIC)
         self._known[head] = cipher
         self._now, self._left = now, SUBKEY_TEXTS

@@ -10,9 +10,6 @@ import io
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from loopwright.core.errors import Changed
 from loopwright.kit.seal import SALT_BYTES, TAG_BYTES, Seal, head_of
 
@@ -63,7 +60,7 @@ class SealedFile(io.RawIOBase):
         super().__init__()
         self._file = file
         self.key_id, self._head = _head(file)
-        self._cipher: AESGCM = seal.subkey(self.key_id, self._head)
+        self._cipher = seal.subkey(self.key_id, self._head)
         size = file.seek(0, io.SEEK_END) - len(self._head)
         self._pieces = max(-(-size // (PIECE + TAG_BYTES)), 1)
         self._size = size - self._pieces * TAG_BYTES
@@ -109,11 +106,10 @@ class SealedFile(io.RawIOBase):
         if self._held[0] != number:
             self._file.seek(len(self._head) + number * (PIECE + TAG_BYTES))
             sealed = self._file.read(PIECE + TAG_BYTES)
-            try:
-                nonce = _nonce(number, last=number == self._pieces - 1)
-                self._held = (number, self._cipher.decrypt(nonce, sealed, self._head))
-            except (InvalidTag, ValueError):
-                raise Changed(self.key_id) from None
+            text = self._cipher.decrypt(_nonce(number, last=number == self._pieces - 1), sealed, self._head)
+            if text is None:
+                raise Changed(self.key_id)
+            self._held = (number, text)
         return self._held[1]
 
 
