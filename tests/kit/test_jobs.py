@@ -148,6 +148,18 @@ async def test_a_job_whose_worker_was_killed_goes_to_another(database_url: str) 
     await db.close()
 
 
+async def test_a_killed_job_gives_way_to_one_that_waits(database_url: str) -> None:
+    db, bench = await open_bench(database_url)
+    bench.jobs.register("note", bench.note, once=True, lock="note")
+    await bench.jobs.defer("note")
+    await db.run("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")
+    await db.run("UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT id FROM procrastinate_workers)")
+    await bench.jobs.defer("note")
+    assert await bench.jobs.recover() == 1
+    await bench.work_until_noted(1)
+    await db.close()
+
+
 async def test_a_job_that_kills_its_workers_comes_to_an_end(database_url: str) -> None:
     db, bench = await open_bench(database_url)
     bench.jobs.register("note", bench.note)

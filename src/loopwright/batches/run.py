@@ -48,12 +48,8 @@ class Runner:
         self._seal = seal
 
     async def run(self) -> None:
-        """Work until no batch is left. Does nothing when there is none, or when another process works here.
-
-        Raises:
-            Unavailable: the database cannot answer before the first batch is begun.
-        """
-        if not await self._batches.unfinished():
+        """Work until no batch is left. Does nothing when there is none, or when another process works here."""
+        if not await self._unfinished():
             return
         try:
             lock = FolderLock.take(self._folder / "lock")

@@ -17,7 +17,7 @@ from loopwright.core.who import Principal
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
-from loopwright.kit.jobs import Jobs, Retry
+from loopwright.kit.jobs import Jobs
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_batches import BatchSettings
@@ -120,7 +120,7 @@ class Batches:
             )
             row = await cursor.fetchone()
         assert row is not None
-        with suppress(Unavailable):  # then it begins a few minutes later, by the schedule
+        with suppress(Unavailable):  # then it begins a minute later, by the schedule
             await self._jobs.defer(RUN)
         return batch_of(row)
 
@@ -252,8 +252,9 @@ class Batches:
 
 def enlist(jobs: Jobs, run: Callable[[], Awaitable[None]]) -> None:
     """Register the job that runs batches: in the recorder to do it, elsewhere to have it done."""
-    # By the schedule too, for batches whose runner ended for good; the lock has one runner at a time.
-    jobs.register(RUN, run, schedule="*/5 * * * *", lock=RUN, retry=Retry(times=1_000, first=2.0, longest=60.0))
+    # By the schedule too, for batches whose runner ended; the lock has one runner at a time. Without retries: what is
+    # left to do is in the database, and a waiting job of this name would be in the way of one that comes back.
+    jobs.register(RUN, run, schedule="* * * * *", lock=RUN)
 
 
 async def _elsewhere() -> None:

@@ -206,12 +206,19 @@ class Jobs:
             stalled = list(await self._app.job_manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED))
             for job in stalled:
                 if job.attempts < _REVIVALS:
-                    await self._app.job_manager.retry_job(job)
+                    await self._revive(job)
                 else:
                     await self._app.job_manager.finish_job(job, status=Status.FAILED, delete_job=False)
         except exceptions.ConnectorException as error:
             raise _unavailable(self._db) from error
         return len(stalled)
+
+    async def _revive(self, job: Job) -> None:
+        try:
+            await self._app.job_manager.retry_job(job)
+        except exceptions.UniqueViolation:
+            # Of a job there is one waiting at most: the one that waits does what this one was to do.
+            await self._app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
 
     async def _tend(self) -> None:
         while True:
