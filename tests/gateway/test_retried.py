@@ -156,6 +156,63 @@ async def test_a_provider_that_limits_our_rate_is_left_alone_as_long_as_it_says(
     assert state["failures"] == 0
 
 
+async def test_stray_refusals_do_not_starve_a_route() -> None:
+    stray = ["fine"] * 19 + [Busy("429", retry_after=30)]
+    a, b = Player("a", *(stray * 20)), Player("b", *(stray * 20))
+    route = made(a, b, retries=quick(wait=0.1))
+    for _ in range(300):
+        assert (await said(route.target.chat, ask()))[0] == "role fine end"
+    assert len(a.asked) > 250
+    assert len(a.asked) + len(b.asked) < 330
+
+
+async def test_stray_refusals_do_not_stop_a_target_that_is_alone() -> None:
+    a = Player("a", *((["fine"] * 9 + [Busy("429", retry_after=30)]) * 30))
+    chat = made(a, retries=quick(wait=0.1)).target.chat
+    for _ in range(100):
+        assert (await said(chat, ask()))[0] == "role fine end"
+
+
+async def test_a_refusal_that_is_confirmed_is_heeded_and_one_attempt_confirms_it() -> None:
+    a, b = Player("a", "fine", Busy("429", retry_after=30), delay=0.02), Player("b")
+    route = made(a, b)
+    await said(route.target.chat, ask())
+    assert (await said(route.target.chat, ask()))[0] == WHOLE
+    assert route.standings[0].shown(time.monotonic())["state"] == "doubtful"
+    answers = await asyncio.gather(*(said(route.target.chat, ask()) for _ in range(10)))
+    assert {text for text, _ in answers} == {WHOLE}
+    assert len(a.asked) == 3
+    state = route.standings[0].shown(time.monotonic())
+    assert (state["state"], 29 < state["ready_in_s"] <= 30) == ("resting", True)
+
+
+async def test_refusals_of_one_crowd_are_one() -> None:
+    a, b = Player("a", "fine", *[Busy("429", retry_after=30)] * 5, "fine", delay=0.02), Player("b")
+    route = made(a, b)
+    await said(route.target.chat, ask())
+    answers = await asyncio.gather(*(said(route.target.chat, ask()) for _ in range(5)))
+    assert {text for text, _ in answers} == {WHOLE}
+    assert (await said(route.target.chat, ask()))[0] == "role fine end"
+    assert route.standings[0].shown(time.monotonic())["state"] == "healthy"
+
+
+async def test_after_its_rest_one_attempt_finds_out() -> None:
+    a, b = Player("a", Busy("429", retry_after=0.05), Busy("429", retry_after=30), delay=0.02), Player("b")
+    route = made(a, b)
+    await said(route.target.chat, ask())
+    await asyncio.sleep(0.08)
+    answers = await asyncio.gather(*(said(route.target.chat, ask()) for _ in range(5)))
+    assert {text for text, _ in answers} == {WHOLE}
+    assert len(a.asked) == 2
+
+
+async def test_a_rest_of_a_day_is_looked_into_each_minute() -> None:
+    a, b = Player("a", Busy("429", retry_after=86_400)), Player("b")
+    route = made(a, b)
+    await said(route.target.chat, ask())
+    assert 59 < route.standings[0].shown(time.monotonic())["ready_in_s"] <= 60
+
+
 async def test_who_cannot_be_served_is_told_when_to_come_back() -> None:
     a = Player("a", Busy("429", retry_after=7))
     chat = made(a).target.chat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ from loopwright.kit import wire_out
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _HEAD: Final = ("id", "created", "model", "system_fingerprint", "service_tier")
+_LISTS: Final[Mapping[str, str]] = {"embeddings": "data", "rerank": "results"}
 _GOOD: Final = frozenset({"stop", "tool_calls", "function_call"})
 
 
@@ -32,10 +33,8 @@ def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) 
         return None
     if body is None or body.get("error") is not None:
         return None
-    if request.operation == "embeddings":
-        return raw if body.get("data") else None
-    if request.operation == "rerank":
-        return raw if body.get("results") else None
+    if request.operation in _LISTS:
+        return raw if body.get(_LISTS[request.operation]) else None
     choices = body.get("choices")
     good = _GOOD | {"length"} if truncated else _GOOD
     if not isinstance(choices, list) or not choices or not all(_may_be_kept(choice, good) for choice in choices):

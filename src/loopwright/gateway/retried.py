@@ -118,7 +118,7 @@ class Retried:
             demoted = [each for each in ready if each.breaker.demoted]
             if demoted:
                 return demoted[0]
-        return min(ready, key=lambda each: (trail.count(each), each.breaker.demoted))
+        return min(ready, key=lambda each: (trail.count(each), each.shunned))
 
     async def _wait(
         self, request: Request, order: Sequence[Standing], now: float, waited: float, last: LoopwrightError | None
@@ -144,7 +144,7 @@ class Retried:
         backoff = min(settings.base * 2 ** (len(trail) - 1), settings.longest)
         if found == "limited":
             wait = error.retry_after if isinstance(error, Busy) and error.retry_after is not None else backoff
-            attempt.standing.rest(time.monotonic() + wait)
+            attempt.standing.refused(attempt.began, wait)
         if attempt.spoken or found == "final" or found not in settings.when or len(trail) >= settings.attempts:
             return None
         if not self.budget.take():
@@ -164,13 +164,15 @@ class Retried:
 class _Attempt:
     """One question to one target."""
 
-    __slots__ = ("request", "spoken", "standing")
+    __slots__ = ("began", "request", "spoken", "standing")
 
     def __init__(self, standing: Standing, request: Request) -> None:
         self.standing = standing
         self.request = request
         self.spoken = False
         """Something has gone to the client."""
+        self.began = 0.0
+        """`time.monotonic()` at which the target was asked."""
 
     async def queued(self, queue: FairQueue, number: int, patience: float | None) -> AsyncGenerator[Delta, None]:
         """As `run`, once it is its turn."""
@@ -187,7 +189,7 @@ class _Attempt:
     async def run(self, number: int, patience: float | None) -> AsyncGenerator[Delta, None]:
         """The answer from its first content on; `number` is which attempt it is, `patience` seconds to that content."""
         standing, request = self.standing, self.request
-        began = time.monotonic()
+        began = self.began = time.monotonic()
         probe = standing.began()
         answer: AsyncGenerator[Delta, None] | None = None
         held: list[Delta] = []
@@ -201,7 +203,7 @@ class _Attempt:
                 held.append(delta)
                 if delta.speaks or delta.done or sum(len(each.raw) for each in held) > _HELD_BYTES:
                     self.spoken = True
-                    standing.spoke(request, time.monotonic() - began)
+                    standing.spoke(request, began, time.monotonic())
                     if number > 1:
                         held[0] = replace(held[0], attempts=number)
                     for each in held:
@@ -232,11 +234,15 @@ class _Attempt:
     def _note(self, error: BaseException, *, probe: bool) -> None:
         """What its end says of the target: nothing, when the client hung up or another attempt was faster."""
         if not isinstance(error, LoopwrightError):
-            self.standing.left(probe=probe)
-        elif verdict(error) in ("final", "limited"):
+            self.standing.left(self.began, probe=probe)
+            return
+        found = verdict(error)
+        if found == "limited":  # `refused` is told with the time it names
             self.standing.succeeded(probe=probe)
+        elif found == "final":
+            self.standing.declined(self.began, probe=probe)
         else:
-            self.standing.failed(time.monotonic(), probe=probe)
+            self.standing.failed(self.began, time.monotonic(), probe=probe)
 
 
 async def _prompt(standing: Standing, request: Request, seconds: float) -> AsyncGenerator[Delta, None]:

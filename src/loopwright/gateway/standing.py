@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from loopwright.core.chat import Request
@@ -9,6 +10,7 @@ from loopwright.core.money import Usage
 from loopwright.core.notes import Note
 from loopwright.gateway.breaker import Breaker
 from loopwright.gateway.fair_queue import FairQueue
+from loopwright.gateway.rate_limit import RateLimit
 from loopwright.gateway.routed import Target
 
 _NEW: Final = 0.2
@@ -19,7 +21,7 @@ class Standing:
     """Told of every attempt."""
 
     __slots__ = (
-        "attempts", "breaker", "failures", "fit", "in_flight", "label", "queue", "region", "rests_until", "target",
+        "attempts", "breaker", "failures", "fit", "in_flight", "label", "limit", "queue", "region", "target",
         "ttft", "weight", "whole",
     )  # fmt: skip
 
@@ -39,12 +41,11 @@ class Standing:
         self.region = region
         self.label = f"{target.provider}/{target.model}"
         self.fit = True
-        """Nothing speaks against asking it first: closed, not demoted, not resting."""
+        """Nothing speaks against asking it first: closed, not demoted, its rate not in doubt."""
         self.in_flight = 0
         self.attempts = 0
         self.failures = 0
-        self.rests_until = 0.0
-        """`time.monotonic()` to which a provider that limits our rate is left alone."""
+        self.limit = RateLimit()
         self.ttft: float | None = None
         """Seconds to the first token of streams, an exponentially weighted mean."""
         self.whole: float | None = None
@@ -52,12 +53,17 @@ class Standing:
 
     def ready(self, now: float) -> bool:
         """Whether it may be asked now."""
-        return now >= self.rests_until and self.breaker.ready(now)
+        return self.limit.ready(now) and self.breaker.ready(now)
 
     def ready_at(self, now: float) -> float:
         """When it may be asked, as far as one can tell."""
-        known = max(self.rests_until, self.breaker.until if self.breaker.state != "closed" else 0.0)
+        known = max(self.limit.until, self.breaker.until if self.breaker.state != "closed" else 0.0)
         return max(known, now)
+
+    @property
+    def shunned(self) -> bool:
+        """Others should be asked first: it fails often, or an attempt is finding out whether it limits our rate."""
+        return self.breaker.demoted or self.limit.trying
 
     def began(self) -> bool:
         """An attempt is made; whether it is a probe."""
@@ -65,12 +71,14 @@ class Standing:
         self.attempts += 1
         if self.fit:
             return False
-        self.rests_until = 0.0
+        self.limit.began()
         self._look()
         return self.breaker.began()
 
-    def spoke(self, request: Request, seconds: float) -> None:
-        """The first token has come after so long, or the whole answer of a request that is not streamed."""
+    def spoke(self, request: Request, began: float, now: float) -> None:
+        """The first token has come now, or the whole answer of a request that is not streamed."""
+        self.limit.answered(began)
+        seconds = now - began
         if request.stream:
             self.ttft = seconds if self.ttft is None else self.ttft + (seconds - self.ttft) * _NEW
         else:
@@ -87,8 +95,14 @@ class Standing:
         if not self.fit:
             self._look()
 
-    def failed(self, now: float, *, probe: bool) -> None:
+    def declined(self, began: float, *, probe: bool) -> None:
+        """An attempt was answered with what is the request's own fault."""
+        self.limit.answered(began)
+        self.succeeded(probe=probe)
+
+    def failed(self, began: float, now: float, *, probe: bool) -> None:
         """An attempt failed."""
+        self.limit.ended(began)
         self.in_flight -= 1
         self.failures += 1
         self.breaker.failed(now, probe=probe)
@@ -101,24 +115,25 @@ class Standing:
             nano = price.cost(usage, seconds=seconds)
             request.notes.append(Note(wasted_nano=nano, estimated=usage.estimated))
 
-    def rest(self, until: float) -> None:
-        """Leave it alone to `until`: it said that we ask too often."""
-        self.rests_until = max(self.rests_until, until)
-        self.fit = False
+    def refused(self, began: float, wait: float) -> None:
+        """It said that we ask too often, and to come back in `wait` seconds."""
+        self.limit.refused(began, time.monotonic(), wait)
+        self._look()
 
-    def left(self, *, probe: bool) -> None:
+    def left(self, began: float, *, probe: bool) -> None:
         """An attempt ended without telling anything."""
+        self.limit.ended(began)
         self.in_flight -= 1
         self.breaker.left(probe=probe)
 
     def _look(self) -> None:
-        self.fit = self.breaker.state == "closed" and not self.breaker.demoted and not self.rests_until
+        self.fit = self.breaker.state == "closed" and not self.breaker.demoted and self.limit.doubt == "none"
 
     def shown(self, now: float) -> dict[str, Any]:
         """As JSON."""
         state: str = self.breaker.state
-        if state == "closed" and now < self.rests_until:
-            state = "resting"
+        if state == "closed" and self.limit.doubt != "none":
+            state = "resting" if self.limit.doubt == "real" else "doubtful"
         elif state == "closed" and self.breaker.demoted:
             state = "demoted"
         queue = self.queue
