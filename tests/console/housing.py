@@ -112,7 +112,7 @@ class House:
         started_ns = time.time_ns() - int(ago * 1e9)
         answer = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Hello there"}}]}
         fields: dict[str, Any] = {
-            "id": self.ids.new(started_ns), "started_ns": started_ns, "project_id": who.project_id, "key_id": who.key_id,
+            "id": Ids().new(started_ns), "started_ns": started_ns, "project_id": who.project_id, "key_id": who.key_id,
             "operation": "chat", "model": "parrot", "target": "parrot", "provider": "fake", "outcome": "ok", "status": 200,
             "error_code": None, "error": None, "stream": False, "ttft_us": 120_000, "latency_us": 480_000,
             "input_tokens": 12, "output_tokens": 7, "cached_tokens": 0, "reasoning_tokens": 0, "usage_estimated": False,
@@ -197,8 +197,14 @@ def _settings(home: Path, database_url: str) -> Settings:
                     TargetSettings(provider="fake", model="first", region="eu"),
                     TargetSettings(provider="spare", model="second"),
                 ),
-                aliases=("baton",),
                 hedge=HedgeSettings(after=30.0),
+            ),
+            "courier": ModelSettings(
+                targets=(
+                    TargetSettings(provider="fake", model="first", region="eu"),
+                    TargetSettings(provider="spare", model="second"),
+                ),
+                aliases=("herald",),
             ),
             "lyrebird": ModelSettings(
                 provider="spare",

@@ -249,8 +249,8 @@ def test_a_key_is_made_and_revoked_in_the_browser(house: House, visitor: Visitor
     page.click("text=Create key")
     secret = page.inner_text("#secret")
     assert house.app.keys.find(secret) is not None
-    page.click("tr:has-text('browser key') summary")
-    page.click("tr:has-text('browser key') button")
+    page.click("tr:has-text('browser key') summary.danger")
+    page.click("tr:has-text('browser key') button.danger")
     expect(page.locator("tr:has-text('browser key')")).to_contain_text("revoked")
     assert house.app.keys.find(secret) is None
 

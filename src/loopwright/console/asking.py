@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from uuid import UUID
 
 from loopwright.core.call import Outcome
 from loopwright.core.errors import BadRequest
+from loopwright.kit.ids import time_of
 
 RANGES: Mapping[str, dt.timedelta] = {
     "1h": dt.timedelta(hours=1),
@@ -144,3 +146,19 @@ def moment_of(params: Mapping[str, str], name: str) -> dt.datetime | None:
     except ValueError:
         raise BadRequest(f"{name} {text[:40]!r} is not a time like 2026-11-21T09:15", param=name) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def call_id_of(params: Mapping[str, str], name: str) -> str | None:
+    """The id of a call.
+
+    Raises:
+        BadRequest: something else.
+    """
+    text = params.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        time_of(str(UUID(text)))
+    except ValueError as error:
+        raise BadRequest(f"{name}: {error}", param=name) from None
+    return text

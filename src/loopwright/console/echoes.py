@@ -14,7 +14,7 @@ from starlette.routing import Route
 from loopwright.app import App
 from loopwright.cache import tally
 from loopwright.console import formats
-from loopwright.console.asking import tag_of, whole_of
+from loopwright.console.asking import call_id_of, tag_of, whole_of
 from loopwright.console.charts import Drawn, Line, draw
 from loopwright.console.conversation import asked
 from loopwright.console.forms import local_path
@@ -150,7 +150,7 @@ def _named(what: str, value: str) -> dict[str, Any]:
         return {"tag": tag_of({"tag": value})}
     if what == "key":
         return {"key_id": whole_of({"key": value}, "key")}
-    return {"session": value} if what == "session" else {"call_id": value}
+    return {"session": value} if what == "session" else {"call_id": call_id_of({"call": value}, "call")}
 
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

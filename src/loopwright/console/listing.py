@@ -11,6 +11,7 @@ from loopwright.calls.query import CallFilter
 from loopwright.console.asking import (
     OUTCOMES,
     RANGES,
+    call_id_of,
     float_of,
     moment_of,
     nano_of,
@@ -24,9 +25,7 @@ from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
 from loopwright.core.call import Call
-from loopwright.core.errors import BadRequest
 from loopwright.core.money import usd
-from loopwright.kit.ids import time_of
 
 _PAGE = 50
 _DRAINED = dt.timedelta(seconds=30)
@@ -63,7 +62,7 @@ class Listing:
         params = visit.request.query_params
         asked = self._filter(visit)
         names = {key.id: key.name for key in await self._keys(visit)}
-        after, before = _id(params, "after"), _id(params, "before")
+        after, before = call_id_of(params, "after"), call_id_of(params, "before")
         if after:
             ended = moment_of(params, "ended")
             calls, following = (
@@ -154,14 +153,3 @@ def row_of(call: Call, key_names: Mapping[int, str]) -> dict[str, Any]:
         "prompt_version": call.prompt_version,
         "tags": dict(call.tags),
     }
-
-
-def _id(params: Mapping[str, str], name: str) -> str | None:
-    text = params.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        time_of(text)
-    except ValueError as error:
-        raise BadRequest(f"{name}: {error}", param=name) from None
-    return text

@@ -70,6 +70,8 @@ class Roads:
         for target in together["targets"]:
             target.setdefault("own", target["provider"] not in self._app.settings.providers)
         return {
+            "hedge": None,
+            "cascade": None,
             **together,
             "aliases": list(self._aliases(name)),
             "watched": any(target["state"] != "unwatched" for target in together["targets"]),
