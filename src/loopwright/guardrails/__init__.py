@@ -1,0 +1,1 @@
+"""What must not leave the house, and what is not fit to be said: personal data, placeholders, moderation."""
