@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -34,16 +35,23 @@ from loopwright.engines.protocol import Engine
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
+from loopwright.gateway.confined import Confined
+from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
+from loopwright.guardrails.pii import find
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
+from loopwright.kit.nearest import hint
 from loopwright.kit.plugins import Registry
-from loopwright.kit.settings import Settings
+from loopwright.kit.seal import Seal
+from loopwright.kit.settings import CacheSettings, Settings
+from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.providers.protocol import Provider
 
+_log = logging.getLogger(__name__)
 ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches")
 """Those with tables, in the order of their migrations."""
 _ENGINES: Mapping[str, str] = {
@@ -80,7 +88,7 @@ class App:
     """What stands behind those names, each once."""
     chat: Chat
     """The whole road."""
-    recorded: Recorded
+    recorded: Recorded | Guarded
     """Its outermost wrapper, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
     counters: Mapping[str, LlamaCppTokens]
@@ -98,7 +106,7 @@ class App:
 
     async def waiting(self) -> Waiting:
         """What is spooled on this machine and not yet in the database."""
-        return await waiting(self.db, self.settings.home / "spool")
+        return await waiting(self.db, self.settings.home / "spool", self.calls.seal)
 
     async def forget(self, *, project_id: int | None, **named: Any) -> int:
         """Delete calls by `call_id`, `key_id`, `session` or `tag`, and what the cache learnt from them; how many."""
@@ -135,25 +143,30 @@ async def build(settings: Settings) -> App:
     db = await Database.open(settings.database.url or "", size=settings.database.pool)
     keys = Keys(db)
     await keys.load()
-    spool = Spool(settings.home / "spool", settings.calls.spool_limit)
+    seal = Seal.of(settings.encryption)
+    spool = Spool(settings.home / "spool", settings.calls.spool_limit, seal)
     allowances = Allowances(db, settings.limits, UUID(spool.worker))
     await allowances.load()
     catalog = Catalog(settings)
     routes, opened = routing.opened_routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
 
-    prices_of = {
-        (name, target.provider, target.model): target.price for name, each in routes.items() for target in each.targets
-    }
-    cache = Cache(db, settings.cache)
+    prices_of = routing.prices_of(routes, settings.privacy)
+    cache = Cache(db, _cache_kept(settings), seal)
 
     chat: Chat = Routed(targets)
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
     if policies:
         chat = Cached(chat, cache, policies, lambda *served: prices_of.get(served))
+    if settings.privacy.active:
+        chat = Confined(inner=chat, places=routing.places(routes), find=find)
     chat = Admitted(chat, allowances, routing.dearest(routes).get, settings.limits)
     settled = Settled(spool, allowances)
-    chat = recorded = Recorded(chat, settled, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
+    recorded: Recorded | Guarded
+    recorded = Recorded(chat, settled, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
+    if settings.privacy.active:
+        recorded = Guarded(recorded, Policies(settings.privacy, catalog.configured()))
+        await _look_for_strangers(settings.privacy, Projects(db))
 
     return App(
         settings=settings,
@@ -163,7 +176,7 @@ async def build(settings: Settings) -> App:
         limits=Limits(db),
         allowances=allowances,
         audit=Audit(db),
-        calls=Calls(db, settings.calls),
+        calls=Calls(db, settings.calls, seal),
         catalog=catalog,
         known=tuple(await asyncio.to_thread(catalog.cards)),
         cache=cache,
@@ -172,7 +185,7 @@ async def build(settings: Settings) -> App:
         spool=spool,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),
-        chat=chat,
+        chat=recorded,
         recorded=recorded,
         providers=opened,
         counters=routing.counters(catalog, endpoints.read(settings.home)),
@@ -199,7 +212,7 @@ class Recorder:
 
 def build_recorder(settings: Settings, db: Database) -> Recorder:
     """The recorder of one machine."""
-    jobs = Jobs(db)
+    jobs, seal = Jobs(db), Seal.of(settings.encryption)
 
     async def retain_calls() -> None:
         await retain(db, settings.calls, datetime.now(UTC))
@@ -210,13 +223,13 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
     jobs.register("access.tidy", tidy_limits, schedule="23 * * * *", retry=Retry(times=3))
 
     async def expire_answers() -> None:
-        await Cache(db, settings.cache).expire()
+        await Cache(db, _cache_kept(settings)).expire()
 
     jobs.register("cache.expire", expire_answers, schedule="*/10 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
     return Recorder(
-        drain=Drain(db, settings.home / "spool", settings.calls, charge=charge),
-        indexer=Indexer(db) if settings.calls.full_text else None,
+        drain=Drain(db, settings.home / "spool", settings.calls, charge=charge, seal=seal),
+        indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
         jobs=jobs,
     )
 
@@ -229,6 +242,18 @@ def engine_of(kind: str) -> Engine:
     """
     registry: Registry[Engine] = Registry("engines", builtin=_ENGINES)
     return registry.find(kind)()
+
+
+def _cache_kept(settings: Settings) -> CacheSettings:
+    """Where texts are not kept, answers that may be given again are not in the database either."""
+    return settings.cache if settings.calls.payloads else replace(settings.cache, shared=False, storage=0)
+
+
+async def _look_for_strangers(privacy: PrivacySettings, projects: Projects) -> None:
+    """Say which policies are for projects that are not there: they protect nobody."""
+    known = {project.name for project in await projects.list()}
+    for name in privacy.projects.keys() - known:
+        _log.warning("privacy.projects.%s: there is no such project%s", name, hint(name, known))
 
 
 def _shown(card: ModelCard, engine: Endpoint | None) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.gateway.cascaded import Evaluator
 from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.gated import Gated
+from loopwright.gateway.moderated import house_routes
+from loopwright.gateway.redacted import Redacted
 from loopwright.gateway.route import Route, plain, route, watched
 from loopwright.gateway.routed import Target
 from loopwright.gateway.structured import Structured
@@ -77,6 +79,8 @@ def opened_routes(
         made = _route(name, model, alone, found)
         if made is not None:
             routes.update(dict.fromkeys((name, *model.aliases), made))
+    for name, judging in house_routes().items():
+        routes.setdefault(name, judging)
     return routes, (*opened.values(), *local)
 
 
@@ -128,6 +132,8 @@ def _elsewhere(
     chat = provider.chat(place.model)
     chat = Gated(chat, place) if settings.privacy.active else chat
     chat = chat if elsewhere.kind == "openai" else Encoded(chat)
+    # Inside what keeps answers to their form: that sees them restored, and what it asks again is searched again.
+    chat = Redacted(chat) if settings.privacy.active and not place.own else chat
     schemas = model.schemas or ("asked" if elsewhere.kind == "scripted" else "native")
     chat = Structured(inner=chat, schemas=schemas, tools=model.tools or "native")
     return _target(chat, place, model, _counted(_price(name, model, elsewhere), settings, place.provider))

@@ -146,6 +146,7 @@ class _Speaker(BaseHTTPRequestHandler):
             "GET /api/keys": {"keys": [key for key in house.keys if query.get("revoked") or not key["revoked_at"]]},
             "POST /api/keys": {"key": {"id": 7, "prefix": SECRET[:9], **(body or {})}, "secret": SECRET},
             "GET /api/overview": {"summary": {"requests": len(house.calls)}, "series": [], "models": []},
+            "GET /api/projects": {"projects": [{"id": 1, "name": "default"}, {"id": 2, "name": "clinic"}]},
             "DELETE /api/calls": {"deleted": 3},
             "GET /api/calls": self._page(query),
         }
@@ -170,7 +171,8 @@ class _Speaker(BaseHTTPRequestHandler):
             if one["id"] == call_id:
                 request = {"model": "small", "messages": [{"role": "user", "content": "Who?"}], "temperature": 0}
                 answer = {"role": "assistant", "content": "It was \x1b[31mme."}
-                return {"call": one, "request": request, "response": {"choices": [{"message": answer}]}}
+                told = {"call": one, "request": request, "response": {"choices": [{"message": answer}]}}
+                return {**told, "sent": one.get("sent")}
         return None
 
     def _chat(self, body: dict[str, Any]) -> None:

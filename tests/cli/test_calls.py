@@ -74,6 +74,23 @@ def test_show_prints_the_conversation_without_its_control_characters(run: Run, h
     assert "\x1b" not in shown
 
 
+def test_show_tells_where_the_bytes_went(run: Run, house: House) -> None:
+    left = {
+        "provider": "frankfurt", "model": "m", "region": "eu", "own": False, "bytes": 1234, "bodies": 1,
+        "sha256": "ab" * 32, "answered": True, "redacted": {"email": 2},
+    }  # fmt: skip
+    house.calls = [call(1, sent=[left])]
+    shown = run("calls", "show", "last", house=house, env={"COLUMNS": "200"}).stdout
+    assert all(word in shown for word in ("where it went", "frankfurt", "1,234", "2 email", "ab" * 32))
+    house.calls = [call(1, sent=[])]
+    assert "nowhere" in run("calls", "show", "last", house=house).stdout
+
+
+def test_list_asks_where_bytes_went(run: Run, house: House) -> None:
+    house.calls = [call(1)]
+    assert run("calls", "list", "--sent-outside", "eu,own", "--sent-to", "us", house=house).returncode == 0
+
+
 def test_show_of_no_such_call(run: Run, house: House) -> None:
     assert run("calls", "show", "no-such", house=house).returncode == 1
     assert "no call is on record yet" in run("calls", "show", "last", house=house).stderr

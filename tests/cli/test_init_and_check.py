@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.cli.stand_in import House
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -45,6 +47,17 @@ def test_check_tells_every_error_with_its_place(run: Run, tmp_path: Path) -> Non
     told = json.loads(run("check", "--json").stdout)
     assert told["ok"] is False
     assert [problem["key"] for problem in told["problems"]] == ["server.prot", "server.workers", "log_level"]
+
+
+def test_check_warns_of_policies_for_projects_that_are_not_there(run: Run, tmp_path: Path, house: House) -> None:
+    (tmp_path / "loopwright.yaml").write_text("privacy: {projects: {clinic: {store: false}, clnic: {store: false}}}\n")
+    done = run("check", house=house)
+    assert done.returncode == 0, done.stderr
+    assert "privacy.projects.clnic: there is no such project; did you mean 'clinic'?" in done.stderr
+    assert len(json.loads(run("check", "--json", house=house).stdout)["warnings"]) == 1
+    alone = run("check")
+    assert alone.returncode == 0
+    assert "no server answers" in alone.stderr
 
 
 def test_check_without_a_file(run: Run) -> None:

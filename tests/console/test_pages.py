@@ -51,6 +51,22 @@ def test_pages_hold_no_inline_scripts_or_styles_and_nothing_from_elsewhere(house
                 assert not given.get(name) or (given[name] or "").startswith(("/", "#", "?")), (tag, given)
 
 
+def test_a_call_shows_where_its_bytes_went(house: House, boss: httpx.Client) -> None:
+    left = {
+        "provider": "frankfurt", "model": "<b>m", "region": "eu", "own": False, "bytes": 1234, "bodies": 1,
+        "sha256": "ab" * 32, "answered": True, "redacted": {"email": 2},
+    }  # fmt: skip
+    ours = {**left, "provider": "llamacpp", "region": None, "own": True, "redacted": {}, "sensitive": "iban"}
+    gone, kept, plain = (house.call(key="boss", sent=sent) for sent in ([left, ours], [], None))
+    house.drained()
+    page = boss.get(f"/calls/{gone}").text
+    assert all(word in page for word in ("Where it went", "frankfurt", "1,234", "2 email", "sensitive: iban", "here"))
+    assert "<b>m" not in page
+    assert boss.get(f"/calls/{gone}.json").json()["sent"] == [left, ours]
+    assert "Nothing left for any target" in boss.get(f"/calls/{kept}").text
+    assert "Where it went" not in boss.get(f"/calls/{plain}").text
+
+
 def test_ordinary_keys_see_their_project_only(house: House, clerk: httpx.Client) -> None:
     mine = house.call(key="clerk", session="scope")
     theirs = house.call(key="seeker", session="scope")

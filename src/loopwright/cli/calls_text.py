@@ -72,7 +72,7 @@ def show_sent(detail: Mapping[str, Any]) -> None:
     sent = detail.get("sent")
     if sent is None:
         return
-    _part("where it went", "" if sent else "nowhere", "bold")
+    _part("where it went", "" if sent else "nowhere", "magenta")
     columns = (
         Column(title="provider"),
         Column(title="model", weight=2),
@@ -83,7 +83,7 @@ def show_sent(detail: Mapping[str, Any]) -> None:
         Column(title="SHA-256", weight=4),
     )
     if sent:
-        show_table(columns, [_departure(each) for each in sent])
+        show_table(columns, [_departure(each) for each in sent], empty="Nowhere.")
 
 
 def _departure(sent: Mapping[str, Any]) -> list[object]:

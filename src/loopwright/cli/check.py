@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from loopwright.cli.reach import Config, Json
+from loopwright.cli.reach import Config, Json, reach
 from loopwright.cli.screen import clean, console, say, show_json
+from loopwright.core.errors import LoopwrightError
+from loopwright.kit.keyring import keys_of
+from loopwright.kit.nearest import hint
+from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import Examined, examine
 
 app = typer.Typer(add_completion=False)
@@ -24,14 +28,19 @@ def check(
 ) -> None:
     """Check the configuration: file and environment. Every error comes with file, line and what is allowed."""
     examined = examine(config, env=os.environ)
+    warnings = [] if examined.problems else _strangers(examined.settings)
     if as_json:
-        show_json(_as_json(examined))
+        show_json(_as_json(examined, warnings))
     elif examined.problems:
         _show(examined)
     elif not quiet:
         settings = examined.settings
         source = settings.file or "no loopwright.yaml, so the defaults"
-        say(f"No errors ({source}; {len(settings.models)} models, {len(settings.providers)} providers).", style="green")
+        what = f"{len(settings.models)} models, {len(settings.providers)} providers, {_encryption(examined)}"
+        say(f"No errors ({source}; {what}).", style="green")
+    if not as_json:
+        for warning in warnings:
+            say(f"warning: {warning}", style="yellow")
     if examined.problems:
         raise typer.Exit(1)
 
@@ -45,10 +54,35 @@ def _show(examined: Examined) -> None:
     say(f"{count} {'error' if count == 1 else 'errors'}. Every setting is explained in docs/configuration.md.")
 
 
-def _as_json(examined: Examined) -> dict[str, object]:
+def _strangers(settings: Settings) -> list[str]:
+    """What is odd about policies of privacy for projects: only the running server knows which projects there are."""
+    named = settings.privacy.projects
+    if not named:
+        return []
+    try:
+        with reach(
+            os.environ.get("LOOPWRIGHT_URL"), os.environ.get("LOOPWRIGHT_API_KEY"), timeout=3.0, settings=settings
+        ) as client:
+            known = [project["name"] for project in client.projects()]
+    except LoopwrightError:
+        return ["whether the projects under privacy.projects exist is not known: no server answers here"]
+    return [
+        f"privacy.projects.{name}: there is no such project{hint(name, known)}" for name in named if name not in known
+    ]
+
+
+def _encryption(examined: Examined) -> str:
+    keys = [] if examined.problems else [key.id for key in keys_of(examined.settings.encryption)]
+    if not keys:
+        return "encryption off"
+    return f"encryption by key {keys[0]}" + (f", {', '.join(keys[1:])} opened" if keys[1:] else "")
+
+
+def _as_json(examined: Examined, warnings: list[str]) -> dict[str, object]:
     settings = examined.settings
     return {
         "ok": not examined.problems,
+        "encryption": [] if examined.problems else [key.id for key in keys_of(settings.encryption)],
         "file": None if settings.file is None else str(settings.file),
         "problems": [
             {
@@ -60,4 +94,5 @@ def _as_json(examined: Examined) -> dict[str, object]:
             }
             for problem in examined.problems
         ],
+        "warnings": warnings,
     }

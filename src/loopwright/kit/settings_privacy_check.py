@@ -18,7 +18,7 @@ _WORDS: Final = ("own", "any")
 def check_privacy(settings: Settings, reader: Reader) -> None:
     """Report what cannot be meant."""
     privacy = settings.privacy
-    named = [(("privacy", "default"), privacy.default)]
+    named: list[tuple[KeyPath, PolicySettings]] = [(("privacy", "default"), privacy.default)]
     named += [(("privacy", "projects", name), policy) for name, policy in privacy.projects.items()]
     named += [(("privacy", "models", name), policy) for name, policy in privacy.models.items()]
     for path, policy in named:
