@@ -20,6 +20,8 @@ from loopwright.kit.settings import LimitSettings
 
 _BYTES_A_TOKEN: Final = 3
 """English has more than four and most scripts about three; low, so that the estimate is rather high."""
+_WITHOUT_WORDS: Final = frozenset({"embeddings", "moderations", "rerank"})
+"""Operations whose answers have no tokens."""
 PriceOf = Callable[[str], Price | None]
 """From the name that is asked for to what it may cost, at most."""
 
@@ -94,7 +96,7 @@ class Admitted:
     def _sizes(self, request: Request, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
         """What the request is taken to need, rather too much than too little."""
         prompt = len(request.raw or b"") // _BYTES_A_TOKEN + 1
-        answer = 0 if request.operation in ("embeddings", "rerank") else self._longest(request)
+        answer = 0 if request.operation in _WITHOUT_WORDS else self._longest(request)
         nano = 0
         for pool in pools:
             if pool.unit == MONEY:

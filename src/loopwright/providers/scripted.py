@@ -141,8 +141,8 @@ class Scripted:
         """Nothing to close."""
 
     async def _play(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
-        if request.operation == "rerank":
-            raise BadRequest("a script does not rerank", param="model")
+        if request.operation in ("moderations", "rerank"):
+            raise BadRequest(f"a script does not do {request.operation}", param="model")
         last = _last(request.body)
         rule, groups = self._find(last, results=_ends_with_result(request.body))
         words = {
