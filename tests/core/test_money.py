@@ -1,4 +1,5 @@
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,37 @@ def test_cached_tokens_are_part_of_the_input_and_never_added(
     cost = Price(input=plain, output=0, cached=cached).cost(usage)
     low, high = sorted((given_in * plain, given_in * cached))
     assert low / 1000 - 1 <= cost <= high / 1000 + 1
+
+
+@given(tokens, tokens, rate, rate, st.integers(0, 100))
+def test_part_of_a_price_is_that_part_of_each_rate(
+    given_in: int, out: int, price_in: int, price_out: int, percent: int
+) -> None:
+    price = Price(input=price_in, output=price_out, source="list")
+    factor = Fraction(percent, 100)
+    cost = price.times(factor).cost(Usage(input=given_in, output=out))
+    exact = (given_in * price_in + out * price_out) * factor / 1000
+    # Each rate is at most half a picodollar off, and the sum is rounded once.
+    assert abs(cost - exact) <= Fraction(given_in + out, 2000) + Fraction(1, 2)
+
+
+@given(tokens, tokens, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_half_of_published_prices_is_exact_to_the_nanodollar(
+    given_in: int, out: int, price_in: int, price_out: int
+) -> None:
+    # Published prices are multiples of a tenth of a cent a million tokens: 1000 picodollars a token.
+    price = Price(input=price_in * 1000, output=price_out * 1000)
+    usage = Usage(input=given_in, output=out)
+    assert price.times(Fraction("0.5")).cost(usage) == round(Fraction(given_in * price_in + out * price_out, 2))
+    assert price.times(Fraction(1)) is price
+
+
+def test_part_of_a_price_with_tiers_is_a_price_with_tiers() -> None:
+    price = Price(input=3, output=0, cached=5, above=((9, Price(input=7, output=0)),), source="list")
+    part = price.times(Fraction(1, 2))
+    assert (part.input, part.cached, part.cache_written) == (2, 2, None)
+    assert part.above == ((9, Price(input=4, output=0, source=", times 0.5")),)
+    assert part.source == "list, times 0.5"
 
 
 def test_reasoning_is_part_of_the_output() -> None:

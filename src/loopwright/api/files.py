@@ -48,17 +48,20 @@ async def _create(request: Request) -> Response:
     form = await receive(request, files.blobs, limit=room, patience=app.settings.server.body_timeout)
     if form.filename is None:
         raise BadRequest("file: is required", param="file")
-    if "purpose" not in form.fields:
-        raise BadRequest("purpose: is required", param="purpose")
+    try:
+        seconds = _seconds(form)
+    except BadRequest:
+        await files.drop(form.blob)
+        raise
     made = await files.add(
         NewFile(
             project_id=who.project_id,
             key_id=who.key_id,
             filename=form.filename,
-            purpose=form.fields["purpose"],
+            purpose=form.fields.get("purpose", ""),
             bytes=form.size,
             blob=form.blob,
-            seconds=_seconds(form),
+            seconds=seconds,
         )
     )
     return JSONResponse(made.shown())

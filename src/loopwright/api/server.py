@@ -15,16 +15,13 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from loopwright.api.asgi import AsgiExchange
-from loopwright.api.dialect import Dialect
 from loopwright.api.exchange import Exchange
 from loopwright.api.hot import HotRoutes
 from loopwright.api.lane import lane
 from loopwright.api.management import management
-from loopwright.api.messages import Counting, Messages
-from loopwright.api.openai import OPERATIONS, OpenAI
+from loopwright.api.messages import Counting
 from loopwright.api.public import public
-from loopwright.api.rerank import Rerank
-from loopwright.api.responses import Responses
+from loopwright.api.spoken import dialects
 from loopwright.app import App
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -53,13 +50,7 @@ class Door:
 
 def routes(app: App) -> Door:
     """The hot routes over `app`."""
-    dialects: dict[str, Dialect] = {
-        **{path: OpenAI(operation) for path, operation in OPERATIONS.items()},
-        "/v1/responses": Responses(app.calls),
-        "/v1/messages": Messages(),
-        "/v1/rerank": Rerank(app.settings.server.rerank_documents),
-    }
-    hot = HotRoutes(chat=app.chat, dialects=dialects, find=app.keys.find, refusals=app.recorded)
+    hot = HotRoutes(chat=app.chat, dialects=dialects(app), find=app.keys.find, refusals=app.recorded)
     counting = Counting(who=hot.who, models=app.targets.keys(), counters=app.counters)
     others: dict[str, Callable[[Exchange], Awaitable[None]]] = {
         "/v1/messages/count_tokens": counting.answer,

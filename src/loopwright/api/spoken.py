@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loopwright.api.dialect import Dialect
 from loopwright.api.messages import Messages
+from loopwright.api.moderations import Moderations
 from loopwright.api.openai import OPERATIONS, OpenAI
 from loopwright.api.rerank import Rerank
 from loopwright.api.responses import Responses
@@ -16,5 +17,6 @@ def dialects(app: App) -> dict[str, Dialect]:
         **{path: OpenAI(operation) for path, operation in OPERATIONS.items()},
         "/v1/responses": Responses(app.calls),
         "/v1/messages": Messages(),
+        "/v1/moderations": Moderations(),
         "/v1/rerank": Rerank(app.settings.server.rerank_documents),
     }

@@ -23,11 +23,15 @@ PURPOSES: Final = ("batch", "user_data", "assistants", "fine-tune", "vision", "e
 OUTPUT: Final = "batch_output"
 SHORTEST, LONGEST = 3_600, 30 * 86_400
 """Seconds that `expires_after` may say."""
-_FOREIGN: Final = 255
+_NAME: Final = 255
 _INSERT: Final = b"""
     insert into files (id, project_id, key_id, filename, purpose, bytes, blob, expires_at)
     values (%(id)s, %(project_id)s, %(key_id)s, %(filename)s, %(purpose)s, %(bytes)s, %(blob)s, %(expires_at)s)
     returning *
+"""
+_USED: Final = """
+    select count(*) as files, coalesce(sum(bytes), 0)::bigint as bytes from files
+    where project_id = %s and (expires_at is null or expires_at > now())
 """
 _OLDEST: Final = """
     select * from files where project_id = %(project)s and (expires_at is null or expires_at > now())
@@ -66,11 +70,7 @@ class Files:
         Raises:
             Spent: none.
         """
-        row = await self._db.row(
-            "select count(*) as files, coalesce(sum(bytes), 0)::bigint as bytes from files"
-            " where project_id = %s and (expires_at is null or expires_at > now())",
-            (project_id,),
-        )
+        row = await self._db.row(_USED, (project_id,))
         assert row is not None
         self._check_quota(row["files"], row["bytes"], 1)
         return min(self.settings.limit, self.settings.project_bytes - int(row["bytes"]))
@@ -83,21 +83,17 @@ class Files:
             Spent: the project has too many files, or bytes.
             Unavailable: the bytes went with another file of the same content that was deleted just now.
         """
-        if new.purpose not in PURPOSES:
-            raise BadRequest(f"purpose: {new.purpose[:40]!r} is none of {', '.join(PURPOSES)}", param="purpose")
-        if new.seconds is not None and not SHORTEST <= new.seconds <= LONGEST:
-            raise BadRequest(f"expires_after.seconds: from {SHORTEST} to {LONGEST}", param="expires_after")
-        async with self._db.transaction() as connection:
-            await _lock(connection, f"files of project {new.project_id}")
-            cursor = await connection.execute(
-                b"select count(*) as files, coalesce(sum(bytes), 0)::bigint as bytes from files"
-                b" where project_id = %s and (expires_at is null or expires_at > now())",
-                (new.project_id,),
-            )
-            row = await cursor.fetchone()
-            assert row is not None
-            self._check_quota(row["files"], row["bytes"], new.bytes)
-            return await self.insert(connection, new)
+        try:
+            _check_words(new)
+            async with self._db.transaction() as connection:
+                await _lock(connection, f"files of project {new.project_id}")
+                row = await (await connection.execute(_USED.encode(), (new.project_id,))).fetchone()
+                assert row is not None
+                self._check_quota(row["files"], row["bytes"], new.bytes)
+                return await self.insert(connection, new)
+        except (BadRequest, Spent):
+            await self.drop(new.blob)
+            raise
 
     async def insert(self, connection: Connection, new: NewFile) -> StoredFile:
         """As `add`, in a transaction of the caller's and without looking at quotas."""
@@ -113,7 +109,7 @@ class Files:
                 "id": "file-" + self._ids.new().replace("-", ""),
                 "project_id": new.project_id,
                 "key_id": new.key_id,
-                "filename": new.filename[:_FOREIGN],
+                "filename": new.filename[:_NAME],
                 "purpose": new.purpose,
                 "bytes": new.bytes,
                 "blob": new.blob,
@@ -223,9 +219,18 @@ class Files:
         async with self._db.transaction() as connection:
             await _lock(connection, blob)
             await connection.execute(b"delete from files where id = %s", (file_id,))
-            cursor = await connection.execute(b"select 1 from files where blob = %s limit 1", (blob,))
-            if await cursor.fetchone() is None:
-                self.blobs.delete(blob)
+            await self._let_go(connection, blob)
+
+    async def drop(self, blob: str) -> None:
+        """Forget bytes that became no file."""
+        async with self._db.transaction() as connection:
+            await _lock(connection, blob)
+            await self._let_go(connection, blob)
+
+    async def _let_go(self, connection: Connection, blob: str) -> None:
+        cursor = await connection.execute(b"select 1 from files where blob = %s limit 1", (blob,))
+        if await cursor.fetchone() is None:
+            self.blobs.delete(blob)
 
     def _check_quota(self, files: int, size: int, more: int) -> None:
         if files >= self.settings.project_files:
@@ -235,6 +240,13 @@ class Files:
                 f"the project's files have {size:,} bytes and may have {self.settings.project_bytes:,}"
                 " (files.project_bytes): delete some"
             )
+
+
+def _check_words(new: NewFile) -> None:
+    if new.purpose not in PURPOSES:
+        raise BadRequest(f"purpose: {new.purpose[:40]!r} is none of {', '.join(PURPOSES)}", param="purpose")
+    if new.seconds is not None and not SHORTEST <= new.seconds <= LONGEST:
+        raise BadRequest(f"expires_after.seconds: from {SHORTEST} to {LONGEST}", param="expires_after")
 
 
 async def _lock(connection: Connection, what: str) -> None:

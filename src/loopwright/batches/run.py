@@ -27,8 +27,6 @@ _LOOK: Final = 0.5
 """Seconds between looks for new batches, and for those to be cancelled."""
 _REST: Final = 10.0
 """Seconds after which a batch that could not go on is tried again."""
-_LINGER: Final = 10.0
-"""Seconds without a batch after which the road is let go."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,13 +37,19 @@ Opener = Callable[[], AbstractAsyncContextManager[Road]]
 class Runner:
     """Runs the batches of one data folder while there are any."""
 
-    def __init__(self, batches: Batches, road: Opener, folder: Path, *, longest: int, seal: Seal = PLAIN) -> None:
-        """Keep journals in `folder`; a line has at most `longest` bytes. The road is opened only when it is needed."""
+    def __init__(
+        self, batches: Batches, road: Opener, folder: Path, *, longest: int, seal: Seal = PLAIN, linger: float = 10.0
+    ) -> None:
+        """Keep journals in `folder`; a line has at most `longest` bytes.
+
+        The road is opened when it is needed, and let go of `linger` seconds after the last batch.
+        """
         self._batches = batches
         self._road = road
         self._folder = folder
         self._longest = longest
         self._seal = seal
+        self._linger = linger
 
     async def run(self) -> None:
         """Work until no batch is left. Does nothing when there is none, or when another process works here."""
@@ -67,9 +71,10 @@ class Runner:
         works: dict[str, Work] = {}
         tasks: dict[str, asyncio.Task[None]] = {}
         rests: dict[str, float] = {}
-        idle_since = loop.time()
+        idle_since, fresh = loop.time(), True
         try:
-            while tasks or loop.time() - idle_since < _LINGER:
+            while fresh or tasks or loop.time() - idle_since < self._linger:
+                fresh = False
                 for batch in await self._unfinished():
                     if batch.id in tasks:
                         if batch.status == "cancelling":
