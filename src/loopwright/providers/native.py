@@ -165,7 +165,10 @@ class Native:
             raise BadRequest(f"provider {self.name!r} does not rerank", param="model")
         if not self._dialect.takes_urls:
             body = await self._pictures.inlined(body)
-        return self._dialect.ask(body, model, stream=request.stream)
+        question = self._dialect.ask(body, model, stream=request.stream)
+        if request.privacy is not None:
+            request.privacy.sent(question.body)
+        return question
 
     async def _once(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
         answer = self._read(await self._send(await self._question(request, model)))
@@ -181,6 +184,9 @@ class Native:
 
     async def _embedded(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
         questions = self._dialect.embed(request.body, model)
+        if request.privacy is not None:
+            for question in questions:
+                request.privacy.sent(question.body)
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def one(question: Question) -> Reply:

@@ -118,6 +118,12 @@ class OpenAICompatible:
         await self._reranker.close()
 
     def _body(self, request: Request, upstream_model: str) -> bytes:
+        body = self._written(request, upstream_model)
+        if request.privacy is not None:
+            request.privacy.sent(body)
+        return body
+
+    def _written(self, request: Request, upstream_model: str) -> bytes:
         changes: dict[str, Any] = {}
         if request.model != upstream_model:
             changes["model"] = upstream_model
@@ -172,6 +178,8 @@ class OpenAICompatible:
         asked = reranking.asked(request.body)
         gathered = Gathered(asked)
         for start, body in questions(request.body, asked, self._rerank, model):
+            if request.privacy is not None:
+                request.privacy.sent(body)
             reply = await self._reranker.request("POST", self._rerank.path, body)
             if not 200 <= reply.status < 300:
                 raise failure(self.name, reply.status, reply.headers, reply.body, secrets=self._secrets)
