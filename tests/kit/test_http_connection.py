@@ -100,6 +100,18 @@ def test_bytes_after_an_answer_are_never_taken_for_the_next(run: Run) -> None:
     run(main())
 
 
+def test_what_follows_an_answer_and_is_no_http_holds_nobody_up(run: Run) -> None:
+    async def main() -> None:
+        async with serving(saying(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok and more")) as server:
+            client = HttpClient(base_url=server.url)
+            assert (await client.request("POST", "/x", b"{}")).body == b"ok"
+            assert await (await client.stream("POST", "/x", b"{}")).read() == b"ok"
+            assert client.pool.idle == 0
+            await client.close()
+
+    run(main())
+
+
 def test_unasked_bytes_on_an_idle_connection_close_it(run: Run) -> None:
     async def main() -> None:
         writers: list[asyncio.StreamWriter] = []

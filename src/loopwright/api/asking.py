@@ -94,6 +94,8 @@ def say_errors(api: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, LoopwrightError):  # raised while the body was read
+            return await ours(request, error.__cause__)
         if error.status_code == 404:
             return await ours(
                 request, NotFound(f"there is no {request.method} {request.url.path}: see /api/openapi.json")

@@ -26,6 +26,8 @@ SLOW_READER: Final = 60.0
 """Seconds a client may leave a streamed answer unread before it is hung up on."""
 LINGER: Final = 2.0
 """Seconds of an over-long body that are read and thrown away, so that the refusal is not lost in a reset."""
+BARE_LIMIT: Final = 65_536
+"""Bytes that may come without any of them being body: heads, chunk extensions, trailers."""
 _STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _H2C: Final = re.compile(rb"\r\nupgrade: *h2c(?=\r\n|$)", re.IGNORECASE)
 _HEAD_SEARCH: Final = 4096
@@ -203,6 +205,7 @@ class Lane(HttpToolsProtocol):
     body_timeout = 60.0
     running: LaneCycle | None = None
     _arrival: asyncio.TimerHandle | None = None
+    _bare = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected: it must say something whole within the time for a body."""
@@ -223,7 +226,10 @@ class Lane(HttpToolsProtocol):
         """Bytes of a request; the clock runs while one has begun and not arrived."""
         if data.find(b"h2c", 0, _HEAD_SEARCH) >= 0:
             data = self._declined(data)
+        self._bare += len(data)
         super().data_received(data)
+        if self._bare > BARE_LIMIT:
+            self.transport.close()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
             if self._arrival is None and not self.transport.is_closing() and self.timeout_keep_alive_task is None:
@@ -282,6 +288,7 @@ class Lane(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request body."""
+        self._bare = 0
         cycle: Any = self.cycle
         if not isinstance(cycle, LaneCycle):
             super().on_body(body)
@@ -293,6 +300,7 @@ class Lane(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is whole: answer it, unless it waits for its turn."""
+        self._bare = 0
         cycle: Any = self.cycle
         if not isinstance(cycle, LaneCycle):
             super().on_message_complete()

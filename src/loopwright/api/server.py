@@ -18,6 +18,7 @@ from loopwright.api.asgi import AsgiExchange
 from loopwright.api.exchange import Exchange
 from loopwright.api.hot import HotRoutes
 from loopwright.api.lane import lane
+from loopwright.api.limited import Limited
 from loopwright.api.management import management
 from loopwright.api.messages import Counting
 from loopwright.api.public import public
@@ -60,10 +61,12 @@ def routes(app: App) -> Door:
 
 def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
-    rest = management(app)
+    limit = app.settings.server.body_limit
+    rest = Limited(management(app), limit)
     open_routes = public(app)
-    pages = Starlette(routes=list(console))
-    pages.state.house = app
+    console_pages = Starlette(routes=list(console))
+    console_pages.state.house = app
+    pages = Limited(console_pages, limit)
     hot_paths = frozenset(door.paths)
 
     async def dispatch(scope: Any, receive: Any, send: Any) -> None:
@@ -73,7 +76,7 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
                 scope,
                 receive,
                 send,
-                body_limit=app.settings.server.body_limit,
+                body_limit=limit,
                 body_timeout=app.settings.server.body_timeout,
             )
             try:

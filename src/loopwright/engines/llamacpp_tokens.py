@@ -43,7 +43,7 @@ class LlamaCppTokens:
             raise BadRequest(f"model {self._name!r} cannot take this conversation", param="messages")
         try:
             return _COUNT.decode(reply.body).input_tokens
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamBroke(f"the engine of {self._name!r} did not count (HTTP {reply.status})") from None
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from loopwright.core.errors import BadRequest, SettingsError
+from loopwright.kit.addresses import Resolve, is_metadata, is_public, resolved
 from loopwright.kit.http_aio import ProxiedClient
 from loopwright.kit.http_face import Answer, Reply
 from loopwright.kit.http_pool import Pool
@@ -40,16 +41,23 @@ class HttpClient:
         body_limit: int = _BODY_LIMIT,
         verify: bool | ssl.SSLContext = True,
         proxy: str | None = None,
+        link_local: bool = False,
+        resolve: Resolve = resolved,
     ) -> None:
         """`limit` counts connections, `body_limit` bytes of one answer that is read whole.
 
         `proxy` is the URL of an HTTP proxy (`kit.http_aio.proxy_for` finds the one an environment names): such a
-        client goes through aiohttp, which costs a hundred microseconds a call more.
+        client goes through aiohttp, which costs a hundred microseconds a call more. `link_local` allows addresses
+        at which clouds tell a machine its credentials.
 
         Raises:
             SettingsError: the URL, the proxy or a header cannot be used.
         """
         url = _checked(base_url)
+        if not link_local and is_metadata(url.hostname or ""):
+            raise SettingsError(
+                f"{base_url!r} is where a cloud tells a machine its credentials: `link_local: true` allows it"
+            )
         self.base_url = base_url
         timeouts = timeouts or Timeouts()
         self._prefix = url.path.rstrip("/")
@@ -80,6 +88,8 @@ class HttpClient:
             timeouts=timeouts,
             limit=limit,
             body_limit=body_limit,
+            link_local=link_local,
+            resolve=resolve,
         )
 
     async def request(
@@ -108,6 +118,16 @@ class HttpClient:
         if self._proxied is not None:
             return await self._proxied.stream(method, self._target(path), body, headers)
         return await self.pool.exchange(self._written(method, path, body, headers), whole=False)
+
+    async def inside(self) -> bool:
+        """Whether it is asked at an address that is not on the public internet.
+
+        Raises:
+            Unavailable: nobody knows the name.
+        """
+        if self._proxied is not None:
+            return False
+        return not all(is_public(address) for address in await self.pool.resolved())
 
     async def close(self) -> None:
         """Close every connection."""

@@ -112,8 +112,11 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
-            exchange.fail(UpstreamBroke(f"{self._origin} does not answer in HTTP/1.1: {problem}"))
             self.abort()
+            if exchange.complete:  # what came after its answer is no concern of the asker's
+                exchange.arrived(self._loop.time(), self)
+            else:
+                exchange.fail(UpstreamBroke(f"{self._origin} does not answer in HTTP/1.1: {problem}"))
             return
         if self._spoiled:
             self.abort()

@@ -209,7 +209,7 @@ def _call(call: Any, where: str) -> ToolCall:
     given = function.get("arguments") or "{}"
     try:
         arguments = msgspec.json.decode(given) if isinstance(given, str) else given
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         arguments = None
     if not isinstance(arguments, Mapping):
         param = f"{where}.function.arguments"

@@ -135,6 +135,7 @@ class Native:
             timeouts=settings.timeouts,
             verify=verify,
             proxy=proxy,
+            link_local=settings.link_local,
         )
 
     def chat(self, upstream_model: str, /) -> Chat:
@@ -161,8 +162,8 @@ class Native:
 
     async def _question(self, request: Request, model: str) -> Question:
         body: Mapping[str, Any] = request.body
-        if request.operation == "rerank":
-            raise BadRequest(f"provider {self.name!r} does not rerank", param="model")
+        if request.operation in ("moderations", "rerank"):
+            raise BadRequest(f"provider {self.name!r} does not do {request.operation}", param="model")
         if not self._dialect.takes_urls:
             body = await self._pictures.inlined(body)
         question = self._dialect.ask(body, model, stream=request.stream)
@@ -282,7 +283,7 @@ class Native:
         body: Mapping[str, Any] | None
         try:
             body = _first(msgspec.json.decode(reply.body))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = None
         complaint = self._dialect.complaint(body, headers, 0 if good else reply.status) if body is not None else None
         if complaint is not None:
@@ -325,7 +326,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 def _decoded(data: bytes) -> dict[str, Any]:
     try:
         return _DECODE(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamBroke("it sent an event that is not JSON: its stream is damaged") from None
 
 

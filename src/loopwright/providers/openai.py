@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urljoin
 
@@ -18,15 +19,17 @@ from loopwright.kit.sse import Splitter
 from loopwright.kit.wire import with_fields
 from loopwright.providers.openai_errors import complaint_in, failure, scrubbed
 from loopwright.providers.openai_stream import Stream, usage_in
-from loopwright.providers.presets import changes_for, completed, preset_of
+from loopwright.providers.pictures import Pictures, may_point
+from loopwright.providers.presets import accepting, changes_for, completed, preset_of
 from loopwright.providers.rerank import Gathered, questions
 
 _PATHS: Final[Mapping[Operation, str]] = {
     "chat": "/chat/completions",
     "completion": "/completions",
     "embeddings": "/embeddings",
+    "moderations": "/moderations",
 }
-_ARGS: Final = frozenset({"proxy", "done_optional", "include_usage", "verify"})
+_ARGS: Final = frozenset({"accepts", "proxy", "done_optional", "include_usage", "private_images", "verify"})
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -34,6 +37,7 @@ class _Body(msgspec.Struct, gc=False):
 
     choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    results: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -56,9 +60,11 @@ class OpenAICompatible:
     def __init__(self, name: str, settings: ProviderSettings) -> None:
         """What a preset says stands under what `settings` say.
 
-        What `settings.args` may hold.         `proxy`: URL of an HTTP proxy. `done_optional`: a stream that closes cleanly after a finish reason is whole
-        without `[DONE]`. `include_usage` (default true): ask for usage at the end of streams; false for upstreams
-        that refuse `stream_options`. `verify` (default true): check TLS certificates.
+        What `settings.args` may hold. `accepts`: which of the members that only some upstreams accept go there, in
+        place of what the preset says (none: a strict one). `proxy`: URL of an HTTP proxy. `done_optional`: a stream that
+        closes cleanly after a finish reason is whole without `[DONE]`. `include_usage` (default true): ask for usage at the end of streams; false for upstreams
+        that refuse `stream_options`. `private_images` (default false): images that a request points at by URL are left
+        to an upstream inside our network, which may then fetch them from there. `verify` (default true): check TLS certificates.
 
         Raises:
             SettingsError: no `base_url`, or an argument is unknown or of the wrong type.
@@ -72,7 +78,7 @@ class OpenAICompatible:
         self.name = name
         self._ask_usage = _flag(name, settings.args, "include_usage", default=preset.include_usage)
         self._done_optional = _flag(name, settings.args, "done_optional", default=preset.done_optional)
-        self._change = changes_for(preset, name)
+        self._change = changes_for(accepting(name, settings.args, preset), name)
         self._path = preset.path
         proxy = settings.args.get("proxy")
         if proxy is not None and not isinstance(proxy, str):
@@ -82,16 +88,18 @@ class OpenAICompatible:
             headers.setdefault(*preset.credentials(settings.api_key))
         self._secrets = (settings.api_key or "", *settings.headers.values())
         verify = _flag(name, settings.args, "verify", default=True)
+        self._pictures = None if _flag(name, settings.args, "private_images", default=False) else Pictures()
+        local = settings.link_local
         base_url = _with_query(settings.base_url, preset.query)
         self._http = HttpClient(
-            base_url=base_url, headers=headers, timeouts=settings.timeouts, verify=verify, proxy=proxy
+            base_url=base_url, headers=headers, timeouts=settings.timeouts, verify=verify, proxy=proxy, link_local=local
         )
         self._rerank = preset.rerank
         self._reranker = self._http
         if preset.rerank.root:
             root = urljoin(settings.base_url, "/")
             self._reranker = HttpClient(
-                base_url=root, headers=headers, timeouts=settings.timeouts, verify=verify, proxy=proxy
+                base_url=root, headers=headers, timeouts=settings.timeouts, verify=verify, proxy=proxy, link_local=local
             )
 
     def chat(self, upstream_model: str, /) -> Chat:
@@ -109,7 +117,7 @@ class OpenAICompatible:
             raise failure(self.name, reply.status, reply.headers, reply.body, secrets=self._secrets)
         try:
             return sorted({model.id for model in _MODELS.decode(reply.body).data})
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamBroke(f"provider {self.name!r} does not list its models as OpenAI does") from None
 
     async def close(self) -> None:
@@ -148,10 +156,13 @@ class OpenAICompatible:
         if not 200 <= reply.status < 300:
             raise failure(self.name, reply.status, reply.headers, reply.body, secrets=self._secrets)
         try:
+            if not reply.body.isascii():
+                reply.body.decode()  # the decoder does not look into what it skips
             body = _BODY.decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._not_an_answer(reply.headers, reply.body)
-        content = body.data if operation == "embeddings" else body.choices
+        contents = {"embeddings": body.data, "moderations": body.results}
+        content = contents.get(operation, body.choices)
         if content is msgspec.UNSET:
             self._not_an_answer(reply.headers, reply.body)
         return Delta(raw=reply.body, usage=usage_in(body.usage), done=True, model=model, provider=self.name)
@@ -170,8 +181,17 @@ class OpenAICompatible:
         if request.operation == "rerank":
             yield await self._ranked(request, model)
             return
+        if self._pictures is not None and may_point(request.raw):
+            request = await self._with_images(request, self._pictures)
         path = self._at(request.operation, model)
         yield self._whole(await self._http.request("POST", path, self._body(request, model)), request.operation, model)
+
+    async def _with_images(self, request: Request, pictures: Pictures) -> Request:
+        """The images themselves instead of where they are, for an upstream that would look for them inside the house."""
+        if request.operation != "chat" or not pictures.pointed(request.body) or not await self._http.inside():
+            return request
+        body = await pictures.inlined(request.body)
+        return replace(request, body=body, raw=msgspec.json.encode(body))
 
     async def _ranked(self, request: Request, model: str) -> Delta:
         """The documents by relevance; in parts, where this place takes only so many at once."""
@@ -191,6 +211,8 @@ class OpenAICompatible:
         return Delta(raw=raw, usage=usage, done=True, model=model, provider=self.name)
 
     async def _streamed(self, request: Request, model: str) -> AsyncGenerator[Delta, None]:
+        if self._pictures is not None and may_point(request.raw):
+            request = await self._with_images(request, self._pictures)
         answer = await self._http.stream("POST", self._at(request.operation, model), self._body(request, model))
         try:
             await self._check_head(answer)

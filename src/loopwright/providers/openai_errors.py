@@ -45,7 +45,7 @@ def complaint_in(body: bytes) -> Complaint | None:
     """
     try:
         value: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(value, list) and value:
         value = value[0]

@@ -61,7 +61,7 @@ def usage_in(raw: msgspec.Raw | msgspec.UnsetType) -> Usage | None:
         return None
     try:
         wire = _USAGE.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if wire.prompt_tokens is None and wire.completion_tokens is None:
         return None
@@ -114,6 +114,9 @@ class Stream:
 
     def take(self, whole: bytes) -> Delta | None:
         """The Delta that hands `whole` on, or None when nothing of it is for the client (yet)."""
+        if not whole.isascii() and not _is_text(whole):
+            self.problem = self._malformed()
+            return None
         # The common case: one event of one line that starts and ends like an object, and holds neither usage nor error.
         if (
             self._spoken
@@ -124,7 +127,7 @@ class Stream:
         ):
             try:
                 event = _EVENT.decode(whole[6:-2])
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.problem = self._malformed()
                 return None
             if event.usage is msgspec.UNSET and event.error is msgspec.UNSET:
@@ -178,7 +181,7 @@ class Stream:
         """What an event with data says; None after setting `problem`."""
         try:
             found = _EVENT.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.problem = self._malformed()
             return None
         failed = isinstance(found.error, msgspec.Raw) and found.error != _NULL
@@ -192,7 +195,7 @@ class Stream:
             return _PLAIN
         try:
             choices = _CHOICES.decode(data).choices
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             choices = None
         if choices is None:  # not a chunk as OpenAI writes it: hand it on, and take it for something said
             choices_known, speaks = False, True
@@ -241,6 +244,15 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
 
 
 _PLAIN: Final = _Read(usage=None, only_usage=False, speaks=True)
+
+
+def _is_text(whole: bytes) -> bool:
+    """Whether it is UTF-8: the decoder does not look into what it skips."""
+    try:
+        whole.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _speaks(choice: _Choice) -> bool:

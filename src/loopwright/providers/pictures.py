@@ -1,10 +1,12 @@
-"""Fetches images that a request points at, for dialects that take bytes only. Never from inside the house."""
+"""Fetches images that a request points at, for those that take bytes only or that stand inside the house themselves.
+
+Never from inside the house: whoever may ask a model could otherwise see what only machines in there may see.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import socket
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,27 +17,16 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from loopwright.core.errors import BadRequest
+from loopwright.kit.addresses import is_address, is_public
 
 _LIMIT: Final = 20_000_000
 _SECONDS: Final = 15.0
 _MOST: Final = 20
-_TUNNELS: Final = tuple(ipaddress.ip_network(net) for net in ("64:ff9b::/96", "2002::/16", "2001::/32"))
-"""IPv6 addresses that carry an IPv4 address inside."""
+_KINDS: Final = ("image_url", "audio_url", "video_url")
 
 
 class _PrivateError(OSError):
     """An address that is not on the public internet."""
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is on the public internet: no private, loop-back, link-local or tunnelled one."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif any(ip in net for net in _TUNNELS):
-            return False
-    return ip.is_global and not ip.is_multicast
 
 
 class _PublicOnly(AbstractResolver):
@@ -67,13 +58,21 @@ class Pictures:
         self._limit = limit
         self._seconds = seconds
 
+    def pointed(self, body: Mapping[str, Any]) -> bool:
+        """Whether `body` points at anything that somebody would have to fetch."""
+        return bool(_pointed(body, "image_url") or _unfetched(body))
+
     async def inlined(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """`body` with each image as a data URL; the very same when no image is pointed at.
+
+        Sounds and films by URL are refused: no model needs them fetched by us.
 
         Raises:
             BadRequest: an image cannot be had, is none, or lies where nobody may look; `param` names it.
         """
-        wanted = dict(_pointed(body))
+        wanted = dict(_pointed(body, "image_url"))
+        for where in _unfetched(body):
+            raise BadRequest(f"{where}: only images are fetched; send a data: URL", param=where)
         if not wanted:
             return body
         if len(wanted) > _MOST:
@@ -96,7 +95,7 @@ class Pictures:
     async def _fetch(self, url: str, where: str) -> str:
         host = urlsplit(url).hostname or ""
         resolver = None if self._private else _PublicOnly()
-        if not self._private and _is_address(host) and not is_public(host):
+        if not self._private and _is_numeric(host) and not is_public(host):
             raise _forbidden(where)
         try:
             async with (
@@ -126,29 +125,45 @@ def _forbidden(where: str) -> BadRequest:
     return BadRequest(f"{where}: images are not fetched from private addresses; send a data: URL", param=where)
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+def _is_numeric(host: str) -> bool:
+    """Whether aiohttp takes it for an address, and so asks nobody where it is: also `2130706433` and `127.1`."""
+    return is_address(host) or ":" in host or host.replace(".", "").isdigit()
 
 
-def _pointed(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+def may_point(raw: bytes | None) -> bool:
+    """Whether the bytes of a question could hold a URL of an image; None are bytes nobody has."""
+    return raw is None or b"_url" in raw or b"\\u00" in raw
+
+
+def _unfetched(body: Mapping[str, Any]) -> list[str]:
+    """Where sounds and films are pointed at, and files of the machine that would read them."""
+    found = [where for kind in ("audio_url", "video_url") for where, _ in _pointed(body, kind)]
+    return found + [where for kind in _KINDS for where, _ in _pointed(body, kind, schemes=("file:",))]
+
+
+def _pointed(
+    body: Mapping[str, Any], kind: str, *, schemes: tuple[str, ...] = ("http://", "https://")
+) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for at, message in enumerate(body.get("messages") or ()):
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            url = _url(part)
-            if url[:8].lower().startswith(("http://", "https://")):
-                found.append((f"messages[{at}].content[{number}].image_url.url", url))
+            url = _url(part, kind)
+            if url[:8].lower().startswith(schemes):
+                found.append((f"messages[{at}].content[{number}].{kind}.url", url))
     return found
 
 
-def _url(part: Any) -> str:
-    held = part.get("image_url") if isinstance(part, Mapping) and part.get("type") == "image_url" else None
+def _url(part: Any, kind: str) -> str:
+    held = part.get(kind) if isinstance(part, Mapping) and part.get("type") == kind else None
     url = held.get("url") if isinstance(held, Mapping) else held
-    return url if isinstance(url, str) else ""
+    return url.strip() if isinstance(url, str) else ""
+
+
+def _beside(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is said of an image besides its URL."""
+    held = part["image_url"]
+    return held if isinstance(held, Mapping) else {}
 
 
 def _replaced(messages: list[Mapping[str, Any]], found: Mapping[str, str | BadRequest]) -> list[Mapping[str, Any]]:
@@ -157,7 +172,7 @@ def _replaced(messages: list[Mapping[str, Any]], found: Mapping[str, str | BadRe
         content = message.get("content")
         if isinstance(content, list):
             parts = [
-                {**part, "image_url": {"url": found[where]}}
+                {**part, "image_url": {**_beside(part), "url": found[where]}}
                 if (where := f"messages[{at}].content[{number}].image_url.url") in found
                 else part
                 for number, part in enumerate(content)

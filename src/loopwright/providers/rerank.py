@@ -63,7 +63,7 @@ class Gathered:
         """
         try:
             answer = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamBroke("it did not answer with results of a reranking") from None
         scores = reranking.scores_in(answer, documents)
         self._scores.update({start + at: score for at, score in scores.items()})

@@ -150,6 +150,10 @@ class _Create(_Asked, kw_only=True):
     loopwright: House | None = None
 
 
+BODY: Final[type] = _Create
+"""What a body is read as."""
+COUNTED: Final[type] = _Asked
+"""What the body of a question for its tokens is read as."""
 _CREATE: Final = msgspec.json.Decoder(_Create)
 _COUNT: Final = msgspec.json.Decoder(_Asked)
 _EFFORTS: Final = ((4096, "low"), (8192, "medium"))

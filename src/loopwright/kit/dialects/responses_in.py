@@ -89,6 +89,8 @@ class _Create(msgspec.Struct, kw_only=True):
     loopwright: House | None = None
 
 
+BODY: Final[type] = _Create
+"""What a body is read as."""
 _CREATE: Final = msgspec.json.Decoder(_Create)
 _SAME: Final = (
     "temperature",
