@@ -50,6 +50,7 @@ ENTRIES: Final = (
     Entry(name="models", module="loopwright.cli.models", help="Models that can be called: list, show, add, pull."),
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
+    Entry(name="guardrails", module="loopwright.cli.guardrails", help="Try personal data and moderation on a text."),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),

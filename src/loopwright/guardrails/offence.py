@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import Final, Self
 
 _WORD: Final = re.compile(r"\w\w+")
+_SURE: Final = 50.0
+"""A margin beyond which nothing changes."""
 _BIAS: Final = "# bias "
 
 
@@ -51,7 +53,7 @@ class Offence:
             if known is not None:
                 squares += (times * known[0]) ** 2
                 total += times * known[1]
-        if squares:
-            total /= math.sqrt(squares)
-        # Words are all there is: without a known one nothing speaks for offence.
-        return 1.0 / (1.0 + math.exp(-(total + self.bias))) if squares else 0.0
+        if not squares:
+            return 0.0  # words are all there is: without a known one nothing speaks for offence
+        margin = total / math.sqrt(squares) + self.bias
+        return 1.0 / (1.0 + math.exp(-max(min(margin, _SURE), -_SURE)))
