@@ -46,6 +46,10 @@ class Place:
         return False
 
 
+NOWHERE: Final = Place(provider="")
+"""Of what is asked only through others; no region allows it."""
+
+
 class Departure:
     """Bytes that left for a target, once or several times."""
 

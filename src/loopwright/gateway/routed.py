@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import BadRequest, UnknownModel
 from loopwright.core.money import Price
-from loopwright.core.privacy import Place
+from loopwright.core.privacy import NOWHERE, Place
 from loopwright.gateway.timed import Timed
 from loopwright.kit.nearest import hint
 
@@ -24,7 +24,7 @@ class Target:
     operations: frozenset[Operation]
     price: Price | None
     """None when nobody knows: unpriced is not free."""
-    place: Place = Place(provider="")
+    place: Place = NOWHERE
     """Where it is and whose, for policies of privacy; of a whole route nobody asks."""
 
 
