@@ -69,3 +69,9 @@ def test_no_shape_breaks_it(body: dict[str, Any]) -> None:
         for turn in (*asked(operation, body), *answered(operation, body)):
             assert isinstance(turn["text"], str)
     tools_offered(body)
+
+
+def test_a_judgement_is_told_in_words() -> None:
+    results = [{"flagged": True, "categories": {"hate": True, "sexual": False}}, {"flagged": False}, {"flagged": True}]
+    turns = answered("moderations", {"results": [*results, 7]})
+    assert [turn["text"] for turn in turns] == ["flagged: hate", "not flagged", "flagged: yes"]

@@ -35,6 +35,8 @@ def answered(operation: str, body: Mapping[str, Any] | None) -> list[Turn]:
         return []
     if operation == "embeddings":
         return _vectors(body)
+    if operation == "moderations":
+        return [_plain("assistant", _judgement(result)) for result in _items(body.get("results"))]
     turns = []
     for choice in _items(body.get("choices")):
         message = choice.get("message")
@@ -44,6 +46,12 @@ def answered(operation: str, body: Mapping[str, Any] | None) -> list[Turn]:
         finish = choice.get("finish_reason")
         turns.append({**turn, "finish": _short(finish)})
     return turns
+
+
+def _judgement(result: Mapping[str, Any]) -> str:
+    categories = result.get("categories")
+    true = [plain(name) for name, said in categories.items() if said is True] if isinstance(categories, Mapping) else []
+    return f"flagged: {', '.join(true) or 'yes'}" if result.get("flagged") is True else "not flagged"
 
 
 def tools_offered(body: Mapping[str, Any] | None) -> list[dict[str, str]]:

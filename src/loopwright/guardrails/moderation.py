@@ -42,7 +42,7 @@ JUDGED: Final = (
     "sexual/minors",
     "violence",
 )
-"""Those that words tell well enough to be of use; `docs/privacy.md` has how well."""
+"""Those that words tell well enough to be of use; `docs/moderation.md` says how well."""
 THRESHOLD: Final = 0.5
 """From which score on a category is true."""
 _LONG: Final = 20_000
