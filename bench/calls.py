@@ -33,8 +33,10 @@ from loopwright.calls.record import Record
 from loopwright.calls.spool import Spool
 from loopwright.calls.upkeep import Upkeep
 from loopwright.kit.db import Database
+from loopwright.kit.keyring import SealingKey
 from loopwright.kit.migrations import migrate
 from loopwright.kit.postgres import EmbeddedPostgres
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CallsSettings
 
 CHUNK = 50_000
@@ -57,9 +59,9 @@ def postgres_cpu() -> float:
     return total
 
 
-async def fill(db: Database, folder: Path, traffic: Traffic, calls: int, progress: Progress) -> Figures:
+async def fill(db: Database, folder: Path, traffic: Traffic, calls: int, progress: Progress, seal: Seal) -> Figures:
     """Spool and drain `calls` as the recorder does, full text running beside; the figures."""
-    spool = Spool(folder, 50_000_000_000)
+    spool = Spool(folder, 50_000_000_000, seal)
     task = progress.add_task("spool and drain", total=calls)
     figures: Figures = dict.fromkeys(("spool_cpu", "drain_s", "own_cpu", "pg_cpu", "text_beside", "text_after"), 0.0)
     for start in range(0, calls, CHUNK):
@@ -70,11 +72,11 @@ async def fill(db: Database, folder: Path, traffic: Traffic, calls: int, progres
             for record in records:
                 spool.write(record)
             figures["spool_cpu"] += time.process_time() - began
-        await one_chunk(Drain(db, folder, SETTINGS), size, figures)
+        await one_chunk(Drain(db, folder, SETTINGS, seal=seal), size, figures)
         progress.update(task, advance=size)
     spool.close()
     task = progress.add_task("full text", total=calls, completed=int(figures["text_beside"]))
-    indexer = Indexer(db)
+    indexer = Indexer(db, seal=seal)
     began, own = time.monotonic(), time.process_time()
     while await indexer.once() + await indexer.merge_once():
         figures["text_after"] = indexer.indexed
@@ -125,7 +127,7 @@ async def times(
     db: Database, traffic: Traffic, options: argparse.Namespace, progress: Progress
 ) -> list[tuple[str, float, list[float]]]:
     """(what, target in ms, milliseconds of each run) of the queries."""
-    room, now, calls, days = Calls(db, SETTINGS), traffic.until, options.calls, options.days
+    room, now, calls, days = Calls(db, SETTINGS, sealing(options)), traffic.until, options.calls, options.days
     month, day = now - timedelta(days=days), now - timedelta(days=1)
     lists = {
         "newest": CallFilter(),
@@ -174,6 +176,11 @@ async def times(
     return results
 
 
+def sealing(options: argparse.Namespace) -> Seal:
+    """With a key when it was asked for."""
+    return Seal([SealingKey(id="2026-11", secret=b"k" * 32)]) if options.sealed else PLAIN
+
+
 async def measure(options: argparse.Namespace, console: Console) -> None:
     """All of it."""
     words = Writer(options.text)
@@ -191,7 +198,7 @@ async def measure(options: argparse.Namespace, console: Console) -> None:
             db = await Database.open(server.url)
             await migrate(db, ["access", "catalog", "calls"])
             with Progress(*columns, console=console) as progress:
-                figures = await fill(db, Path(home) / "spool", traffic, options.calls, progress)
+                figures = await fill(db, Path(home) / "spool", traffic, options.calls, progress, sealing(options))
                 sizes = await disk(db)
                 results = await times(db, traffic, options, progress)
                 usual = await usual_way(db, traffic, options.usual, progress)
@@ -258,6 +265,7 @@ def main() -> None:
     parser.add_argument("--usual", type=int, default=10_000, help="calls for the usual way beside")
     parser.add_argument("--text", type=Path, help="a file of prose to make texts of; default: made-up words")
     parser.add_argument("--folder", type=Path, help="where the database is put; default: the temporary folder")
+    parser.add_argument("--sealed", action="store_true", help="with encryption at rest")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     asyncio.run(measure(parser.parse_args(), Console()))
 
