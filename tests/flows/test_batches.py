@@ -31,6 +31,7 @@ providers:
         - {match: "^count (?P<n>\\\\d+)$", text: "answer $n"}
       otherwise: "said: $last"
   slow: {kind: scripted, args: {otherwise: "said: $last", delay: 0.2}}
+privacy: {projects: {discreet: {store: false}}}
 models:
   fake: {provider: fake, price: {input: 1.0, output: 3.0}}
   slow: {provider: slow, price: {input: 1.0, output: 3.0}}
@@ -308,3 +309,11 @@ def test_scopes_and_odd_requests_are_refused(house: House) -> None:
             client.batches.create(**asked)
     with pytest.raises(openai.NotFoundError):
         client.batches.retrieve("batch_none")
+
+
+def test_a_project_that_keeps_no_texts_has_no_files_and_no_batches(house: House) -> None:
+    discreet = client_of(house, other_project(house, "discreet"))
+    with pytest.raises(openai.PermissionDeniedError, match="keeps no texts"):
+        upload(discreet, [line(1, "hi")])
+    with pytest.raises(openai.PermissionDeniedError, match="keeps no texts"):
+        discreet.batches.create(input_file_id="file-x", endpoint="/v1/chat/completions", completion_window="24h")

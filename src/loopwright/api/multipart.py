@@ -183,4 +183,4 @@ def _named(given: str) -> str:
     """A file's own name: no folders, nothing that is not printed, never empty."""
     name = given.replace("\\", "/").rpartition("/")[2]
     name = "".join(char for char in name if char.isprintable())[:255].strip()
-    return name or "file"
+    return name if name.strip(".") else "file"
