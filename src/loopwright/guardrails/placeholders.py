@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from loopwright.core.errors import BadRequest
 from loopwright.guardrails.pii import find
+from loopwright.guardrails.span import Span
 
 _STRUCTURE: Final = frozenset(
     {
@@ -42,6 +43,8 @@ class Placeholders:
         self._kinds = kinds
         self._names: dict[str, str] = {}
         self._used: set[str] = set()
+        self._spans: dict[str, list[Span]] = {}
+        """What stands in each text: searching is what takes time, so it is done once."""
         self._numbers: dict[str, int] = {}
         self._sought: re.Pattern[str] | None = None
         self.values: dict[str, str] = {}
@@ -79,7 +82,8 @@ class Placeholders:
         def note(text: str) -> str:
             if "_" in text:
                 self._used.update(_LIKE_OURS.findall(text))
-            found.extend((text[span.start : span.end], span.kind) for span in find(text, self._kinds))
+            self._spans[text] = spans = find(text, self._kinds)
+            found.extend((text[span.start : span.end], span.kind) for span in spans)
             return text
 
         return note
@@ -103,7 +107,7 @@ class Placeholders:
     def _replaced(self, text: str) -> str:
         pieces: list[str] = []
         at = 0
-        for span in find(text, self._kinds):
+        for span in self._spans.get(text, ()):
             name = self._names.get(text[span.start : span.end])
             if name is None:
                 continue
