@@ -168,8 +168,9 @@ def test_targets_are_counted_under_the_name_they_belong_to(opening: Opening, mak
             assert set(found) == {("a", "p"), ("a", "q"), ("a", "")}
             both = found["a", "p"]
             assert (both.counts.requests, both.counts.errors) == (2, 0)
-            assert sum(point.counts.requests for point in both.points) == 2
-            assert 24 <= len(both.points) <= 26
+            assert sum(hour.requests for hour in both.hours) == 2
+            assert 24 <= len(both.hours) <= 26
+            assert both.measure == "ttft"
             assert both.ttft.p95 is not None
             assert 2900 < both.ttft.p95 < 3100
             [mine] = await house.calls.targets(CallFilter(project_id=2), names)

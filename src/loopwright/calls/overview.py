@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from loopwright.calls.histogram import quantiles
 from loopwright.calls.question import (
@@ -13,6 +13,7 @@ from loopwright.calls.question import (
     Counts,
     Dimension,
     Group,
+    Hour,
     Overview,
     Point,
     Series,
@@ -133,17 +134,32 @@ async def targets(db: Database, asked: CallFilter, names: Mapping[str, str]) -> 
     for row in rows:
         hours_of = by_target.setdefault((names[row["model"]], row["provider"], row["target"]), {})
         hours_of.setdefault(row["step"], []).append(row)
-    hours = range(span.since, span.until, HOUR)
     return [
-        TargetGroup(
-            model=model,
-            provider=provider,
-            target=target,
-            points=tuple(Point(at=_moment(hour), **_measures(_together(found.get(hour, ())))) for hour in hours),
-            **_measures(_together([row for rows in found.values() for row in rows])),
-        )
+        _target(model, provider, target, found, range(span.since, span.until, HOUR))
         for (model, provider, target), found in by_target.items()
     ]
+
+
+def _target(
+    model: str, provider: str, target: str, found: Mapping[int, Sequence[dict[str, Any]]], hours: Sequence[int]
+) -> TargetGroup:
+    whole = _together([row for rows in found.values() for row in rows])
+    measure: Literal["ttft", "latency"] = "ttft" if whole["ttft"] else "latency"
+    by_hour = []
+    for hour in hours:
+        rows = found.get(hour, ())
+        by_hour.append(
+            Hour(
+                at=_moment(hour),
+                requests=sum(row["requests"] for row in rows),
+                errors=sum(row["errors"] + row["interrupted"] for row in rows),
+                # One histogram an hour, not three: they are most of the work.
+                speed=_spread(b"".join(bytes(row[measure] or b"") for row in rows)),
+            )
+        )
+    return TargetGroup(
+        model=model, provider=provider, target=target, measure=measure, hours=tuple(by_hour), **_measures(whole)
+    )
 
 
 def _name(dimension: Dimension) -> str:

@@ -140,6 +140,19 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """One hour of a target."""
+
+    at: datetime
+    """When it begins."""
+    requests: int
+    errors: int
+    """Interruptions among them."""
+    speed: Spread
+    """Of the group's `measure`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetGroup:
     """Totals of the calls of one name that one target answered, and over time."""
 
@@ -153,5 +166,7 @@ class TargetGroup:
     latency: Spread
     ttft: Spread
     tpot: Spread
-    points: tuple[Point, ...]
-    """A point for each hour, without gaps."""
+    measure: Literal["ttft", "latency"]
+    """What says how fast it is: the first token, or the whole answer where nothing was streamed."""
+    hours: tuple[Hour, ...]
+    """Oldest first, without gaps."""

@@ -159,6 +159,6 @@ def call_id_of(params: Mapping[str, str], name: str) -> str | None:
         return None
     try:
         time_of(str(UUID(text)))
-    except ValueError as error:
-        raise BadRequest(f"{name}: {error}", param=name) from None
+    except ValueError:
+        raise BadRequest(f"{name}: {text[:80]!r} is not a call id", param=name) from None
     return text

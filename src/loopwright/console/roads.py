@@ -13,16 +13,18 @@ from uuid import UUID
 from loopwright.app import App
 from loopwright.calls.query import CallFilter, TargetGroup
 from loopwright.console import formats, sparks
-from loopwright.console.figures import quantiles, totals
+from loopwright.console.figures import milliseconds, totals
 from loopwright.console.shell import View, Visit
 from loopwright.gateway.board import Told, told
 from loopwright.gateway.cached import PROVIDER
+from loopwright.gateway.route import Route
 
-_WORST: Final = ("open", "half-open", "resting", "demoted", "healthy", "unwatched")
+_WORST: Final = ("open", "half-open", "resting", "doubtful", "demoted", "healthy", "unwatched")
 _LOOKS: Final[Mapping[str, str]] = {
     "open": "error",
     "half-open": "warn",
     "resting": "warn",
+    "doubtful": "warn",
     "demoted": "warn",
     "healthy": "ok",
     "unwatched": "",
@@ -49,7 +51,7 @@ class Roads:
         recorded: dict[str, list[TargetGroup]] = {}
         for group in groups:
             recorded.setdefault(group.model, []).append(group)
-        routes = [self._route(each.name, each.shown(), workers) for each in mine]
+        routes = [self._route(each, workers) for each in mine]
         for route in routes:
             _join(route, recorded.get(route["name"], []))
         routes.sort(key=lambda route: (not route["watched"], route["name"]))
@@ -64,16 +66,17 @@ class Roads:
         model = self._app.catalog.configured().get(name)
         return () if model is None else model.aliases
 
-    def _route(self, name: str, shown: Mapping[str, Any], workers: Sequence[Told]) -> dict[str, Any]:
-        seen = [route for worker in workers for route in worker.routes if route["name"] == name] or [shown]
-        together = joined(seen)
-        for target in together["targets"]:
-            target.setdefault("own", target["provider"] not in self._app.settings.providers)
+    def _route(self, route: Route, workers: Sequence[Told]) -> dict[str, Any]:
+        seen = [each for worker in workers for each in worker.routes if each["name"] == route.name]
+        together = joined(seen or [route.shown()])
+        for shown, target in zip(together["targets"], route.targets, strict=True):
+            shown["own"] = target.place.own
+            shown["region"] = shown.get("region") or target.place.region
         return {
             "hedge": None,
             "cascade": None,
             **together,
-            "aliases": list(self._aliases(name)),
+            "aliases": list(self._aliases(route.name)),
             "watched": any(target["state"] != "unwatched" for target in together["targets"]),
         }
 
@@ -151,19 +154,18 @@ def _join(route: dict[str, Any], groups: Sequence[TargetGroup]) -> None:
 
 
 def _told_of(group: TargetGroup) -> dict[str, Any]:
-    # Of streams the first token says how fast a target is; where nothing is streamed, the whole answer.
-    measure = "ttft" if group.ttft.p50 is not None else "latency"
     return {
         **totals(group),
-        "measure": "first token" if measure == "ttft" else "whole answer",
+        "measure": "first token" if group.measure == "ttft" else "whole answer",
         "hours": [
             {
-                "at": point.at,
-                "requests": point.counts.requests,
-                "errors": point.counts.errors + point.counts.interrupted,
-                **{name: quantiles(getattr(point, measure))[name] for name in ("p50", "p95")},
+                "at": hour.at,
+                "requests": hour.requests,
+                "errors": hour.errors,
+                "p50": milliseconds(hour.speed.p50),
+                "p95": milliseconds(hour.speed.p95),
             }
-            for point in group.points
+            for hour in group.hours
         ],
     }
 
