@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from loopwright.batches.sealed import batches_by_key
 from loopwright.cache import resealing as answers
 from loopwright.calls import resealing as texts
 from loopwright.core.errors import BadRequest, Conflict, NotFound, StartError
@@ -18,6 +19,8 @@ from loopwright.kit.settings import Settings
 
 BLOBS: Final = "blobs"
 """Folder of the files that clients uploaded and batches wrote, in the data folder."""
+JOURNALS: Final = "batches"
+"""Folder of the finished lines of batches at work, in the data folder."""
 _FILES: Final = 8
 """Files of a step."""
 
@@ -47,7 +50,7 @@ class Encryption:
         """How many by kind and key.
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `streams`
-        beginnings of streams; `spool` and `files` lie on this machine.
+        beginnings of streams; `spool`, `files` and `batches` (those at work) lie on this machine.
 
         Raises:
             Unavailable: the database cannot answer now.
@@ -59,14 +62,15 @@ class Encryption:
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
+            "batches": await asyncio.to_thread(batches_by_key, self.settings.home / JOURNALS),
         }
 
     def left(self, used: Mapping[str, ByKey]) -> int:
-        """How much of `used` a rotation has before it. What is spooled is drained by itself."""
+        """How much of `used` a rotation has before it. What is spooled or of a batch at work goes by itself."""
         return sum(
             count
             for kind, by_key in used.items()
-            if kind != "spool"
+            if kind not in ("spool", "batches")
             for key, count in by_key.items()
             if key != self.seal.first
         )
@@ -165,6 +169,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "streams": "beginnings of streams",
     "spool": "spool files",
     "files": "files",
+    "batches": "batches at work",
 }
 
 

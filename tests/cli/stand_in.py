@@ -94,6 +94,8 @@ class House:
     usage: bool = True
     status: dict[str, Any] = field(default_factory=dict)
     """What is different in `/api/status`."""
+    unsealed: int = 0
+    """Fields that are sealed with an older key."""
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
 
@@ -149,14 +151,28 @@ class _Speaker(BaseHTTPRequestHandler):
             "GET /api/projects": {"projects": [{"id": 1, "name": "default"}, {"id": 2, "name": "clinic"}]},
             "DELETE /api/calls": {"deleted": 3},
             "GET /api/calls": self._page(query),
+            "GET /api/encryption": self._encryption(),
         }
         if name in plain:
             return plain[name]
+        if name == "POST /api/encryption/rotate":
+            done = min(house.unsealed, 2)
+            house.unsealed -= done
+            return {"done": done, "after": "texts:2026-11-21.7" if house.unsealed else None}
         if name.startswith("DELETE /api/keys/"):
             return next(key for key in house.keys if key["id"] == int(name.rsplit("/", 1)[1]))
         if name.startswith("DELETE /api/calls/"):
             return {"deleted": 1}
         return self._detail(name.removeprefix("GET /api/calls/"))
+
+    def _encryption(self) -> dict[str, Any]:
+        left = self.house.unsealed
+        field = {"kind": "texts", "what": "blocks of calls", "here": True}
+        fields = [
+            {**field, "key": "new", "count": 10 - left},
+            *([{**field, "key": "old", "count": left}] if left else []),
+        ]
+        return {"on": True, "key": "new", "keys": ["new", "old"], "left": left, "fields": fields}
 
     def _page(self, query: dict[str, str]) -> dict[str, Any]:
         found = self.house.calls

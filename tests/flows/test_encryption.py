@@ -31,8 +31,9 @@ WORD = "Quizzaciously"
 KEYS = {name: new_key(name) for name in ("k1", "k2")}
 
 
-def keyed(*names: str) -> dict[str, str]:
-    return {"LOOPWRIGHT_ENCRYPTION_KEYS": ",".join(KEYS[name] for name in names)}
+def keyed(folder: Path, *names: str) -> House:
+    keys = ",".join(KEYS[name] for name in names)
+    return House(folder, config=CONFIG, LOOPWRIGHT_ENCRYPTION_KEYS=keys)
 
 
 def client_of(house: House) -> OpenAI:
@@ -138,7 +139,7 @@ def test_no_file_holds_what_was_said_and_keys_rotate(tmp_path: Path) -> None:
     assert any("spool" in name for name in holders(open_folder / ".loopwright"))
     assert house.stop() == 0
 
-    house = House(folder, config=CONFIG, **keyed("k1")).start()
+    house = keyed(folder, "k1").start()
     client = client_of(house)
     said = talk(client)
     assert holders(folder) == []
@@ -150,7 +151,7 @@ def test_no_file_holds_what_was_said_and_keys_rotate(tmp_path: Path) -> None:
     assert house.stop() == 0
     assert holders(folder) == []
 
-    house = House(folder, config=CONFIG, **keyed("k2", "k1")).start()
+    house = keyed(folder, "k2", "k1").start()
     client = client_of(house)
     again = talk(client)
     house.settled()
@@ -163,7 +164,7 @@ def test_no_file_holds_what_was_said_and_keys_rotate(tmp_path: Path) -> None:
     assert acts[0]["subject"] == "to key k2"
     assert house.stop() == 0
 
-    house = House(folder, config=CONFIG, **keyed("k2")).start()
+    house = keyed(folder, "k2").start()
     client = client_of(house)
     read_again(house, client, said)
     read_again(house, client, again)
@@ -173,7 +174,7 @@ def test_no_file_holds_what_was_said_and_keys_rotate(tmp_path: Path) -> None:
     assert [holders(folder, re.escape(secret)) for secret in secrets] == [[], []]
 
     with pytest.raises(AssertionError, match="key 'k2'"):
-        House(folder, config=CONFIG, **keyed("k1")).start()
+        keyed(folder, "k1").start()
     with pytest.raises(AssertionError, match="key 'k2'"):
         House(folder, config=CONFIG).start()
     wrong = new_key("k2")
@@ -197,7 +198,7 @@ def test_a_rotation_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     house.settled()
     assert house.stop() == 0
 
-    house = House(tmp_path, config=CONFIG, **keyed("k1")).start()
+    house = keyed(tmp_path, "k1").start()
     all_of_it = used(house)[None]
     first = house.api("POST", "/api/encryption/rotate", json={}).json()
     after = first["after"]
@@ -209,7 +210,7 @@ def test_a_rotation_that_is_killed_loses_nothing(tmp_path: Path) -> None:
         house.kill()
         assert isinstance(dying.exception(), httpx.HTTPError)
 
-    house = House(tmp_path, config=CONFIG, **keyed("k1")).start()
+    house = keyed(tmp_path, "k1").start()
     left = used(house)
     assert 0 < left["k1"] < all_of_it
     for at in range(0, 600, 7):
