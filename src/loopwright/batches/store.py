@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, fields
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from psycopg.types.json import Jsonb
 
@@ -90,6 +90,19 @@ class Batches:
             raise BadRequest(
                 f"input_file_id: {file.id} is for {file.purpose}; upload it with purpose batch", param="input_file_id"
             )
+        row = await self._insert(who, file.id, endpoint, metadata, output_seconds)
+        with suppress(Unavailable):  # then it begins a minute later, by the schedule
+            await self._jobs.defer(RUN)
+        return batch_of(row)
+
+    async def _insert(
+        self,
+        who: Principal,
+        file_id: str,
+        endpoint: str,
+        metadata: Mapping[str, str] | None,
+        output_seconds: int | None,
+    ) -> dict[str, Any]:
         async with self._db.transaction() as connection:
             await connection.execute(
                 b"select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"batches of project {who.project_id}",)
@@ -112,7 +125,7 @@ class Batches:
                     who.project_id,
                     who.key_id,
                     endpoint,
-                    file.id,
+                    file_id,
                     None if metadata is None else Jsonb(dict(metadata)),
                     output_seconds,
                     timedelta(seconds=WINDOW),
@@ -120,9 +133,7 @@ class Batches:
             )
             row = await cursor.fetchone()
         assert row is not None
-        with suppress(Unavailable):  # then it begins a minute later, by the schedule
-            await self._jobs.defer(RUN)
-        return batch_of(row)
+        return row
 
     async def show(self, batch_id: str, *, project_id: int | None) -> Batch:
         """One batch; `project_id` None is of any project.
