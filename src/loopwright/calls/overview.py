@@ -88,7 +88,7 @@ async def overview(db: Database, asked: CallFilter, points: int, dimension: Dime
     step = _step(span, points)
     rows = await db.rows(
         f"""select (extract(epoch from r.bucket)::bigint / %(step)s) as step, {name} as name, {_SUMS}, {_LAID}
-            {_from(span, by_key=dimension == "key")} group by 1, 2""",
+            {_from(span, by_key=dimension == "key")} group by 1, 2""",  # noqa: S608
         _params(asked, span) | {"step": step},
     )
     by_step: dict[int, list[dict[str, Any]]] = {}
