@@ -159,6 +159,7 @@ def test_targets_are_counted_under_the_name_they_belong_to(opening: Opening, mak
             await house.keep(
                 make(model="a", provider="p", target="t", ttft_us=1000),
                 make(model="alias", provider="p", target="t", ttft_us=3000, project_id=2),
+                make(model="alias", provider="p", target="t", ttft_us=3000, project_id=2),
                 make(model="a", provider="q", target="t", outcome="error"),
                 make(model="a", provider="", target="", outcome="error"),
                 make(model="other", provider="p", target="t"),
@@ -167,14 +168,14 @@ def test_targets_are_counted_under_the_name_they_belong_to(opening: Opening, mak
             found = {(one.model, one.provider): one for one in await house.calls.targets(CallFilter(), names)}
             assert set(found) == {("a", "p"), ("a", "q"), ("a", "")}
             both = found["a", "p"]
-            assert (both.counts.requests, both.counts.errors) == (2, 0)
-            assert sum(hour.requests for hour in both.hours) == 2
+            assert (both.counts.requests, both.counts.errors) == (3, 0)
+            assert sum(hour.requests for hour in both.hours) == 3
             assert 24 <= len(both.hours) <= 26
             assert both.measure == "ttft"
             assert both.ttft.p95 is not None
             assert 2900 < both.ttft.p95 < 3100
             [mine] = await house.calls.targets(CallFilter(project_id=2), names)
-            assert mine.counts.requests == 1
+            assert mine.counts.requests == 2
             assert await house.calls.targets(CallFilter(), {}) == []
             with pytest.raises(BadRequest, match="14 days"):
                 await house.calls.targets(CallFilter(since=NOW - timedelta(days=30)), names)
