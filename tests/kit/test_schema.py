@@ -24,6 +24,8 @@ def nested(levels: int) -> dict[str, Any]:
         ({"type": "nonsense"}, "s.type", "nonsense"),
         ({"properties": {"a": {"minLength": -1}}}, "s.properties.a.minLength", "-1"),
         ({"properties": []}, "s.properties", "object"),
+        ({"type": 5}, "s.type", "5"),
+        ({"required": [["a"]], "properties": {}}, "s.required[0]", "string"),
         ({"pattern": "("}, "s.pattern", "regex"),
         ({"properties": {"a": {"$ref": "#"}}}, "s.properties.a.$ref", "recursive"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "s.items.$ref", "recursive"),
@@ -44,6 +46,26 @@ def test_a_schema_nobody_could_keep_is_refused_with_its_place(document: Any, pla
         schema(document, "s")
     assert caught.value.param == place
     assert said in caught.value.message
+
+
+WORDS = ["type", "properties", "items", "required", "enum", "const", "anyOf", "allOf", "not", "$ref", "$defs", "minimum",
+         "maximum", "pattern", "nullable", "additionalProperties", "prefixItems", "exclusiveMinimum", "format"]  # fmt: skip
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(["object", "#", "("]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*WORDS, "a"]), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS), JUNK, max_size=6))
+def test_no_document_raises_anything_but_a_bad_request(document: dict[str, Any]) -> None:
+    with contextlib.suppress(BadRequest):
+        schema(document, "s").problems({"a": [1, "x", None]})
 
 
 def test_a_schema_that_grows_by_its_references_is_refused() -> None:

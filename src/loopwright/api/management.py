@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from loopwright import __version__
 from loopwright.api import allowances, cache, encryption, shapes
@@ -34,8 +34,8 @@ async def list_calls(
     return shapes.CallsOut(calls=[shapes.call_out(call) for call in page.calls], next=page.next)
 
 
-@router.get("/calls/{call_id}", tags=["calls"])
-async def get_call(app: House, who: Asker, call_id: str) -> shapes.CallDetailOut:
+@router.get("/calls/{call_id}", tags=["calls"], response_model=shapes.CallDetailOut)
+async def get_call(app: House, who: Asker, call_id: str) -> Response:
     """One call with its texts; finds a call whose answer has just ended."""
     return shapes.detail_out(await app.calls.get(call_id, project_id=scope_of(who)))
 

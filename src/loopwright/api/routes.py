@@ -30,9 +30,7 @@ async def list_savings(
 ) -> dict[str, Any]:
     """What was saved and wasted by day (UTC) and name, newest first, and altogether; summed from the calls on record."""
     since = datetime.now(UTC) - timedelta(days=days - 1)
-    found = await app.calls.savings(
-        project_id=scope_of(who), since=since, models=None if model is None else [model]
-    )
+    found = await app.calls.savings(project_id=scope_of(who), since=since, models=None if model is None else [model])
     rows = [
         {
             "day": each.day.isoformat(),

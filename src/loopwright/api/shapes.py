@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from loopwright.access.keys import OPERATIONS, Key
@@ -83,7 +85,9 @@ class DepartureOut(Shape):
     answered: bool
     redacted: dict[str, int] = Field(default={}, description="What had been replaced by placeholders, by kind.")
     sensitive: str | None = Field(default=None, description="Why only what is ours might answer.")
-    exact: bool = Field(default=True, description="False: a plug-in did not say what it sent; the question it was given.")
+    exact: bool = Field(
+        default=True, description="False: a plug-in did not say what it sent; the question it was given."
+    )
 
 
 class CallDetailOut(Shape):
@@ -98,15 +102,17 @@ class CallDetailOut(Shape):
     )
 
 
-def detail_out(detail: CallDetail) -> CallDetailOut:
-    """A call with its texts as REST shows it."""
-    return CallDetailOut(
+def detail_out(detail: CallDetail) -> Response:
+    """A call with its texts as REST shows it: as deeply nested as they came, which pydantic would not write."""
+    about = CallDetailOut(
         call=call_out(detail.call),
-        request=None if detail.request is None else dict(detail.request),
-        response=None if detail.response is None else dict(detail.response),
+        request=None,
+        response=None,
         sealed=detail.sealed,
         sent=None if detail.sent is None else [DepartureOut(**each) for each in detail.sent],
     )
+    texts = {"request": detail.request, "response": detail.response}
+    return Response(msgspec.json.encode(about.model_dump(mode="json") | texts), media_type="application/json")
 
 
 class Deleted(Shape):

@@ -75,7 +75,9 @@ def moment_ahead(text: str | None, what: str, now: datetime | None = None) -> st
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            message = f"{what}: {text!r} is no time\nWrite how long (12h, 30d) or a date (2027-01-31, 2027-01-31T18:00Z)"
+            message = (
+                f"{what}: {text!r} is no time\nWrite how long (12h, 30d) or a date (2027-01-31, 2027-01-31T18:00Z)"
+            )
             raise BadRequest(message, param=what) from None
         if moment.tzinfo is None:
             moment = moment.astimezone()  # a date without a zone is meant where the person is

@@ -10,7 +10,7 @@ from typing import Final
 _WHOLE: Final = re.compile(r"<([A-Z0-9_]{3,32})>")
 _END: Final = re.compile(r"<([A-Z0-9_]{0,32})\Z")
 # In JSON, brackets may be written as escapes. An escape that is none of these is taken whole, for `\\\\` is no beginning.
-_WHOLE_JSON: Final = re.compile(r"(?:<|\\u003[cC])([A-Z0-9_]{3,32})(?:>|\\u003[eE])|\\.", re.DOTALL)
+_WHOLE_JSON: Final = re.compile(r"(?:<|\\u003[cC])([A-Z0-9_]{3,32})(?:>|\\u003[eE])|\\[^<]")
 _END_JSON: Final = re.compile(
     r"(?:(?:<|\\u003[cC])([A-Z0-9_]{0,32})(\\(?:u(?:0(?:03?)?)?)?)?|\\(?:u(?:0(?:03?)?)?)?)\Z"
 )
@@ -37,16 +37,20 @@ class Restorer:
 
     def held(self, text: str, *, as_json: bool = False) -> int:
         """How many characters at the end of `text` may be the beginning of one of these placeholders."""
-        found = (_END_JSON if as_json else _END).search(text, max(len(text) - _LONGEST, 0))
-        if found is None:
-            return 0
-        start = found.start()
+        form = _END_JSON if as_json else _END
+        found = form.search(text, max(len(text) - _LONGEST, 0))
+        while found is not None:
+            if self._may_begin(text, found, closing=as_json and found[2] is not None):
+                return len(text) - found.start()
+            # What begins further on may still be one: `\\u003c` and half of the next escape.
+            found = form.search(text, found.start() + 1)
+        return 0
+
+    def _may_begin(self, text: str, found: re.Match[str], *, closing: bool) -> bool:
+        start, name = found.start(), found[1] or ""
         if text[start] == "\\" and _backslashes(text, start) % 2:
-            return 0
-        name = found[1] or ""
-        closing = as_json and found[2] is not None
-        begun = name in self._values if closing else name in self._begun
-        return len(text) - start if begun else 0
+            return False
+        return name in self._values if closing else name in self._begun
 
 
 def _backslashes(text: str, until: int) -> int:

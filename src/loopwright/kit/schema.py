@@ -103,7 +103,7 @@ def path_of(steps: Sequence[str | int]) -> str:
 def types_of(document: Mapping[str, Any]) -> tuple[str, ...]:
     """The types a schema names itself; empty when it leaves them open."""
     named = document.get("type")
-    return (named,) if isinstance(named, str) else tuple(named or ())
+    return (named,) if isinstance(named, str) else tuple(named) if isinstance(named, list) else ()
 
 
 class _Plain:
@@ -227,7 +227,7 @@ def _check(out: dict[str, Any], where: str) -> None:
     required, properties = out.get("required"), out.get("properties", {})
     if not isinstance(required, list) or not isinstance(properties, dict):
         return
-    for name in required:
+    for name in (each for each in required if isinstance(each, str)):
         closed = out.get("additionalProperties") is False and "patternProperties" not in out
         if properties.get(name) is False or (closed and name not in properties):
             raise _fault(f"{where}.required", f"contradicts the rest: {name!r} is required but not allowed")

@@ -15,6 +15,7 @@ from loopwright.kit.settings_encryption import EncryptionSettings
 from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
 from loopwright.kit.settings_privacy import PrivacySettings
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The one port everything is served on."""
@@ -246,8 +247,8 @@ class SemanticSettings:
 
     embedder: str = ""
     """Name of a model that makes embeddings."""
-    threshold: Annotated[float, Between(low=0.5, high=1)] = 0.95
-    """Cosine two messages must have at least; reports of wrong hits raise it."""
+    threshold: Annotated[float, Between(low=0.5, high=1)] = 0.98
+    """Cosine two messages must have at least; reports of wrong hits raise it. What others bring: docs/cache.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +275,10 @@ class ModelSettings:
     """An engine process of ours that hosts it."""
     model: str | None = None
     """The name upstream knows; by default its own."""
-    operations: tuple[Literal["chat", "completion", "embeddings", "moderations", "rerank"], ...] = ("chat", "completion")
+    operations: tuple[Literal["chat", "completion", "embeddings", "moderations", "rerank"], ...] = (
+        "chat",
+        "completion",
+    )
     """What it can be asked for."""
     price: PriceSettings | None = None
     """What it costs; without it the bundled prices apply, and a model they lack is shown as unpriced."""

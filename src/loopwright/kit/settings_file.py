@@ -219,7 +219,9 @@ def _check_model(
         found = reader.found(here, model.engine.source) if model.engine.source else "nothing"
         reader.report(here, f"found {found}; allowed: package:NAME, file:PATH, or the name of a pulled model")
     if not model.operations:
-        reader.report((*path, "operations"), "found an empty list; allowed: some of chat, completion, embeddings, rerank")
+        reader.report(
+            (*path, "operations"), "found an empty list; allowed: some of chat, completion, embeddings, rerank"
+        )
     if model.price is not None and model.price.as_of is not None:
         _check_date((*path, "price", "as_of"), model.price.as_of, reader)
 
