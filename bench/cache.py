@@ -39,9 +39,11 @@ DATA: Final = Path(os.environ.get("LOOPWRIGHT_TEST_DATA", "../shared/data"))
 THRESHOLDS: Final = (0.85, 0.90, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 _WORD: Final = re.compile(r"[a-z0-9']+")
 _SAYS_NOTHING: Final = frozenset(
-    "a an the is are was were be been am i i'm i've my me you your it its this that to of for in on at with do does did "
-    "can could would will should please hi hello hey there how what why when where which who have has had just so and "
-    "but if as any some from by about help tell know want need get".split()  # noqa: SIM905 - to be read as words
+    _WORD.findall(
+        "a an the is are was were be been am i i'm i've my me you your it its this that to of for in on at with do does did "
+        "can could would will should please hi hello hey there how what why when where which who have has had just so and "
+        "but if as any some from by about help tell know want need get"
+    )
 )
 
 
