@@ -8,7 +8,7 @@ from tests.house.sources import PACKAGE, ROOT
 
 ROUTER = re.compile(r'@router\.(get|post|put|patch|delete)\(\s*"([^"]*)"')
 MOUNTED = re.compile(r'\bRoute\(\s*"([^"]+)"[^\n]*?(?:methods=\["([A-Z]+)"\])?\)')
-HOT = re.compile(r'^\s+"(/v1/[a-z_/]+)":', re.MULTILINE)
+HOT = re.compile(r'^\s+"(/v1/[a-z_/]+)": (?!\{)', re.MULTILINE)
 
 
 def answered() -> set[str]:
