@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import psycopg
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,6 +16,7 @@ from loopwright.app import App
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, Unauthenticated
 from loopwright.core.who import Principal
 from loopwright.kit import wire_out
+from loopwright.kit.db import unfit
 
 _bearer = HTTPBearer(auto_error=False, description="A key made by `loopwright keys create`.")
 
@@ -103,10 +105,15 @@ def say_errors(api: FastAPI) -> None:
         body = {"error": {"message": error.detail, "type": "invalid_request_error", "code": None, "param": None}}
         return JSONResponse(body, error.status_code, headers=error.headers)
 
+    async def unstorable(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, psycopg.DataError)
+        return await ours(request, unfit(error))
+
     async def unforeseen(request: Request, _error: Exception) -> JSONResponse:
         return await ours(request, LoopwrightError("something failed inside Loopwright: its log says what"))
 
     api.add_exception_handler(Exception, unforeseen)
     api.add_exception_handler(LoopwrightError, ours)
+    api.add_exception_handler(psycopg.DataError, unstorable)
     api.add_exception_handler(RequestValidationError, invalid)
     api.add_exception_handler(HTTPException, http)

@@ -43,6 +43,8 @@ class _New(msgspec.Struct):
     output_expires_after: _Expiry | None = None
 
 
+NEW: Final[type] = _New
+"""What a body is read as."""
 _NEW: Final = msgspec.json.Decoder(_New)
 
 

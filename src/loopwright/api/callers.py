@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
@@ -9,6 +10,7 @@ from loopwright.app import App
 from loopwright.core.errors import LoopwrightError, Refused, Spent, Unauthenticated
 from loopwright.core.who import Principal
 from loopwright.kit import wire_out
+from loopwright.kit.db import unfit
 
 
 def house(request: Request) -> App:
@@ -33,6 +35,12 @@ def caller(request: Request, operation: str | None = None) -> Principal:
         may = ", ".join(sorted(found.operations or ())) or "nothing"
         raise Refused(f"key {found.key_name!r} may not use {operation}; it may use: {may}")
     return found
+
+
+async def unstorable(request: Request, error: Exception) -> Response:
+    """A value that no column takes."""
+    assert isinstance(error, psycopg.DataError)
+    return await refused(request, unfit(error))
 
 
 async def refused(_request: Request, error: Exception) -> Response:

@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 from fastapi import FastAPI
 
+from loopwright.api import batches
 from loopwright.core.chat import Operation
-from loopwright.kit import reranking, wire
+from loopwright.kit import moderating, reranking, wire
 from loopwright.kit.dialects import messages_in, responses_in
 
 _OPENAI: Final = "Error"
@@ -72,6 +73,20 @@ ROUTES: Final[tuple[Described, ...]] = (
         members=("results",),
     ),
     Described(
+        path="/v1/moderations",
+        name="Moderation",
+        about="Judge texts, by our own guardrails unless a model is named.",
+        body=moderating.Body,
+        members=("id", "model", "results"),
+    ),
+    Described(
+        path="/v1/batches",
+        name="Batch",
+        about="Answer the lines of a file within a day.",
+        body=batches.NEW,
+        members=("id", "object", "endpoint", "status", "input_file_id"),
+    ),
+    Described(
         path="/v1/responses",
         name="Response",
         about="Answer in the form of OpenAI's Responses, with a memory.",
@@ -112,7 +127,8 @@ def describe(api: FastAPI) -> None:
             for route in ROUTES:
                 asked = _shapes(route, shapes)
                 paths[route.path] = {"post": _operation(route, asked)}
-            paths.update(_READ)
+            for path, methods in _READ.items():
+                paths.setdefault(path, {}).update(methods)
         return document
 
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to change the document
@@ -158,19 +174,33 @@ def _object(*, required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _reading(about: str, answer: dict[str, Any], *parameters: str) -> dict[str, Any]:
+def _reading(about: str, answer: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
     failed = {"description": "What went wrong.", "content": {"application/json": {"schema": _ref(_OPENAI)}}}
     return {
         "tags": ["models"],
         "summary": about,
         "security": [{"HTTPBearer": []}],
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in parameters],
+        "parameters": list(parameters),
         "responses": {
-            "200": {"description": "Found.", "content": {"application/json": {"schema": answer}}},
+            "200": {"description": "Done.", "content": {"application/json": {"schema": answer}}},
             "4XX": failed,
             "5XX": failed,
         },
     }
+
+
+def _named_in(where: str, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "schema": schema}
+
+
+def _page(about: str, most: int, *more: dict[str, Any]) -> dict[str, Any]:
+    limit = _named_in("query", "limit", {"type": "integer", "minimum": 1, "maximum": most})
+    return _reading(about, _LIST, limit, _named_in("query", "after", _TEXT), *more)
+
+
+def _form(about: str, answer: dict[str, Any], shape: dict[str, Any]) -> dict[str, Any]:
+    body = {"required": True, "content": {"multipart/form-data": {"schema": shape}}}
+    return {**_reading(about, answer), "requestBody": body}
 
 
 _NULLABLE: Final = {"type": ["string", "null"]}
@@ -189,16 +219,41 @@ _ERRORS: Final[Mapping[str, Any]] = {
         request_id=_TEXT,
     ),
 }
-_READ: Final[Mapping[str, Any]] = {
+_ANYTHING: Final = {"type": "object"}
+_LIST: Final = _object(required=("object", "data"), object={"const": "list"}, data={"type": "array"})
+_RESPONSE: Final = _named_in("path", "response_id", _TEXT)
+_FILE: Final = _named_in("path", "file_id", _TEXT)
+_BATCH: Final = _named_in("path", "batch_id", _TEXT)
+_UPLOAD: Final = _object(
+    required=("file", "purpose"), file={"type": "string", "format": "binary"}, purpose={"const": "batch"}
+)
+_READ: Final[Mapping[str, Mapping[str, Any]]] = {
     "/v1/models": {
         "get": _reading(
             "The models this key may call.",
             _object(required=("object", "data"), object={"const": "list"}, data={"type": "array", "items": _MODEL}),
         )
     },
-    "/v1/models/{name}": {"get": _reading("One of them.", _MODEL, "name")},
+    "/v1/models/{name}": {"get": _reading("One of them.", _MODEL, _named_in("path", "name", _TEXT))},
     "/v1/responses/{response_id}": {
-        "get": _reading("What was answered, read from the record.", {"type": "object"}, "response_id"),
-        "delete": _reading("Forget it.", {"type": "object"}, "response_id"),
+        "get": _reading("What was answered, read from the record.", _ANYTHING, _RESPONSE),
+        "delete": _reading("Forget it.", _ANYTHING, _RESPONSE),
     },
+    "/v1/files": {
+        "get": _page(
+            "Files, newest first.",
+            10_000,
+            _named_in("query", "purpose", _TEXT),
+            _named_in("query", "order", {"enum": ["asc", "desc"]}),
+        ),
+        "post": _form("Upload a file.", _ANYTHING, _UPLOAD),
+    },
+    "/v1/files/{file_id}": {
+        "get": _reading("What is known of a file.", _ANYTHING, _FILE),
+        "delete": _reading("Forget it.", _ANYTHING, _FILE),
+    },
+    "/v1/files/{file_id}/content": {"get": _reading("Its bytes.", {}, _FILE)},
+    "/v1/batches": {"get": _page("Batches, newest first.", 100)},
+    "/v1/batches/{batch_id}": {"get": _reading("How far a batch is.", _ANYTHING, _BATCH)},
+    "/v1/batches/{batch_id}/cancel": {"post": _reading("End a batch early.", _ANYTHING, _BATCH)},
 }

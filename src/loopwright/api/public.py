@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -10,7 +11,7 @@ from starlette.routing import Route
 
 from loopwright import __version__
 from loopwright.api import batches, files
-from loopwright.api.callers import caller, gone, house, refused
+from loopwright.api.callers import caller, gone, house, refused, unstorable
 from loopwright.api.responses import Responses
 from loopwright.app import App
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, UnknownModel
@@ -31,7 +32,12 @@ def public(app: App) -> Starlette:
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
         ],
-        exception_handlers={LoopwrightError: refused, HTTPException: _http, ClientDisconnect: gone},
+        exception_handlers={
+            LoopwrightError: refused,
+            HTTPException: _http,
+            ClientDisconnect: gone,
+            psycopg.DataError: unstorable,
+        },
     )
     open_routes.state.house = app
     return open_routes

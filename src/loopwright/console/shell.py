@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import jinja2
 import msgspec
+import psycopg
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from loopwright.console.forms import check_same_site, form_of, local_path
 from loopwright.console.sessions import COOKIE, Sessions, matches
 from loopwright.core.errors import LoopwrightError, Refused, Unauthenticated
 from loopwright.core.who import Principal
+from loopwright.kit.db import unfit
 from loopwright.kit.wire_out import error_body
 
 _log = logging.getLogger(__name__)
@@ -156,6 +158,8 @@ class Shell:
                 response = await endpoint(request)
             except LoopwrightError as error:
                 response = self.failed(request, error, page=page)
+            except psycopg.DataError as error:
+                response = self.failed(request, unfit(error), page=page)
             except Exception:  # noqa: BLE001 - an edge: a page says so, the log holds the traceback
                 _log.exception("the console failed at %s", request.url.path)
                 response = self.failed(request, LoopwrightError("the console failed; its log says why"), page=page)

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from loopwright.core.errors import StartError, Unavailable
+from loopwright.core.errors import BadRequest, StartError, Unavailable
 
 Params = Sequence[object] | Mapping[str, object]
 Connection = psycopg.AsyncConnection[DictRow]
@@ -185,6 +185,11 @@ class Database:
                 f"the database at {self._where} cannot answer now: {_reason(error)}; try again in a moment",
                 retry_after=_RETRY_AFTER,
             ) from error
+
+
+def unfit(_error: psycopg.DataError) -> BadRequest:
+    """What the asker is told of a value that no column takes: a number out of its range, a text that holds NUL."""
+    return BadRequest("a value in the request is out of range, or a text that cannot be stored")
 
 
 async def _set_autocommit(connection: Connection) -> None:
