@@ -93,7 +93,7 @@ async def test_a_route_shows_how_its_targets_are(house: House, client: AsyncOpen
     for _ in range(3):
         await client.chat.completions.create(model="sure", messages=ASK)
     routes = {route["name"]: route for route in (await told(house, "/api/routes"))["routes"]}
-    assert set(routes) == {"sure", "hedged", "late", "full", "thrifty", "plain"}
+    assert set(routes) >= {"sure", "hedged", "late", "full", "thrifty", "plain"}
     bad, good = routes["sure"]["targets"]
     assert (bad["state"], good["state"], routes["sure"]["strategy"]) == ("open", "healthy", "fallback")
     assert bad["attempts"] == bad["failures"] == 3
