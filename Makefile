@@ -43,7 +43,7 @@ up: $(STAMP) ## start everything; prints the URLs and where the key is
 	@exec $(BIN)/loopwright up
 
 test: $(STAMP) $(CLIENTS)/.installed browser ## run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## ruff, mypy, the floors of the house
 	$(BIN)/ruff check

@@ -16,6 +16,7 @@ from openai import APIStatusError, OpenAI
 
 from loopwright.kit.schema import schema
 
+FILES = ("simple_python", "multiple", "parallel")
 FOLDER = Path(os.environ.get("LOOPWRIGHT_TEST_DATA", "../shared/data")) / "bfcl_v4"
 
 
@@ -51,11 +52,12 @@ def main() -> None:
     parser.add_argument("--key", required=True)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--cases", type=int, default=50, help="of each file")
+    parser.add_argument("--file", choices=FILES, action="append", help="only this one; repeat for more")
     parser.add_argument("--max-tokens", type=int, default=400)
     told = parser.parse_args()
     client = OpenAI(base_url=told.url, api_key=told.key, max_retries=0, timeout=300)
     print(f"{'file':16} {'cases':>6} {'valid':>7} {'right':>7} {'refused':>8} {'s/case':>7}")
-    for name in ("simple_python", "multiple", "parallel"):
+    for name in told.file or FILES:
         lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
         cases = [json.loads(line) for line in lines[:: max(len(lines) // told.cases, 1)][: told.cases]]
         good = exact = refused = 0

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from loopwright.core.errors import SettingsError
-from loopwright.kit.keyring import new_key
 from loopwright.kit.settings import (
     CallsSettings,
     EngineSettings,
@@ -353,9 +352,9 @@ def test_the_example_is_the_defaults(tmp_path: Path) -> None:
 
 def test_the_example_uncommented_names_every_setting(tmp_path: Path) -> None:
     text = _uncommented(example())
-    given = {"OPENAI_API_KEY": "k", "DATABASE_URL": "postgresql://h/d", "LOOPWRIGHT_KEYS": new_key("one")}
-    # Of `keys` and `keys_file` one may stand.
-    load(write(tmp_path, text.replace("  keys_file:", "  #keys_file:")), env=given)
+    # A key of encryption does not stand beside another, nor beside the semantic cache; those refusals have tests.
+    alone = text.replace("  keys:", "  #keys:").replace("  keys_file:", "  #keys_file:")
+    load(write(tmp_path, alone), env={"OPENAI_API_KEY": "k", "DATABASE_URL": "postgresql://h/d"})
     named = _keys(yaml.safe_load(text))
     schemas = (Settings, ProviderSettings, ModelSettings, EngineSettings, PriceSettings, Timeouts, TargetSettings)
     assert set().union(*map(_names, schemas)) <= named
