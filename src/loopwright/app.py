@@ -50,6 +50,7 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.providers.protocol import Provider
+from loopwright.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches")
@@ -81,6 +82,8 @@ class App:
     """Models whose answers are given again, by every name."""
     batches: Batches
     """And the files of projects, which they read and write."""
+    workshop: Workshop
+    """Prompts, tasks, datasets, evaluations, runs."""
     spool: Spool
     targets: Mapping[str, Target]
     """By every name that can be called."""
@@ -119,6 +122,7 @@ class App:
             group.create_task(self.keys.watch())
             group.create_task(self.allowances.watch())
             group.create_task(self.cache.watch())
+            group.create_task(self.workshop.watch())
             group.create_task(telling(self.db, UUID(self.spool.worker), self.routes))
             group.create_task(_tick(self.spool))
 
@@ -151,6 +155,7 @@ async def build(settings: Settings) -> App:
     routes, opened = routing.opened_routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
 
+    workshop = await Workshop.open(db, settings)
     prices_of = routing.prices_of(routes, settings.privacy)
     cache = Cache(db, _cache_kept(settings), seal)
 
@@ -182,6 +187,7 @@ async def build(settings: Settings) -> App:
         cache=cache,
         policies=policies,
         batches=Batches.of(db, settings),
+        workshop=workshop,
         spool=spool,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),

@@ -1,0 +1,1 @@
+"""Feedback: scores and corrections on calls, and the queue where people review."""

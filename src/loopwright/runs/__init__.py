@@ -1,0 +1,1 @@
+"""Runs: experiments tracked with their parameters, metrics over time, artifacts and notes."""
