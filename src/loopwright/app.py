@@ -50,10 +50,11 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.providers.protocol import Provider
+from loopwright.runs.store import Runs
 from loopwright.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches")
+ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches", "runs")
 """Those with tables, in the order of their migrations."""
 _ENGINES: Mapping[str, str] = {
     "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",
@@ -232,6 +233,11 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
         await Cache(db, _cache_kept(settings)).expire()
 
     jobs.register("cache.expire", expire_answers, schedule="*/10 * * * *", retry=Retry(times=3))
+
+    async def collect_artifacts() -> None:
+        await Runs.of(db, settings).artifacts.collect()
+
+    jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
     return Recorder(
         drain=Drain(db, settings.home / "spool", settings.calls, charge=charge, seal=seal),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
+from loopwright.runs.store import Runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +17,13 @@ class Workshop:
     """The rooms of the workshop, opened."""
 
     db: Database
+    runs: Runs
+    """Experiments and what was tried in them."""
 
     @classmethod
     async def open(cls, db: Database, settings: Settings) -> Workshop:
         """Every room over one database."""
-        del settings  # the rooms take what they need of it
-        return cls(db=db)
+        return cls(db=db, runs=Runs.of(db, settings))
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
