@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import psycopg
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -75,6 +75,35 @@ def actor(who: Principal, request: Request) -> Actor:
 def scope_of(who: Principal) -> int | None:
     """The project an asker may see; None for all."""
     return None if who.admin else who.project_id
+
+
+_Project = Annotated[str | None, Query(description="Of this project; only administrators may name another's.")]
+
+
+async def seen(app: House, who: Asker, *, project: _Project = None) -> int | None:
+    """The project whose things are asked for; None is all, which only administrators see.
+
+    Raises:
+        NotFound: there is no project of this name, or not for the asker.
+    """
+    return scope_of(who) if project is None else await owner(app, who, project=project)
+
+
+async def owner(app: House, who: Asker, *, project: _Project = None) -> int:
+    """The project that something is made in: the asker's own, unless an administrator names another.
+
+    Raises:
+        NotFound: there is no project of this name, or not for the asker.
+    """
+    if project is None or project == who.project:
+        return who.project_id
+    if not who.admin:
+        raise NotFound(f"there is no project {project[:80]!r} for key {who.key_name!r}", param="project")
+    return (await app.projects.get(project.replace("\x00", ""))).id
+
+
+Seen = Annotated[int | None, Depends(seen)]
+Owner = Annotated[int, Depends(owner)]
 
 
 def say_errors(api: FastAPI) -> None:
