@@ -92,6 +92,8 @@ class Run:
     """`commit` of git, and `dirty`: whether something was not committed."""
     metrics: Mapping[str, Metric]
     evaluation_id: str | None
+    """Of a run that is one target of an evaluation."""
+    target: str
     parent_id: str | None
     error: str | None
     started_at: datetime

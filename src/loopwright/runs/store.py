@@ -25,10 +25,10 @@ _RUN: Final = "select r.*, e.name as experiment from runs r join experiments e o
 _COPY: Final = "copy run_points (run, name, step, at, value) from stdin"
 _INSERT: Final = b"""
     insert into runs (id, project_id, experiment_id, name, kind, status, author, params, tags, prompts, data, code,
-        evaluation_id, parent_id, started_at)
+        evaluation_id, target, parent_id, started_at)
     values (%(id)s, %(project_id)s, %(experiment_id)s, %(name)s, %(kind)s, 'running', %(author)s, %(params)s, %(tags)s,
-        %(prompts)s, %(data)s, %(code)s, %(evaluation_id)s, %(parent_id)s, %(started_at)s)
-    on conflict (evaluation_id) do nothing returning id
+        %(prompts)s, %(data)s, %(code)s, %(evaluation_id)s, %(target)s, %(parent_id)s, %(started_at)s)
+    on conflict (evaluation_id, target) do nothing returning id
 """
 
 
@@ -60,12 +60,14 @@ class Runs:
         data: Sequence[Mapping[str, Any]] = (),
         code: Mapping[str, Any] | None = None,
         evaluation_id: str | None = None,
+        target: str = "",
         parent_id: str | None = None,
         started_at: datetime | None = None,
     ) -> Run:
         """Begin a run; its experiment is made when it is not there.
 
-        With an `evaluation_id` that has a run already, it is that run: beginning twice begins once.
+        An evaluation has one run for each `target` of it. Of one that has it already, it is that run: beginning twice
+        begins once.
 
         Raises:
             BadRequest: one of these cannot be kept.
@@ -81,6 +83,7 @@ class Runs:
             "data": Jsonb(words.storable([dict(each) for each in data], "data")),
             "code": Jsonb(words.storable(dict(code or {}), "code")),
             "evaluation_id": words.stored(evaluation_id),
+            "target": words.name(target, "target", empty=True),
             "parent_id": words.stored(parent_id),
             "started_at": _aware(started_at) or datetime.now(UTC),
             "project_id": project_id,
@@ -93,7 +96,9 @@ class Runs:
             row = await cursor.fetchone()
         if row is not None:
             return await self.show(row["id"], project_id=project_id)
-        known = await self._db.row("select id from runs where evaluation_id = %s", (values["evaluation_id"],))
+        known = await self._db.row(
+            "select id from runs where evaluation_id = %s and target = %s", (values["evaluation_id"], values["target"])
+        )
         assert known is not None
         try:
             return await self.show(known["id"], project_id=project_id)

@@ -25,12 +25,14 @@ create table runs (
     data          jsonb not null default '[]',     -- versions of datasets: [{"dataset", "number", "sha", "split"}]
     code          jsonb not null default '{}',     -- {"commit", "dirty", …}
     metrics       jsonb not null default '{}',     -- of each metric its last, least and greatest
-    evaluation_id text unique,                     -- of a run that is an evaluation
+    evaluation_id text,                            -- of a run that is an evaluation
+    target        text not null default '',        -- and of which of its targets
     parent_id     text,                            -- the run it is a part of
     error         text,
     started_at    timestamptz not null,
     updated_at    timestamptz not null default now(),
-    ended_at      timestamptz
+    ended_at      timestamptz,
+    unique (evaluation_id, target)
 ) with (fillfactor = 70);
 
 create index runs_project on runs (project_id, id);
