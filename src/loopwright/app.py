@@ -32,6 +32,7 @@ from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
 from loopwright.engines.protocol import Engine
+from loopwright.feedback.store import Feedback
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
@@ -54,7 +55,7 @@ from loopwright.runs.store import Runs
 from loopwright.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches", "runs")
+ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches", "feedback", "runs")
 """Those with tables, in the order of their migrations."""
 _ENGINES: Mapping[str, str] = {
     "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",
@@ -113,9 +114,13 @@ class App:
         return await waiting(self.db, self.settings.home / "spool", self.calls.seal)
 
     async def forget(self, *, project_id: int | None, **named: Any) -> int:
-        """Delete calls by `call_id`, `key_id`, `session` or `tag`, and what the cache learnt from them; how many."""
+        """Delete calls by `call_id`, `key_id`, `session` or `tag`, what the cache learnt of them and what was said; how many."""
         await self.cache.forget(project_id=project_id, **named)
-        return await self.calls.delete(project_id=project_id, **named)
+        await self.workshop.feedback.forget(project_id=project_id, **named)
+        gone = await self.calls.delete(project_id=project_id, **named)
+        # Again, for what was said while they went; before, so that nothing is left should this end in between.
+        await self.workshop.feedback.forget(project_id=project_id, **named)
+        return gone
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
@@ -222,7 +227,9 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
     jobs, seal = Jobs(db), Seal.of(settings.encryption)
 
     async def retain_calls() -> None:
-        await retain(db, settings.calls, datetime.now(UTC))
+        now = datetime.now(UTC)
+        await retain(db, settings.calls, now)
+        await Feedback(db).retain(now, settings.calls.retention_days)
 
     async def tidy_limits() -> None:
         await tidy(db)

@@ -12,6 +12,7 @@ from loopwright.batches.sealed import batches_by_key
 from loopwright.cache import resealing as answers
 from loopwright.calls import resealing as texts
 from loopwright.core.errors import BadRequest, Conflict, NotFound, StartError
+from loopwright.feedback import resealing as feedback
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
@@ -49,8 +50,9 @@ class Encryption:
     async def used(self) -> dict[str, ByKey]:
         """How many by kind and key.
 
-        `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `streams`
-        beginnings of streams; `spool`, `files` and `batches` (those at work) lie on this machine.
+        `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
+        corrections, explanations and what is reviewed, `streams` beginnings of streams; `spool`, `files` and `batches`
+        (those at work) lie on this machine.
 
         Raises:
             Unavailable: the database cannot answer now.
@@ -59,6 +61,7 @@ class Encryption:
             "texts": await texts.texts_by_key(self.db),
             "words": await texts.words_by_key(self.db),
             "answers": await answers.keys_used(self.db),
+            "feedback": await feedback.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -116,6 +119,7 @@ class Encryption:
         stage, _, place = (after or "answers:").partition(":")
         if stage == "answers":
             done = await texts.reseal_streams(self.db, self.seal) + await answers.reseal(self.db, self.seal)
+            done += await feedback.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -166,6 +170,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "texts": "blocks of calls",
     "words": "groups of the word index",
     "answers": "answers of the cache",
+    "feedback": "texts of feedback",
     "streams": "beginnings of streams",
     "spool": "spool files",
     "files": "files",

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loopwright.evals.tracked import Tracked
+from loopwright.feedback.queues import Reviews
+from loopwright.feedback.store import Feedback
+from loopwright.feedback.turns import Turns
 from loopwright.kit.db import Database
+from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.runs.store import Runs
 
@@ -19,11 +24,19 @@ class Workshop:
     db: Database
     runs: Runs
     """Experiments and what was tried in them."""
+    tracked: Tracked
+    """Runs down to the example."""
+    feedback: Feedback
+    """Scores and corrections of calls."""
+    turns: Turns
+    """What people rate, and who rates what."""
 
     @classmethod
     async def open(cls, db: Database, settings: Settings) -> Workshop:
         """Every room over one database."""
-        return cls(db=db, runs=Runs.of(db, settings))
+        runs = Runs.of(db, settings)
+        seal = Seal.of(settings.encryption)
+        return cls(db=db, runs=runs, tracked=Tracked(runs), feedback=Feedback(db, seal), turns=Turns(Reviews(db, seal)))
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
