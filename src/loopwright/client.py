@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from loopwright.kit.rest import Rest
+from loopwright.runs.rest import RunsRest
 
 
-class Client(Rest):
+class Client(RunsRest):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:

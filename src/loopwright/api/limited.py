@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,14 @@ class Limited:
 
     inner: _Asgi
     limit: int
+    streamed: re.Pattern[str] | None = None
+    """Paths to which a PUT is read as it comes, each route with a bound of its own."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As ASGI has it."""
+        if self.streamed is not None and scope.get("method") == "PUT" and self.streamed.fullmatch(scope["path"]):
+            await self.inner(scope, receive, send)
+            return
         taken = 0
 
         async def counted() -> Any:

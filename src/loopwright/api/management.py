@@ -14,6 +14,7 @@ from loopwright.api.batches import router as list_of_batches
 from loopwright.api.described import describe
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.routes import router as list_of_routes
+from loopwright.api.runs import router as experiments
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.errors import BadRequest, Refused, Unavailable
@@ -169,6 +170,7 @@ def management(app: App) -> FastAPI:
     api.include_router(cache.router)
     api.include_router(encryption.router)
     api.include_router(list_of_routes)
+    api.include_router(experiments)
     say_errors(api)
     describe(api)
     return api
