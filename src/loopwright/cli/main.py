@@ -23,6 +23,7 @@ from loopwright.core.errors import BadRequest, LoopwrightError, SettingsError
 
 RUN: Final = "Run"
 USE: Final = "Use"
+IMPROVE: Final = "Improve"
 LOOK: Final = "Look after"
 
 
@@ -51,6 +52,9 @@ ENTRIES: Final = (
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
     Entry(name="guardrails", module="loopwright.cli.guardrails", help="Try personal data and moderation on a text."),
+    Entry(
+        name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE
+    ),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),

@@ -120,11 +120,13 @@ class RunsRest(Rest):
         query: dict[str, str | float | None] = {"changed": "true" if changed else None, "limit": limit}
         return self._object("GET", f"/api/runs/{_quoted(a)}/compare/{_quoted(b)}", query=query)
 
-    def put_artifact(self, run_id: str, path: str, content: bytes | Path) -> dict[str, Any]:
-        """Keep a file of a run: bytes, or a file that is read as it is sent."""
+    def put_artifact(
+        self, run_id: str, path: str, content: bytes | Path | Iterator[bytes], *, size: int | None = None
+    ) -> dict[str, Any]:
+        """Keep a file of a run: bytes, a file that is read as it is sent, or pieces of `size` bytes together."""
         where = f"/api/runs/{_quoted(run_id)}/artifacts/{quote(path)}"
-        if isinstance(content, bytes):
-            return self._put(where, content, len(content))
+        if not isinstance(content, Path):
+            return self._put(where, content, len(content) if isinstance(content, bytes) else size or 0)
         with content.open("rb") as file:
             return self._put(where, _pieces(file), content.stat().st_size)
 
