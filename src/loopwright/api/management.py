@@ -12,7 +12,10 @@ from loopwright.api import allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
 from loopwright.api.described import describe
+from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
+from loopwright.api.reviews import router as reviews
+from loopwright.api.mlflow import router as mlflow
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
 from loopwright.app import App
@@ -170,7 +173,10 @@ def management(app: App) -> FastAPI:
     api.include_router(cache.router)
     api.include_router(encryption.router)
     api.include_router(list_of_routes)
+    api.include_router(feedback)
+    api.include_router(reviews)
     api.include_router(experiments)
+    api.include_router(mlflow)
     say_errors(api)
     describe(api)
     return api

@@ -51,13 +51,13 @@ class Experiments:
         return await self._asked(project_id, limit=limit)
 
     async def find(self, which: str | int, *, project_id: int | None) -> Experiment:
-        """One experiment by its name or id.
+        """One experiment by its name or id; a number is an id.
 
         Raises:
             NotFound: there is none; names the nearest.
         """
         said = str(which)[: words.NAME]
-        found = await self._asked(project_id, name=words.stored(said))
+        found: Sequence[Experiment] = [] if isinstance(which, int) else await self._asked(project_id, name=words.stored(said))
         if not found and said.isascii() and said.isdigit() and int(said) < _LARGEST:
             found = await self._asked(project_id, number=int(said))
         if found:
