@@ -55,7 +55,7 @@ from loopwright.runs.store import Runs
 from loopwright.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches", "feedback", "runs")
+ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches", "prompts", "datasets", "feedback", "runs")
 """Those with tables, in the order of their migrations."""
 _ENGINES: Mapping[str, str] = {
     "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",

@@ -17,6 +17,7 @@ from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.prompts import resealing as prompts
 
 BLOBS: Final = "blobs"
 """Folder of the files that clients uploaded and batches wrote, in the data folder."""
@@ -51,7 +52,7 @@ class Encryption:
         """How many by kind and key.
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
-        corrections, explanations and what is reviewed, `streams` beginnings of streams; `spool`, `files` and `batches`
+        corrections, explanations and what is reviewed, `prompts` their versions, `streams` beginnings of streams; `spool`, `files` and `batches`
         (those at work) lie on this machine.
 
         Raises:
@@ -62,6 +63,7 @@ class Encryption:
             "words": await texts.words_by_key(self.db),
             "answers": await answers.keys_used(self.db),
             "feedback": await feedback.keys_used(self.db),
+            "prompts": await prompts.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -120,6 +122,7 @@ class Encryption:
         if stage == "answers":
             done = await texts.reseal_streams(self.db, self.seal) + await answers.reseal(self.db, self.seal)
             done += await feedback.reseal(self.db, self.seal)
+            done += await prompts.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -171,6 +174,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "words": "groups of the word index",
     "answers": "answers of the cache",
     "feedback": "texts of feedback",
+    "prompts": "versions of prompts",
     "streams": "beginnings of streams",
     "spool": "spool files",
     "files": "files",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loopwright.datasets.store import Datasets
 from loopwright.evals.tracked import Tracked
 from loopwright.feedback.queues import Reviews
 from loopwright.feedback.store import Feedback
@@ -14,6 +15,8 @@ from loopwright.feedback.turns import Turns
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.prompts.held import Held as HeldPrompts
+from loopwright.prompts.store import Prompts
 from loopwright.runs.store import Runs
 
 
@@ -22,6 +25,12 @@ class Workshop:
     """The rooms of the workshop, opened."""
 
     db: Database
+    prompts: Prompts
+    """The registry."""
+    held_prompts: HeldPrompts
+    """What this process keeps of it in memory."""
+    datasets: Datasets
+    """Examples, in versions."""
     runs: Runs
     """Experiments and what was tried in them."""
     tracked: Tracked
@@ -36,7 +45,11 @@ class Workshop:
         """Every room over one database."""
         runs = Runs.of(db, settings)
         seal = Seal.of(settings.encryption)
-        return cls(db=db, runs=runs, tracked=Tracked(runs), feedback=Feedback(db, seal), turns=Turns(Reviews(db, seal)))
+        prompts = HeldPrompts(db, seal)
+        await prompts.load()
+        datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
+        return cls(db=db, prompts=Prompts(db, seal), held_prompts=prompts, datasets=datasets, runs=runs, tracked=Tracked(runs), feedback=Feedback(db, seal), turns=Turns(Reviews(db, seal)))
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
+        await self.held_prompts.watch()
