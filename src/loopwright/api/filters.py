@@ -59,8 +59,8 @@ def filtered(
         task=task,
         session=session,
         tag=tag_of(tag),
-        since=_aware(since),
-        until=_aware(until),
+        since=aware(since),
+        until=aware(until),
         min_cost_nano=None if min_cost_usd is None else int(min_cost_usd * NANO),
         min_latency_ms=min_latency_ms,
         sent_to=sent_to,
@@ -80,5 +80,6 @@ def picked(session: str | None = None, tag: str | None = None, key: int | None =
 Picked = Annotated[dict[str, Any], Depends(picked)]
 
 
-def _aware(moment: datetime | None) -> datetime | None:
+def aware(moment: datetime | None) -> datetime | None:
+    """A moment without a zone is in UTC."""
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

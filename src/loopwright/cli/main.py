@@ -52,6 +52,11 @@ ENTRIES: Final = (
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
     Entry(name="guardrails", module="loopwright.cli.guardrails", help="Try personal data and moderation on a text."),
+    Entry(name="score", module="loopwright.cli.score", help="Say how good an answer is.", panel=IMPROVE),
+    Entry(name="correct", module="loopwright.cli.correct", help="Say what an answer should have been.", panel=IMPROVE),
+    Entry(
+        name="reviews", module="loopwright.cli.reviews", help="People rate answers: create, agreement.", panel=IMPROVE
+    ),
     Entry(
         name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE
     ),

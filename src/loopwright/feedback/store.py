@@ -168,7 +168,7 @@ class Feedback:
                  and (%(call)s::uuid is null or call_id = %(call)s::uuid)
                  and (%(key)s::int is null or key_id = %(key)s)
                  and (%(session)s::text is null or session = %(session)s
-                     or (octet_length(session) > 200 and starts_with(%(session)s, session)))
+                     or (octet_length(session) > 290 and starts_with(%(session)s, session)))
                  and (%(tag)s::jsonb is null or tags @> %(tag)s)""",
             {
                 "project": project_id,

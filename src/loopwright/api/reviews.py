@@ -1,0 +1,280 @@
+"""Management REST of reviews: queues where people rate answers, blind; how far they agree; what they said as a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from loopwright.api.asking import Asker, House, Owner, Seen, actor, scope_of
+from loopwright.api.filters import aware, tag_of
+from loopwright.app import App
+from loopwright.calls.query import CallFilter
+from loopwright.core.call import Outcome
+from loopwright.core.errors import BadRequest
+from loopwright.core.who import Principal
+from loopwright.evals.raters import agreement, calibration, check_done
+from loopwright.evals.review_items import Found, answers_named, of_calls
+from loopwright.feedback.given import NOTE, Author
+from loopwright.feedback.queues import ITEMS
+from loopwright.feedback.review import NewItem, Review
+from loopwright.feedback.rubric import Level, Mode, criteria_of
+
+router = APIRouter(prefix="/api")
+_TEXT: Final = 60_000
+
+
+class Input(BaseModel):
+    """What a body may say, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CriterionIn(Input):
+    """One question to raters."""
+
+    name: str
+    about: str = ""
+    answers: list[str] = Field(default=[], description="2 to 9, from worst to best; in pairs none: left, right, tie.")
+    level: Level = "nominal"
+
+
+class ItemIn(Input):
+    """Something to rate that is nowhere on record."""
+
+    question: str = Field(max_length=_TEXT)
+    answer: str = Field(max_length=_TEXT)
+    other: str | None = Field(default=None, max_length=_TEXT, description="The second answer, in pairs.")
+    reference: str | None = Field(default=None, max_length=_TEXT)
+    example_id: str | None = Field(default=None, max_length=200)
+    answers: dict[str, str] = Field(default={}, description="What `a` and `b` are; told in the export, never to raters.")
+
+
+class CallsIn(Input):
+    """Which calls are rated: the newest that pass."""
+
+    model: str | None = None
+    key: int | None = None
+    outcome: Outcome | None = "ok"
+    task: str | None = None
+    session: str | None = None
+    tag: str | None = Field(default=None, description="name:value")
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str | None = Field(default=None, max_length=1000)
+
+
+class NewReview(Input):
+    """A queue to make. Exactly one of `items`, `calls` and `dataset` says what is rated."""
+
+    name: str
+    mode: Mode = "rubric"
+    criteria: list[str | CriterionIn] = Field(default=[], description="As `helpful:1-5`, `grounded:yes,no`, or members.")
+    instructions: str = ""
+    raters: int = Field(default=2, ge=1, le=9)
+    items: list[ItemIn] = Field(default=[], max_length=ITEMS)
+    calls: CallsIn | None = None
+    dataset: str | None = Field(default=None, description="NAME[@NUMBER]", max_length=200)
+    split: str | None = None
+    answers: str | None = Field(default=None, description="In pairs: two members of each example, by a comma.")
+    limit: int = Field(default=100, ge=1, le=ITEMS)
+
+
+class Labels(Input):
+    """What a rater says of an item."""
+
+    labels: dict[str, str] = Field(description="By criterion; in pairs left, right or tie.")
+    note: str = Field(default="", max_length=NOTE)
+
+
+@router.get("/reviews", tags=["reviews"])
+async def list_reviews(
+    app: House,
+    who: Asker,
+    project_id: Seen,
+    *,
+    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """Reviews, newest first, and how far they are."""
+    reviews = app.workshop.turns.reviews
+    found = await reviews.list(project_id=project_id, before=before, limit=limit + 1)
+    shown = found[:limit]
+    progress = await reviews.progress(shown, rater_id=who.key_id)
+    rows = [{**review.shown(), "progress": progress[review.id].shown()} for review in shown if review.id in progress]
+    return {"reviews": rows, "next": shown[-1].id if len(found) > limit else None}
+
+
+@router.post("/reviews", tags=["reviews"], status_code=201)
+async def create_review(app: House, who: Asker, project_id: Owner, new: NewReview, request: Request) -> dict[str, Any]:
+    """A queue of items that people rate."""
+    criteria = criteria_of([each if isinstance(each, str) else each.model_dump() for each in new.criteria], new.mode)
+    found, source = await _found(app, project_id, new)
+    if not found.items:
+        raise BadRequest("there is nothing to rate: no answer with a text is among them", param="items")
+    review = await app.workshop.turns.reviews.create(
+        project_id,
+        new.name,
+        mode=new.mode,
+        criteria=criteria,
+        items=found.items,
+        source=source,
+        author=Author.of(who),
+        instructions=new.instructions,
+        raters=new.raters,
+    )
+    told = {"name": review.name, "items": len(found.items)}
+    await app.audit.note(actor(who, request), "review.create", review.id, told, project_id=project_id)
+    return {"review": await _shown(app, review, who), "left_out": found.left_out}
+
+
+@router.get("/reviews/{review_id}", tags=["reviews"])
+async def get_review(app: House, who: Asker, review_id: str) -> dict[str, Any]:
+    """One review, by id or name."""
+    return {"review": await _shown(app, await _review(app, who, review_id), who)}
+
+
+@router.delete("/reviews/{review_id}", tags=["reviews"])
+async def delete_review(app: House, who: Asker, review_id: str, request: Request) -> dict[str, Any]:
+    """Forget a review with its items and all that was said in it."""
+    review = await _review(app, who, review_id)
+    await app.audit.note(
+        actor(who, request), "review.delete", review.id, {"name": review.name}, project_id=review.project_id
+    )
+    await app.workshop.turns.reviews.delete(review)
+    return {"deleted": 1}
+
+
+@router.post("/reviews/{review_id}/next", tags=["reviews"])
+async def next_item(app: House, who: Asker, review_id: str) -> dict[str, Any]:
+    """The item that is before the asker: the one they took, or another; null when nothing is left for them."""
+    review = await _review(app, who, review_id)
+    turn = await app.workshop.turns.next(review, who)
+    return {"turn": None if turn is None else turn.shown(), "progress": await _progress(app, review, who)}
+
+
+@router.post("/reviews/{review_id}/items/{item_id}", tags=["reviews"])
+async def rate_item(app: House, who: Asker, review_id: str, item_id: int, said: Labels) -> dict[str, Any]:
+    """Rate an item that was given to the asker; again takes the place of what they said."""
+    review = await _review(app, who, review_id)
+    await app.workshop.turns.rate(review, item_id, who, said.labels, said.note)
+    return {"progress": await _progress(app, review, who)}
+
+
+@router.post("/reviews/{review_id}/items/{item_id}/skip", tags=["reviews"])
+async def skip_item(app: House, who: Asker, review_id: str, item_id: int) -> dict[str, Any]:
+    """Leave an item to others."""
+    review = await _review(app, who, review_id)
+    await app.workshop.turns.skip(review, item_id, who)
+    return {"progress": await _progress(app, review, who)}
+
+
+@router.post("/reviews/{review_id}/undo", tags=["reviews"])
+async def undo(app: House, who: Asker, review_id: str) -> dict[str, Any]:
+    """Take back what the asker decided last: that item is before them again."""
+    review = await _review(app, who, review_id)
+    turn = await app.workshop.turns.undo(review, who)
+    return {"turn": turn.shown(), "progress": await _progress(app, review, who)}
+
+
+@router.get("/reviews/{review_id}/agreement", tags=["reviews"])
+async def get_agreement(app: House, who: Asker, review_id: str) -> dict[str, Any]:
+    """How far raters agree: Krippendorff's alpha of each criterion, with a 95 % interval.
+
+    For administrators, and for others once every item has its ratings: so raters stay blind.
+    """
+    review = await _readable(app, who, review_id)
+    ratings = [each async for each in app.workshop.turns.reviews.ratings(review)]
+    return {"agreement": [each.shown() for each in agreement(review, ratings)]}
+
+
+@router.get("/reviews/{review_id}/export", tags=["reviews"])
+async def export_review(
+    app: House,
+    who: Asker,
+    review_id: str,
+    *,
+    texts: Annotated[bool, Query(description="Also what was asked and answered.")] = False,
+) -> StreamingResponse:
+    """What was said as JSON lines, one for each rater, item and criterion: a judge's calibration file."""
+    review = await _readable(app, who, review_id)
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for each in app.workshop.turns.reviews.ratings(review):
+            for row in calibration(review, [each], texts=texts):
+                yield msgspec.json.encode(row) + b"\n"
+
+    headers = {"content-disposition": f'attachment; filename="{review.id}.jsonl"'}
+    return StreamingResponse(lines(), media_type="application/jsonl", headers=headers)
+
+
+async def _found(app: App, project_id: int, new: NewReview) -> tuple[Found, dict[str, Any]]:
+    """The items of a new review, and where they come from."""
+    given = [name for name, said in (("items", new.items), ("calls", new.calls), ("dataset", new.dataset)) if said]
+    if new.calls is not None and "calls" not in given:
+        given.append("calls")
+    if len(given) != 1:
+        raise BadRequest("say what is rated by exactly one of: items, calls, dataset", param="items")
+    answers = answers_named(new.answers)
+    if (answers is not None) is not (new.mode == "pairwise" and new.dataset is not None):
+        raise BadRequest("answers: names the two answers of each example, in pairs from a dataset only", param="answers")
+    if new.calls is not None:
+        if new.mode == "pairwise":
+            raise BadRequest("calls have one answer each: compare pairs from a dataset or items", param="mode")
+        which = _filter(new.calls, project_id)
+        told = new.calls.model_dump(mode="json", exclude_none=True)
+        return await of_calls(app.calls, which, limit=new.limit), {"calls": told}
+    if new.dataset is not None:
+        raise BadRequest("dataset: not here", param="dataset")
+    return Found(items=tuple(_item(each) for each in new.items)), {"items": len(new.items)}
+
+
+def _filter(asked: CallsIn, project_id: int) -> CallFilter:
+    return CallFilter(
+        project_id=project_id,
+        model=asked.model,
+        key_id=asked.key,
+        outcome=asked.outcome,
+        task=asked.task,
+        session=asked.session,
+        tag=tag_of(asked.tag),
+        since=aware(asked.since),
+        until=aware(asked.until),
+        text=asked.text,
+    )
+
+
+def _item(given: ItemIn) -> NewItem:
+    return NewItem(
+        question=given.question,
+        answer=given.answer,
+        other=given.other,
+        reference=given.reference,
+        example_id=given.example_id,
+        labels=given.answers,
+    )
+
+
+async def _review(app: App, who: Principal, review_id: str) -> Review:
+    return await app.workshop.turns.reviews.show(review_id, project_id=scope_of(who))
+
+
+async def _readable(app: App, who: Principal, review_id: str) -> Review:
+    """A review of which the asker may read what others said."""
+    review = await _review(app, who, review_id)
+    progress = await app.workshop.turns.reviews.progress([review], rater_id=who.key_id)
+    check_done(progress[review.id], who)
+    return review
+
+
+async def _progress(app: App, review: Review, who: Principal) -> dict[str, Any]:
+    return (await app.workshop.turns.reviews.progress([review], rater_id=who.key_id))[review.id].shown()
+
+
+async def _shown(app: App, review: Review, who: Principal) -> dict[str, Any]:
+    return {**review.shown(), "progress": await _progress(app, review, who)}

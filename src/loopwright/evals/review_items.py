@@ -1,0 +1,104 @@
+"""Where the items of a review come from: calls on record, examples of a dataset, the answers of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from loopwright.calls.query import CallFilter, Calls
+from loopwright.core.call import CallDetail
+from loopwright.core.errors import BadRequest, NotFound
+from loopwright.datasets.example import Example
+from loopwright.feedback.queues import ITEMS
+from loopwright.feedback.reading import answer_of, clipped, plain, question_of, variables
+from loopwright.feedback.review import NewItem
+
+_PAGE: Final = 200
+_LOOKED_AT: Final = 20_000
+"""Calls of which the texts are read, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Items, and how many had nothing to rate."""
+
+    items: tuple[NewItem, ...]
+    left_out: int = 0
+    """Without an answer, or of which no texts are kept."""
+
+
+async def of_calls(calls: Calls, which: CallFilter, *, limit: int = 100) -> Found:
+    """The newest calls that pass a filter and have an answer to read, newest first.
+
+    Raises:
+        BadRequest: the filter makes no sense.
+    """
+    items: list[NewItem] = []
+    before: str | None = None
+    looked = 0
+    while len(items) < min(limit, ITEMS) and looked < _LOOKED_AT:
+        page = await calls.page(which, before=before, limit=min(_PAGE, limit))
+        for call in page.calls:
+            looked += 1
+            with suppress(NotFound):  # deleted meanwhile
+                item = of_call(await calls.get(call.id, project_id=which.project_id, wait=0.0))
+                if item is not None and len(items) < limit:
+                    items.append(item)
+        before = page.next
+        if before is None:
+            break
+    return Found(items=tuple(items), left_out=looked - len(items))
+
+
+def of_call(detail: CallDetail) -> NewItem | None:
+    """A call to rate; None when there is no text of it."""
+    question, answer = question_of(detail.request), answer_of(detail.response)
+    if not question or not answer:
+        return None
+    return NewItem(question=question, answer=answer, call=detail.call, labels={"a": detail.call.model})
+
+
+def of_example(example: Example, *, answers: tuple[str, str] | None = None) -> NewItem | None:
+    """An example to rate: its reference, or two members of it (`answers`) side by side; None when one is not there.
+
+    A member is looked for in the inputs, which then are shown without it, and in the metadata.
+    """
+    if answers is None:
+        if example.expected is None:
+            return None
+        return NewItem(
+            question=variables(example.inputs), answer=clipped(plain(example.expected)), example_id=example.id
+        )
+    found = [_member(example, name) for name in answers]
+    if found[0] is None or found[1] is None:
+        return None
+    inputs: Mapping[str, Any] = {name: value for name, value in example.inputs.items() if name not in answers}
+    return NewItem(
+        question=variables(inputs),
+        answer=found[0],
+        other=found[1],
+        reference=None if example.expected is None else clipped(plain(example.expected)),
+        example_id=example.id,
+        labels={"a": answers[0], "b": answers[1]},
+    )
+
+
+def answers_named(text: str | None) -> tuple[str, str] | None:
+    """Two members of an example, written with a comma between.
+
+    Raises:
+        BadRequest: it is not two.
+    """
+    if text is None:
+        return None
+    first, _, second = (part.strip() for part in text.partition(","))
+    if not first or not second or "," in second:
+        raise BadRequest(f"answers: {text[:80]!r} does not name two members, such as response_a,response_b", param="answers")
+    return first, second
+
+
+def _member(example: Example, name: str) -> str | None:
+    value = example.inputs.get(name, example.metadata.get(name))
+    return None if value is None else clipped(plain(value))
