@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import Annotated, Any, BinaryIO, Final, Literal
+from typing import Annotated, Any, BinaryIO, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -16,8 +16,7 @@ from loopwright.api.asking import Asker, House, Owner, Seen, actor
 from loopwright.api.filters import tag_of
 from loopwright.app import App
 from loopwright.core.errors import BadRequest
-from loopwright.runs import comparison
-from loopwright.runs.run import Artifact, Point, Run, Status
+from loopwright.runs.run import Artifact, Point, Status
 
 router = APIRouter(prefix="/api")
 ARTIFACTS: Final = re.compile(r"/api/(?:runs/[^/]+/artifacts|2\.0/mlflow-artifacts/artifacts)/.+")
@@ -176,7 +175,7 @@ async def start_run(app: House, who: Asker, project_id: Owner, new: NewRun) -> d
 @router.get("/runs/{run_id}", tags=["experiments"])
 async def get_run(app: House, scope: Seen, run_id: str) -> dict[str, Any]:
     """One run with its notes and artifacts."""
-    return await detail(app, await app.workshop.runs.show(run_id, project_id=scope))
+    return await app.workshop.tracked.detail(await app.workshop.runs.show(run_id, project_id=scope))
 
 
 @router.patch("/runs/{run_id}", tags=["experiments"])
@@ -277,34 +276,7 @@ async def compare_runs(
     """Two runs side by side down to the example, those that became worse first."""
     a = await app.workshop.runs.show(run_id, project_id=scope)
     b = await app.workshop.runs.show(other_id, project_id=scope)
-    return await compared(app, a, b, which="changed" if changed else "all", limit=limit)
-
-
-async def detail(app: App, run: Run) -> dict[str, Any]:
-    """A run with what is kept apart from it."""
-    runs = app.workshop.runs
-    return {
-        **run.shown(),
-        "notes": [note.shown() for note in await runs.notes(run)],
-        "artifacts": [artifact.shown() for artifact in await runs.artifacts.list(run)],
-    }
-
-
-async def compared(app: App, a: Run, b: Run, *, which: Literal["changed", "all"], limit: int) -> dict[str, Any]:
-    """Two runs side by side, as JSON."""
-    told = await app.workshop.tracked.pairs(a, b)
-    shown = [each for each in told if which == "all" or each.change]
-    return {
-        "a": await detail(app, a),
-        "b": await detail(app, b),
-        "settings": [row.shown() for row in comparison.settings_of(a, b)],
-        "metrics": [row.shown() for row in comparison.metrics_of(a, b)],
-        "examples": {
-            **comparison.tally(told),
-            "pairs": [each.shown() for each in shown[:limit]],
-            "more": max(len(shown) - limit, 0),
-        },
-    }
+    return await app.workshop.tracked.compared(a, b, changed=changed, limit=limit)
 
 
 async def arriving(request: Request, patience: float) -> AsyncIterator[bytes]:

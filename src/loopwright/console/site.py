@@ -12,11 +12,14 @@ from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
 from loopwright.console.detail import Detail
 from loopwright.console.echoes import Echoes
+from loopwright.console.experiments import ExperimentPages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
 from loopwright.console.overview import Overview
 from loopwright.console.playground import Playground
+from loopwright.console.review_pages import ReviewPages
 from loopwright.console.roads import Roads
+from loopwright.console.said import Said
 from loopwright.console.sessions import Sessions, secret_of
 from loopwright.console.shelf import Shelf
 from loopwright.console.shell import Shell
@@ -49,12 +52,15 @@ def console(app: App) -> list[Route]:
         *shell.page("/overview", "overview.html", Overview(app)),
         *shell.page("/calls", "calls.html", Listing(app)),
         *shell.page("/calls/{call_id}", "call.html", Detail(app)),
+        *Said(shell).routes(),
         *Playground(shell).routes(),
         *shell.page("/models", "models.html", Shelf(app)),
         *shell.page("/routes", "routes.html", Roads(app)),
         *Echoes(shell).routes(),
         *BatchList(shell).routes(),
+        *ReviewPages(shell).routes(),
         *Budgets(shell).routes(),
+        *ExperimentPages(shell).routes(),
         *KeyRing(shell).routes(),
         shell.route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]

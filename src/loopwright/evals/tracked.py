@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from loopwright.core.errors import NotFound
-from loopwright.runs.comparison import Pair, Told, pairs, read
+from loopwright.runs.comparison import Pair, Told, metrics_of, pairs, read, settings_of, tally
 from loopwright.runs.run import EXAMPLES, Run
 from loopwright.runs.store import Runs
 
@@ -42,3 +42,27 @@ class Tracked:
             BadRequest: the `examples.jsonl` of one is none.
         """
         return pairs(await self.told(a), await self.told(b))
+
+    async def detail(self, run: Run) -> dict[str, Any]:
+        """A run with its notes and artifacts, as JSON."""
+        return {
+            **run.shown(),
+            "notes": [note.shown() for note in await self.runs.notes(run)],
+            "artifacts": [artifact.shown() for artifact in await self.runs.artifacts.list(run)],
+        }
+
+    async def compared(self, a: Run, b: Run, *, changed: bool = False, limit: int = 200) -> dict[str, Any]:
+        """Two runs side by side, as JSON: with `changed` only the examples that became better or worse."""
+        told = await self.pairs(a, b)
+        shown = [each for each in told if each.change or not changed]
+        return {
+            "a": await self.detail(a),
+            "b": await self.detail(b),
+            "settings": [row.shown() for row in settings_of(a, b)],
+            "metrics": [row.shown() for row in metrics_of(a, b)],
+            "examples": {
+                **tally(told),
+                "pairs": [each.shown() for each in shown[:limit]],
+                "more": max(len(shown) - limit, 0),
+            },
+        }
