@@ -11,6 +11,7 @@ from loopwright.app import App
 from loopwright.console.conversation import answered, asked, plain, pretty, tools_offered
 from loopwright.console.listing import row_of
 from loopwright.console.overview import api_base
+from loopwright.console.said import drawn_of, said_of
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import curl, python
 
@@ -41,15 +42,18 @@ class Detail:
             "request_raw": found.request_raw,
             "sealed": found.sealed,
             "sent": found.sent,
+            **await said_of(self._app, found.call.id),
         }
         as_curl, as_python = _again(api_base(visit), call["operation"], found.request)
         turns = asked(call["operation"], found.request)
+        answers = answered(call["operation"], found.response)
         return View(
             data=data,
             drawn={
                 "asked": turns[-_TURNS:],
                 "left_out": max(len(turns) - _TURNS, 0),
-                "answered": answered(call["operation"], found.response),
+                "answered": answers,
+                **drawn_of(data, answers),
                 "offered": tools_offered(found.request),
                 "waterfall": _waterfall(call),
                 "speed": _speed(call),
