@@ -31,22 +31,24 @@ from loopwright.core.errors import Unavailable
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
-from loopwright.engines.protocol import Engine
 from loopwright.feedback.store import Feedback
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
 from loopwright.gateway.guarded import Guarded, Policies
+from loopwright.gateway.performed import Performed
+from loopwright.gateway.prompted import Prompted
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
+from loopwright.gateway.worded import Worder
+from loopwright.guardrails.moderation import Moderator
 from loopwright.guardrails.pii import find
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.nearest import hint
-from loopwright.kit.plugins import Registry
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
@@ -55,12 +57,6 @@ from loopwright.runs.store import Runs
 from loopwright.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-ROOMS = ("access", "catalog", "calls", "cache", "gateway", "batches", "prompts", "datasets", "feedback", "runs")
-"""Those with tables, in the order of their migrations."""
-_ENGINES: Mapping[str, str] = {
-    "llamacpp": "loopwright.engines.llamacpp:LlamaCpp",
-    "embedding": "loopwright.engines.embedding:Embedding",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +89,10 @@ class App:
     """What stands behind those names, each once."""
     chat: Chat
     """The whole road."""
+    prompted: Prompted
+    """Its outermost wrapper: makes plans of calls of tasks."""
     recorded: Recorded | Guarded
-    """Its outermost wrapper, which also takes refusals at the door."""
+    """The next one, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
     counters: Mapping[str, LlamaCppTokens]
     """Engines that count the tokens of a question, by the names they answer to."""
@@ -171,6 +169,9 @@ async def build(settings: Settings) -> App:
         chat = Cached(chat, cache, policies, lambda *served: prices_of.get(served))
     if settings.privacy.active:
         chat = Confined(inner=chat, places=routing.places(routes), find=find)
+    chat = Performed(
+        inner=chat, price=lambda *served: prices_of.get(served), judge=Moderator().judge, rank=workshop.ranking
+    )
     chat = Admitted(chat, allowances, routing.dearest(routes).get, settings.limits)
     settled = Settled(spool, allowances)
     recorded: Recorded | Guarded
@@ -178,6 +179,13 @@ async def build(settings: Settings) -> App:
     if settings.privacy.active:
         recorded = Guarded(recorded, Policies(settings.privacy, catalog.configured()))
         await _look_for_strangers(settings.privacy, Projects(db))
+    prompted = Prompted(
+        inner=recorded,
+        find=workshop.held_tasks.find,
+        worder=Worder(prompts=workshop.held_prompts),
+        models=targets.keys(),
+        output_tokens=settings.limits.output_tokens,
+    )
 
     return App(
         settings=settings,
@@ -197,7 +205,8 @@ async def build(settings: Settings) -> App:
         spool=spool,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),
-        chat=recorded,
+        chat=prompted,
+        prompted=prompted,
         recorded=recorded,
         providers=opened,
         counters=routing.counters(catalog, endpoints.read(settings.home)),
@@ -251,16 +260,6 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
         indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
         jobs=jobs,
     )
-
-
-def engine_of(kind: str) -> Engine:
-    """The engine plug-in of a kind.
-
-    Raises:
-        NotFound: names the nearest.
-    """
-    registry: Registry[Engine] = Registry("engines", builtin=_ENGINES)
-    return registry.find(kind)()
 
 
 def _cache_kept(settings: Settings) -> CacheSettings:

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from loopwright.access.spending import charge
-from loopwright.app import ROOMS, App, build
+from loopwright.app import App, build
 from loopwright.calls.drain import Drain
 from loopwright.calls.record import Record
 from loopwright.console.site import console
@@ -37,6 +37,7 @@ from loopwright.kit.settings import (
     Settings,
     TargetSettings,
 )
+from loopwright.rooms import ROOMS
 
 T = TypeVar("T")
 PAGES = (

@@ -16,12 +16,12 @@ import pytest
 from loopwright.access.allowances import Allowances
 from loopwright.access.limits import Limits
 from loopwright.access.spending import charge
-from loopwright.app import ROOMS
 from loopwright.calls.drain import Drain
 from loopwright.calls.spool import Spool
 from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrate
 from loopwright.kit.settings import CallsSettings
+from loopwright.rooms import ROOMS
 from tests.flows.budget_worker import SETTINGS, answer, ask, estimate, road
 from tests.flows.house import wait
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from loopwright.app import engine_of
 from loopwright.core.errors import LoopwrightError
 from loopwright.engines.endpoints import Endpoint
+from loopwright.engines.kinds import engine_of
 from loopwright.engines.protocol import Load
 from loopwright.kit.http import HttpClient
 from loopwright.kit.settings import ModelSettings, Timeouts

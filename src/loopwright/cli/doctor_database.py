@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from loopwright.app import ROOMS
 from loopwright.cli.doctor_encryption import examine_sealed
 from loopwright.cli.finding import Finding, fail, ok, warn
 from loopwright.core.errors import LoopwrightError, StartError
@@ -16,6 +15,7 @@ from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrations_of
 from loopwright.kit.postgres_files import MAJOR, ROLE, account_for, check_version, programs
 from loopwright.kit.settings import Settings
+from loopwright.rooms import ROOMS
 
 _SKEW: Final = 2.0
 

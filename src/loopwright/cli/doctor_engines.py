@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from loopwright.app import engine_of
 from loopwright.catalog.models import Catalog
 from loopwright.cli.finding import Finding, fail, ok
 from loopwright.cli.quantities import bytes_text
 from loopwright.core.errors import LoopwrightError
 from loopwright.engines import machine
+from loopwright.engines.kinds import engine_of
 from loopwright.kit.settings import Settings
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from loopwright.access.keys import Keys
-from loopwright.app import ROOMS, engine_of
 from loopwright.catalog.models import Catalog
 from loopwright.cli.starting import LISTEN_FD
 from loopwright.core.errors import Conflict, StartError
 from loopwright.encryption import Encryption
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
+from loopwright.engines.kinds import engine_of
 from loopwright.engines.machine import look
 from loopwright.engines.protocol import Plan
 from loopwright.kit.db import Database
@@ -32,6 +32,7 @@ from loopwright.kit.postgres import EmbeddedPostgres
 from loopwright.kit.processes import Process, Program, Supervisor
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings, Timeouts
+from loopwright.rooms import ROOMS
 
 ADMIN_KEY: Final = "admin.key"
 _ENGINES, _RECORDER, _WORKERS = 1, 2, 3

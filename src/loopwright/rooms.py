@@ -1,0 +1,8 @@
+"""The rooms of the house that have tables. Imported by whoever migrates, without the house."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ROOMS: Final = ("access", "catalog", "calls", "cache", "gateway", "batches", "prompts", "tasks", "datasets", "feedback", "runs")
+"""In the order of their migrations."""
