@@ -4,5 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-ROOMS: Final = ("access", "catalog", "calls", "cache", "gateway", "batches", "prompts", "tasks", "datasets", "feedback", "runs")
+ROOMS: Final = (
+    "access",
+    "catalog",
+    "calls",
+    "cache",
+    "gateway",
+    "batches",
+    "prompts",
+    "tasks",
+    "datasets",
+    "feedback",
+    "runs",
+    "evals",
+)
 """In the order of their migrations."""
