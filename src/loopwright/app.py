@@ -36,6 +36,7 @@ from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
+from loopwright.gateway.examined import Examiner
 from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.performed import Performed
 from loopwright.gateway.prompted import Prompted
@@ -91,6 +92,8 @@ class App:
     """The whole road."""
     prompted: Prompted
     """Its outermost wrapper: makes plans of calls of tasks."""
+    examiner: Examiner
+    """Whether tasks can be done here."""
     recorded: Recorded | Guarded
     """The next one, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
@@ -179,10 +182,11 @@ async def build(settings: Settings) -> App:
     if settings.privacy.active:
         recorded = Guarded(recorded, Policies(settings.privacy, catalog.configured()))
         await _look_for_strangers(settings.privacy, Projects(db))
+    worder = Worder(prompts=workshop.held_prompts)
     prompted = Prompted(
         inner=recorded,
         find=workshop.held_tasks.find,
-        worder=Worder(prompts=workshop.held_prompts),
+        worder=worder,
         models=targets.keys(),
         output_tokens=settings.limits.output_tokens,
     )
@@ -207,6 +211,7 @@ async def build(settings: Settings) -> App:
         routes=tuple({each.name: each for each in routes.values()}.values()),
         chat=prompted,
         prompted=prompted,
+        examiner=Examiner(worder=worder, models=targets.keys(), evaluator=workshop.ranking.check),
         recorded=recorded,
         providers=opened,
         counters=routing.counters(catalog, endpoints.read(settings.home)),

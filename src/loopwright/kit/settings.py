@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from loopwright.kit.settings_batches import BatchSettings, FileSettings
+from loopwright.kit.settings_datasets import DatasetSettings
 from loopwright.kit.settings_encryption import EncryptionSettings
+from loopwright.kit.settings_evals import EvaluationSettings
 from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
 from loopwright.kit.settings_privacy import PrivacySettings
+from loopwright.kit.settings_tasks import TaskSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,7 +378,10 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     files: FileSettings = field(default_factory=FileSettings)
     batches: BatchSettings = field(default_factory=BatchSettings)
+    datasets: DatasetSettings = field(default_factory=DatasetSettings)
+    evaluations: EvaluationSettings = field(default_factory=EvaluationSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
     file: Path | None = field(default=None, metadata={"told": False})
