@@ -153,6 +153,32 @@ class Client(RunsRest):
         """End a batch early; what is answered by then is in its files."""
         return self._object("POST", f"/api/batches/{quote(batch_id, safe='')}/cancel")
 
+    # Judges
+
+    def judges(self, **where: str | float | None) -> list[dict[str, Any]]:
+        """The judges by name, each with its newest card for every model; `where` takes `project` and `bar`."""
+        return self._list("/api/judges", "judges", where)
+
+    def judge(self, name: str, model: str | None = None, *, project: str | None = None) -> dict[str, Any]:
+        """One judge; with a model also the hash that its card is pinned to."""
+        return self._object("GET", f"/api/judges/{quote(name, safe='')}", query={"model": model, "project": project})
+
+    def put_judge(self, name: str, definition: Mapping[str, Any], *, project: str | None = None) -> dict[str, Any]:
+        """Make a judge, or the next version of one."""
+        path = f"/api/judges/{quote(name, safe='')}"
+        return self._object("PUT", path, query={"project": project}, body={"definition": definition})
+
+    def judge_cards(self, name: str, **where: str | float | None) -> dict[str, Any]:
+        """One page, newest first: `{"cards": […], "next": id or None}`; `where` takes `before`, `limit`, `bar`, `project`."""
+        return self._object("GET", f"/api/judges/{quote(name, safe='')}/cards", query=where)
+
+    def add_judge_card(
+        self, name: str, body: Mapping[str, Any], *, bar: float | None = None, project: str | None = None
+    ) -> dict[str, Any]:
+        """Keep the card of a judge made from `{"model", "sha", "observations"}`."""
+        path = f"/api/judges/{quote(name, safe='')}/cards"
+        return self._object("POST", path, query={"bar": bar, "project": project}, body=body)
+
     # Calls
 
     def calls(self, **where: str | float | None) -> dict[str, Any]:
@@ -251,9 +277,9 @@ class Client(RunsRest):
         """Krippendorff's alpha of each criterion, with its interval."""
         return self._list(f"/api/reviews/{quote(review, safe='')}/agreement", "agreement")
 
-    def export_review(self, review: str, *, texts: bool = False) -> Iterator[bytes]:
-        """What raters said, JSON lines, in pieces."""
-        query = {"texts": "true" if texts else None}
+    def export_review(self, review: str, *, criterion: str | None = None, texts: bool = False) -> Iterator[bytes]:
+        """What raters said, JSON lines, in pieces; of one `criterion` as a judge is calibrated against it."""
+        query = {"criterion": criterion, "texts": "true" if texts else None}
         response = self.open("GET", f"/api/reviews/{quote(review, safe='')}/export", query=query)
         while piece := response.read(1 << 16):
             yield piece

@@ -54,9 +54,7 @@ async def score_call(app: House, who: Asker, call_id: str, new: NewScore) -> dic
 
     The same name by the same author again takes the place of what they said before.
     """
-    score = score_of(
-        new.name, value=new.value, label=new.label, passed=new.passed, explanation=new.explanation
-    )
+    score = score_of(new.name, value=new.value, label=new.label, passed=new.passed, explanation=new.explanation)
     author = Author.of(who, new.author, new.source)
     return {"score": (await _speaking(app).score(call_id, score, author, project_id=scope_of(who))).shown()}
 

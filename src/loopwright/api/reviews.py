@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,8 +16,9 @@ from loopwright.calls.query import CallFilter
 from loopwright.core.call import Outcome
 from loopwright.core.errors import BadRequest
 from loopwright.core.who import Principal
-from loopwright.evals.raters import agreement, calibration, check_done
-from loopwright.evals.review_items import Found, answers_named, of_calls
+from loopwright.datasets.dataset import side_of
+from loopwright.evals.raters import agreement, check_done, criterion_named, exported
+from loopwright.evals.review_items import Found, answers_named, of_calls, of_dataset
 from loopwright.feedback.given import NOTE, Author
 from loopwright.feedback.queues import ITEMS
 from loopwright.feedback.review import NewItem, Review
@@ -52,7 +51,9 @@ class ItemIn(Input):
     other: str | None = Field(default=None, max_length=_TEXT, description="The second answer, in pairs.")
     reference: str | None = Field(default=None, max_length=_TEXT)
     example_id: str | None = Field(default=None, max_length=200)
-    answers: dict[str, str] = Field(default={}, description="What `a` and `b` are; told in the export, never to raters.")
+    answers: dict[str, str] = Field(
+        default={}, description="What `a` and `b` are; told in the export, never to raters."
+    )
 
 
 class CallsIn(Input):
@@ -74,7 +75,9 @@ class NewReview(Input):
 
     name: str
     mode: Mode = "rubric"
-    criteria: list[str | CriterionIn] = Field(default=[], description="As `helpful:1-5`, `grounded:yes,no`, or members.")
+    criteria: list[str | CriterionIn] = Field(
+        default=[], description="As `helpful:1-5`, `grounded:yes,no`, or members."
+    )
     instructions: str = ""
     raters: int = Field(default=2, ge=1, le=9)
     items: list[ItemIn] = Field(default=[], max_length=ITEMS)
@@ -199,18 +202,19 @@ async def export_review(
     who: Asker,
     review_id: str,
     *,
+    criterion: Annotated[str | None, Query(description="Only this one, for a judge.", max_length=80)] = None,
     texts: Annotated[bool, Query(description="Also what was asked and answered.")] = False,
 ) -> StreamingResponse:
-    """What was said as JSON lines, one for each rater, item and criterion: a judge's calibration file."""
+    """What was said as JSON lines: one for each rater, item and criterion.
+
+    Of one criterion it is a judge's calibration file: one line an item, with what was asked and answered.
+    """
     review = await _readable(app, who, review_id)
-
-    async def lines() -> AsyncIterator[bytes]:
-        async for each in app.workshop.turns.reviews.ratings(review):
-            for row in calibration(review, [each], texts=texts):
-                yield msgspec.json.encode(row) + b"\n"
-
+    if criterion is not None:
+        criterion_named(review, criterion)
+    lines = exported(app.workshop.turns.reviews, review, criterion=criterion, texts=texts)
     headers = {"content-disposition": f'attachment; filename="{review.id}.jsonl"'}
-    return StreamingResponse(lines(), media_type="application/jsonl", headers=headers)
+    return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
 
 
 async def _found(app: App, project_id: int, new: NewReview) -> tuple[Found, dict[str, Any]]:
@@ -222,7 +226,9 @@ async def _found(app: App, project_id: int, new: NewReview) -> tuple[Found, dict
         raise BadRequest("say what is rated by exactly one of: items, calls, dataset", param="items")
     answers = answers_named(new.answers)
     if (answers is not None) is not (new.mode == "pairwise" and new.dataset is not None):
-        raise BadRequest("answers: names the two answers of each example, in pairs from a dataset only", param="answers")
+        raise BadRequest(
+            "answers: names the two answers of each example, in pairs from a dataset only", param="answers"
+        )
     if new.calls is not None:
         if new.mode == "pairwise":
             raise BadRequest("calls have one answer each: compare pairs from a dataset or items", param="mode")
@@ -230,7 +236,11 @@ async def _found(app: App, project_id: int, new: NewReview) -> tuple[Found, dict
         told = new.calls.model_dump(mode="json", exclude_none=True)
         return await of_calls(app.calls, which, limit=new.limit), {"calls": told}
     if new.dataset is not None:
-        raise BadRequest("dataset: not here", param="dataset")
+        told = {"dataset": new.dataset, "split": new.split, "answers": new.answers}
+        found = await of_dataset(
+            app.workshop.datasets, project_id, new.dataset, split=side_of(new.split), answers=answers, limit=new.limit
+        )
+        return found, {name: value for name, value in told.items() if value is not None}
     return Found(items=tuple(_item(each) for each in new.items)), {"items": len(new.items)}
 
 

@@ -18,7 +18,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def correct(
-    call_id: Annotated[str, typer.Argument(help="Id of a call: `x-loopwright-call-id` of its answer.", metavar="CALL_ID")],
+    call_id: Annotated[
+        str, typer.Argument(help="Id of a call: `x-loopwright-call-id` of its answer.", metavar="CALL_ID")
+    ],
     *,
     output: Annotated[str | None, typer.Option("--output", "-o", help="The right answer.", metavar="TEXT")] = None,
     file: Annotated[

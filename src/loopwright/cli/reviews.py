@@ -15,7 +15,9 @@ from loopwright.cli.screen import Column, say, show_facts, show_json, show_table
 from loopwright.core.errors import BadRequest
 
 app = typer.Typer(
-    help="People rate answers, blind: create, list, show, agreement, export.", no_args_is_help=True, add_completion=False
+    help="People rate answers, blind: create, list, show, agreement, export.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 Which = Annotated[str, typer.Argument(help="Id or name of a review.", metavar="REVIEW")]
 _MEMBERS: Final = ("question", "answer", "other", "reference", "example_id", "answers")
@@ -28,7 +30,9 @@ def create(
     criterion: Annotated[
         list[str] | None,
         typer.Option(
-            "--criterion", "-c", help="helpful:1-5, grounded:yes,no or tone:bad<fine<good; after = what is asked.",
+            "--criterion",
+            "-c",
+            help="helpful:1-5, grounded:yes,no or tone:bad<fine<good; after = what is asked.",
             metavar="NAME:SCALE[=TEXT]",
         ),
     ] = None,
@@ -84,7 +88,9 @@ def create(
 def list_reviews(
     *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most so many.")] = 20,
-    before: Annotated[str | None, typer.Option(help="The page after this review: `next` of --json.", metavar="ID")] = None,
+    before: Annotated[
+        str | None, typer.Option(help="The page after this review: `next` of --json.", metavar="ID")
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: Json = False,
@@ -150,14 +156,19 @@ def agreement(which: Which, *, url: Url = None, api_key: ApiKey = None, as_json:
 def export(
     which: Which,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE")] = Path("-"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE")] = Path(
+        "-"
+    ),
+    criterion: Annotated[
+        str | None, typer.Option("--criterion", "-c", help="Only this one, one line an item, to calibrate a judge.")
+    ] = None,
     texts: Annotated[bool, typer.Option("--texts", help="Also what was asked and answered.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Write what raters said as JSON lines: a judge is calibrated against them."""
+    """Write what raters said as JSON lines; with --criterion as the file a judge is calibrated against."""
     with reach(url, api_key) as client:
-        pieces = client.export_review(which, texts=texts)
+        pieces = client.export_review(which, criterion=criterion, texts=texts)
         if str(output) == "-":
             for piece in pieces:
                 sys.stdout.buffer.write(piece)
@@ -194,7 +205,10 @@ def _show(review: dict[str, Any]) -> None:
             ("name", review["name"]),
             ("mode", review["mode"]),
             *(
-                (f"criterion {each['name']}", f"{' | '.join(each['answers'])} ({each['level']}) {each['about']}".strip())
+                (
+                    f"criterion {each['name']}",
+                    f"{' | '.join(each['answers'])} ({each['level']}) {each['about']}".strip(),
+                )
                 for each in review["criteria"]
             ),
             ("items", f"{progress['items']:,}, {progress['done']:,} rated by {review['raters']}"),
@@ -209,10 +223,10 @@ def _row(each: dict[str, Any]) -> list[object]:
     known = each["alpha"] is not None
     return [
         each["criterion"],
-        f"{each['alpha']:.3f}" if known else "–",
+        f"{each['alpha']:.3f}" if known else "-",
         f"{each['low']:.3f} to {each['high']:.3f}" if known else "",
         each["verdict"],
-        "–" if each["same"] is None else f"{each['same']:.0%}",
+        "-" if each["same"] is None else f"{each['same']:.0%}",
         each["items"],
         each["ratings"],
     ]

@@ -18,10 +18,14 @@ _FAILURES: Final = {"fail": False, "failed": False, "false": False, "no": False}
 
 @app.command()
 def score(
-    call_id: Annotated[str, typer.Argument(help="Id of a call: `x-loopwright-call-id` of its answer.", metavar="CALL_ID")],
+    call_id: Annotated[
+        str, typer.Argument(help="Id of a call: `x-loopwright-call-id` of its answer.", metavar="CALL_ID")
+    ],
     said: Annotated[
         list[str],
-        typer.Argument(help="A number, yes or no, or a word: helpful=0.8 tone=friendly grounded=yes", metavar="NAME=VALUE…"),
+        typer.Argument(
+            help="A number, yes or no, or a word: helpful=0.8 tone=friendly grounded=yes", metavar="NAME=VALUE…"
+        ),
     ],
     *,
     explanation: Annotated[str, typer.Option(help="Why, for people.")] = "",

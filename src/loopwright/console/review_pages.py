@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -16,7 +14,7 @@ from loopwright.console.asking import tag_of, whole_of
 from loopwright.console.key_ring import by
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Refused, Unauthenticated
-from loopwright.evals.raters import RELIABLE, TENTATIVE, agreement, calibration, check_done
+from loopwright.evals.raters import RELIABLE, TENTATIVE, agreement, check_done, criterion_named, exported
 from loopwright.evals.review_items import of_calls
 from loopwright.feedback.given import Author
 from loopwright.feedback.review import Progress, Review
@@ -158,13 +156,11 @@ class ReviewPages:
             raise Unauthenticated("sign in at /sign-in")
         review = await self._review(visit)
         check_done(await self._progress(visit, review), visit.who)
+        if visit.asked("criterion") is not None:
+            criterion_named(review, visit.asked("criterion") or "")
         headers = {"content-disposition": f'attachment; filename="{review.id}.jsonl"'}
-        return StreamingResponse(self._lines(review), media_type="application/jsonl", headers=headers)
-
-    async def _lines(self, review: Review) -> AsyncGenerator[bytes, None]:
-        async for each in self._turns.reviews.ratings(review):
-            for row in calibration(review, [each], texts=True):
-                yield msgspec.json.encode(row) + b"\n"
+        lines = exported(self._turns.reviews, review, criterion=visit.asked("criterion"), texts=True)
+        return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
 
     async def _review(self, visit: Visit) -> Review:
         return await self._turns.reviews.show(visit.request.path_params["review_id"], project_id=visit.project_id)

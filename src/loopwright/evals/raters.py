@@ -1,21 +1,26 @@
-"""How far the people of a review agree, criterion by criterion, and what they said as rows for a judge's calibration."""
+"""How far the people of a review agree, criterion by criterion, and what they said, as rows and as a judge's calibration file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loopwright.core.errors import Refused
+import msgspec
+
+from loopwright.core.errors import NotFound, Refused
 from loopwright.core.who import Principal
 from loopwright.evals.agreement import krippendorff_alpha
 from loopwright.evals.intervals import Estimate
+from loopwright.feedback.queues import Reviews
 from loopwright.feedback.review import Progress, Rating, Review
 from loopwright.feedback.rubric import Criterion
 
 RELIABLE: Final = 0.8
 """From here on labels are taken for reliable (Krippendorff 2004, Content Analysis, p. 241)."""
+_RATERS: Final = 20
+"""Labels of one thing in a calibration file, at most."""
 TENTATIVE: Final = 0.667
 """From here on they bear tentative conclusions (the same)."""
 
@@ -102,35 +107,95 @@ def _agreement(criterion: Criterion, ratings: Sequence[Rating]) -> Agreement:
     )
 
 
-def calibration(review: Review, ratings: Iterable[Rating], *, texts: bool = False) -> Iterator[dict[str, Any]]:
-    """What was said, one row for each rater, item and criterion: a judge's calibration file, line by line.
+async def exported(
+    reviews: Reviews, review: Review, *, criterion: str | None = None, texts: bool = False
+) -> AsyncGenerator[bytes, None]:
+    """What was said as JSON lines: one for each rater, item and criterion; or of one criterion a judge's calibration file.
+
+    Args:
+        reviews: where it is.
+        review: the queue.
+        criterion: only this one, one line an item with all labels of it.
+        texts: also what was asked and answered; a calibration file has it anyway.
+    """
+    asked = None if criterion is None else criterion_named(review, criterion)
+    order = [rater for rater, _ in await reviews.raters(review)]
+    same: list[Rating] = []
+    async for each in reviews.ratings(review):
+        if asked is None:
+            for row in rows_of(review, each, texts=texts):
+                yield msgspec.json.encode(row) + b"\n"
+            continue
+        if same and same[0].item.id != each.item.id:
+            yield msgspec.json.encode(calibration(review, asked, same, order)) + b"\n"
+            same = []
+        same.append(each)
+    if asked is not None and same:
+        yield msgspec.json.encode(calibration(review, asked, same, order)) + b"\n"
+
+
+def criterion_named(review: Review, name: str) -> Criterion:
+    """A criterion of a review.
+
+    Raises:
+        NotFound: it has none of this name.
+    """
+    for each in review.criteria:
+        if each.name == name:
+            return each
+    known = ", ".join(each.name for each in review.criteria)
+    raise NotFound(f"review {review.name!r} has no criterion {name[:40]!r}; it has {known}", param="criterion")
+
+
+def calibration(review: Review, criterion: Criterion, same: Sequence[Rating], raters: Sequence[int]) -> dict[str, Any]:
+    """What people said of one item in one respect, as `evals.labelled` reads it.
 
     Args:
         review: the queue.
-        ratings: of it.
-        texts: also what was asked and answered.
+        criterion: which respect.
+        same: the ratings of one item.
+        raters: ids of keys, in whose order the labels stand; None for who did not rate the item.
     """
-    for each in ratings:
-        item = each.item
-        about: dict[str, Any] = {
-            "review": review.name,
-            "item": item.position,
-            "example_id": item.example_id,
-            "call_id": item.call_id,
-        }
+    item = same[0].item
+    labels = {each.rater_id: each.labels.get(criterion.name) for each in same}
+    order = raters if len(raters) <= _RATERS else list(labels)
+    line: dict[str, Any] = {
+        "id": f"{review.id}.{item.position}",
+        "input": item.question,
+        "human": [labels.get(rater) for rater in order],
+        "example_id": item.example_id,
+        "call_id": item.call_id,
+        "criterion": criterion.name,
+    }
+    if item.other is None:
+        line |= {"answer": item.answer, "author": item.labels.get("a")}
+    else:
+        line |= {"a": item.answer, "b": item.other, "authors": dict(item.labels)}
+    return line if item.reference is None else {**line, "reference": item.reference}
+
+
+def rows_of(review: Review, rating: Rating, *, texts: bool = False) -> Iterator[dict[str, Any]]:
+    """What one rater said of one item, one row a criterion; with `texts` also what was asked and answered."""
+    item = rating.item
+    about: dict[str, Any] = {
+        "review": review.name,
+        "item": item.position,
+        "example_id": item.example_id,
+        "call_id": item.call_id,
+    }
+    if review.mode == "pairwise":
+        about |= {"other_call_id": item.other_call_id, "shown": "ba" if rating.swapped else "ab"}
+    if item.labels:
+        about["answers"] = dict(item.labels)
+    if texts:
+        about |= {"question": item.question, "answer": item.answer, "reference": item.reference}
         if review.mode == "pairwise":
-            about |= {"other_call_id": item.other_call_id, "shown": "ba" if each.swapped else "ab"}
-        if item.labels:
-            about["answers"] = dict(item.labels)
-        if texts:
-            about |= {"question": item.question, "answer": item.answer, "reference": item.reference}
-            if review.mode == "pairwise":
-                about["other"] = item.other
-        for criterion in review.criteria:
-            label = each.labels.get(criterion.name)
-            if label is None:
-                continue
-            said: dict[str, Any] = {"criterion": criterion.name, "rater": each.rater, "label": label}
-            if review.mode == "rubric" and criterion.level != "nominal":
-                said["value"] = criterion.value(label)
-            yield {**about, **said, "note": each.note, "at": each.decided_at.isoformat()}
+            about["other"] = item.other
+    for criterion in review.criteria:
+        label = rating.labels.get(criterion.name)
+        if label is None:
+            continue
+        said: dict[str, Any] = {"criterion": criterion.name, "rater": rating.rater, "label": label}
+        if review.mode == "rubric" and criterion.level != "nominal":
+            said["value"] = criterion.value(label)
+        yield {**about, **said, "note": rating.note, "at": rating.decided_at.isoformat()}

@@ -10,7 +10,13 @@ from typing import Any, Final
 from loopwright.calls.query import CallFilter, Calls
 from loopwright.core.call import CallDetail
 from loopwright.core.errors import BadRequest, NotFound
-from loopwright.datasets.example import Example
+from loopwright.datasets.dataset import parted
+from loopwright.datasets.example import Example, Split
+from loopwright.datasets.store import Datasets
+from loopwright.evals import results
+from loopwright.evals.evaluation import Evaluation
+from loopwright.evals.results import Sort
+from loopwright.evals.store import Evaluations
 from loopwright.feedback.queues import ITEMS
 from loopwright.feedback.reading import answer_of, clipped, plain, question_of, variables
 from loopwright.feedback.review import NewItem
@@ -60,6 +66,97 @@ def of_call(detail: CallDetail) -> NewItem | None:
     return NewItem(question=question, answer=answer, call=detail.call, labels={"a": detail.call.model})
 
 
+async def of_dataset(
+    datasets: Datasets,
+    project_id: int,
+    ref: str,
+    *,
+    split: Split | None = None,
+    answers: tuple[str, str] | None = None,
+    limit: int = 100,
+) -> Found:
+    """The first examples of a dataset version that have something to rate, in its order.
+
+    Raises:
+        NotFound: there is no such dataset or version.
+    """
+    name, number = parted(ref)
+    version = await datasets.version(project_id, name, number)
+    items: list[NewItem] = []
+    left_out = 0
+    async for example in datasets.examples(version, split=split):
+        item = of_example(example, answers=answers)
+        if item is None:
+            left_out += 1
+        else:
+            items.append(item)
+        if len(items) >= limit or left_out >= _LOOKED_AT:
+            break
+    return Found(items=tuple(items), left_out=left_out)
+
+
+async def of_evaluation(
+    evaluations: Evaluations,
+    datasets: Datasets,
+    evaluation: Evaluation,
+    *,
+    targets: tuple[str, ...] = (),
+    sort: Sort = "position",
+    limit: int = 100,
+) -> Found:
+    """What targets of an evaluation answered: of one, or of two side by side.
+
+    Args:
+        evaluations: where it is.
+        datasets: where its examples are.
+        evaluation: whose answers.
+        targets: one name, or two for pairs; by default the first target.
+        sort: which examples come first.
+        limit: items at most.
+
+    Raises:
+        BadRequest: it has no such target.
+        NotFound: its dataset is gone.
+    """
+    names = [target.name for target in evaluation.spec.targets]
+    for name in targets:
+        if name not in names:
+            raise BadRequest(f"targets: {name[:80]!r} is none of {', '.join(names)}", param="targets")
+    chosen = targets or tuple(names[:1])
+    places = [names.index(name) for name in chosen]
+    name, number = parted(evaluation.dataset)
+    version = await datasets.version(evaluation.project_id, name, number)
+    items: list[NewItem] = []
+    left_out, offset = 0, 0
+    while len(items) < limit:
+        rows = await results.page(evaluations, evaluation, sort=sort, offset=offset, limit=_PAGE)
+        for row in rows:
+            outputs = [next((each.output for each in row.found if each.target == place), None) for place in places]
+            texts = [None if output is None or output.error else output.text for output in outputs]
+            if len(items) >= limit:
+                break
+            if not all(texts):
+                left_out += 1
+                continue
+            example = await datasets.example(version, row.example_id)
+            items.append(_answered(example, [text or "" for text in texts], chosen))
+        offset += _PAGE
+        if len(rows) < _PAGE:
+            break
+    return Found(items=tuple(items), left_out=left_out)
+
+
+def _answered(example: Example, texts: list[str], names: tuple[str, ...]) -> NewItem:
+    return NewItem(
+        question=variables(example.inputs),
+        answer=clipped(texts[0]),
+        other=clipped(texts[1]) if len(texts) > 1 else None,
+        reference=None if example.expected is None else clipped(plain(example.expected)),
+        example_id=example.id,
+        labels=dict(zip(("a", "b"), names, strict=False)),
+    )
+
+
 def of_example(example: Example, *, answers: tuple[str, str] | None = None) -> NewItem | None:
     """An example to rate: its reference, or two members of it (`answers`) side by side; None when one is not there.
 
@@ -95,7 +192,9 @@ def answers_named(text: str | None) -> tuple[str, str] | None:
         return None
     first, _, second = (part.strip() for part in text.partition(","))
     if not first or not second or "," in second:
-        raise BadRequest(f"answers: {text[:80]!r} does not name two members, such as response_a,response_b", param="answers")
+        raise BadRequest(
+            f"answers: {text[:80]!r} does not name two members, such as response_a,response_b", param="answers"
+        )
     return first, second
 
 

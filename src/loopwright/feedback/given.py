@@ -126,7 +126,9 @@ def score_of(
             param="name",
         )
     if value is None and label is None and passed is None:
-        raise BadRequest("a score says a value (a number), a label (a word), passed (true or false), or several", param="value")
+        raise BadRequest(
+            "a score says a value (a number), a label (a word), passed (true or false), or several", param="value"
+        )
     if value is not None and not (math.isfinite(value) and abs(value) <= _LARGEST):
         raise BadRequest("value: a number between -1e15 and 1e15", param="value")
     return Score(

@@ -183,6 +183,15 @@ class Reviews:
                 return
             last = end["last"]
 
+    async def raters(self, review: Review) -> Sequence[tuple[int, str]]:
+        """Who has rated something: id of the key, and its name."""
+        rows = await self.db.rows(
+            "select rater_id, min(rater) as rater from review_turns where review_id = %s and state = 'rated'"
+            " group by rater_id order by rater_id",
+            (review.id,),
+        )
+        return [(row["rater_id"], row["rater"]) for row in rows]
+
     def item_of(self, row: Mapping[str, Any]) -> Item:
         """An item as it lies in its row, with `call` and `other_call` as texts.
 

@@ -68,7 +68,9 @@ def criterion_of(said: Mapping[str, Any] | str, mode: Mode) -> Criterion:
     answers = tuple(str(answer).strip() for answer in said.get("answers") or ())
     low, high = _ANSWERS
     if not low <= len(answers) <= high or len(set(answers)) != len(answers):
-        raise BadRequest(f"criterion {name}: {low} to {high} different answers, one for each key 1 to 9", param="criteria")
+        raise BadRequest(
+            f"criterion {name}: {low} to {high} different answers, one for each key 1 to 9", param="criteria"
+        )
     if any(not 0 < len(answer) <= _WORD or not answer.isprintable() for answer in answers):
         raise BadRequest(f"criterion {name}: an answer is 1 to {_WORD} printable characters", param="criteria")
     found = next((each for each in LEVELS if each == (level or "nominal")), None)
@@ -108,7 +110,9 @@ def checked(labels: Mapping[str, str], criteria: Sequence[Criterion]) -> dict[st
     known = {each.name: each for each in criteria}
     for name in labels:
         if name not in known:
-            raise BadRequest(f"labels: there is no criterion {name[:40]!r}; there are {', '.join(known)}", param="labels")
+            raise BadRequest(
+                f"labels: there is no criterion {name[:40]!r}; there are {', '.join(known)}", param="labels"
+            )
     for name, criterion in known.items():
         if name not in labels:
             raise BadRequest(f"labels: {name} is not answered yet", param="labels")

@@ -58,7 +58,9 @@ class Speaking:
         """
         detail = await self.find(call_id, project_id=project_id)
         if detail.call.operation not in _ANSWERED:
-            raise BadRequest(f"call {detail.call.id} is one of {detail.call.operation}: its answer is no text to correct")
+            raise BadRequest(
+                f"call {detail.call.id} is one of {detail.call.operation}: its answer is no text to correct"
+            )
         check_kept(detail, texts=self.texts, what="correction")
         made = await self.feedback.correct(detail.call, output, author, note=note)
         await self._still(detail)

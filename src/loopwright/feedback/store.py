@@ -219,9 +219,7 @@ class Feedback:
 
 async def know(connection: Connection, call: Call) -> None:
     """Note by what a call may be deleted."""
-    await connection.execute(
-        _KNOW, (call.id, call.project_id, call.key_id, call.session, Jsonb(dict(call.tags)))
-    )
+    await connection.execute(_KNOW, (call.id, call.project_id, call.key_id, call.session, Jsonb(dict(call.tags))))
 
 
 def said_about(call_id: str, name: str, source: str, author: str) -> bytes:

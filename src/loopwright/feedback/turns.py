@@ -85,12 +85,12 @@ class Turns:
             (review.id, item_id, who.key_id),
         )
         if row is None:
-            raise NotFound(
-                f"item {item_id} is not before you: ask for the next one, and rate that", param="item"
-            )
+            raise NotFound(f"item {item_id} is not before you: ask for the next one, and rate that", param="item")
         return self._turn(row)
 
-    async def rate(self, review: Review, item_id: int, who: Principal, sides: Mapping[str, str], note: str = "") -> None:
+    async def rate(
+        self, review: Review, item_id: int, who: Principal, sides: Mapping[str, str], note: str = ""
+    ) -> None:
         """Say what one finds of an item that one was given; again takes the place of what one said.
 
         Args:
@@ -124,9 +124,7 @@ class Turns:
         await self.turn(review, item_id, who)
         await self._decide(item_id, who, "skipped", None, None)
 
-    async def _decide(
-        self, item_id: int, who: Principal, state: str, labels: Jsonb | None, note: bytes | None
-    ) -> None:
+    async def _decide(self, item_id: int, who: Principal, state: str, labels: Jsonb | None, note: bytes | None) -> None:
         await self.reviews.db.run(
             "update review_turns set state = %s, labels = %s, note = %s, sealed_by = %s, decided_at = clock_timestamp()"
             " where item_id = %s and rater_id = %s",
