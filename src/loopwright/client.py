@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from loopwright.runs.rest import RunsRest
+from loopwright.tasks.rest import TasksRest
 
 
-class Client(RunsRest):
+class Client(RunsRest, TasksRest):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:

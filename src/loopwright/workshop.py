@@ -5,9 +5,12 @@ Each room is a field; `api`, `console` and `cli` reach them as `app.workshop.<ro
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from loopwright.datasets.store import Datasets
+from loopwright.evals.cards import Cards
+from loopwright.evals.ranking import Ranking
 from loopwright.evals.tracked import Tracked
 from loopwright.feedback.queues import Reviews
 from loopwright.feedback.store import Feedback
@@ -18,6 +21,8 @@ from loopwright.kit.settings import Settings
 from loopwright.prompts.held import Held as HeldPrompts
 from loopwright.prompts.store import Prompts
 from loopwright.runs.store import Runs
+from loopwright.tasks.held import Held as HeldTasks
+from loopwright.tasks.store import Tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +34,20 @@ class Workshop:
     """The registry."""
     held_prompts: HeldPrompts
     """What this process keeps of it in memory."""
+    tasks: Tasks
+    """Those that are stored."""
+    held_tasks: HeldTasks
+    """All that can be called, in memory."""
+    ranking: Ranking
+    """Evaluators, for the best of several answers."""
     datasets: Datasets
     """Examples, in versions."""
     runs: Runs
     """Experiments and what was tried in them."""
     tracked: Tracked
     """Runs down to the example."""
+    cards: Cards
+    """Judges, and how far to trust them."""
     feedback: Feedback
     """Scores and corrections of calls."""
     turns: Turns
@@ -47,9 +60,26 @@ class Workshop:
         seal = Seal.of(settings.encryption)
         prompts = HeldPrompts(db, seal)
         await prompts.load()
+        held = HeldTasks(db, settings.tasks)
+        await held.load()
         datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
-        return cls(db=db, prompts=Prompts(db, seal), held_prompts=prompts, datasets=datasets, runs=runs, tracked=Tracked(runs), feedback=Feedback(db, seal), turns=Turns(Reviews(db, seal)))
+        return cls(
+            db=db,
+            prompts=Prompts(db, seal),
+            held_prompts=prompts,
+            tasks=Tasks(db),
+            held_tasks=held,
+            ranking=Ranking(),
+            datasets=datasets,
+            runs=runs,
+            tracked=Tracked(runs),
+            cards=Cards(db),
+            feedback=Feedback(db, seal),
+            turns=Turns(Reviews(db, seal)),
+        )
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
-        await self.held_prompts.watch()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.held_prompts.watch())
+            group.create_task(self.held_tasks.watch())

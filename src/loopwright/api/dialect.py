@@ -42,6 +42,7 @@ class Asked:
             client=self.client,
             session=None if house is None else house.session,
             tags={} if house is None else house.tags,
+            variables=None if house is None else house.variables,
             aside=aside,
         )
 

@@ -35,6 +35,7 @@ from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.nearest import hint
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.tasks.task import PREFIX
 
 TAG: Final = "loopwright.batch"
 """Which batch a call belongs to."""
@@ -84,16 +85,34 @@ class LineRoad:
         who = self._app.keys.holder(batch.key_id)
         if who is None:
             return Problem(code="invalid_api_key", message="the key that made the batch has ended or was revoked")
+        if model.startswith(PREFIX):
+            return self._judge_task(batch, who, model)
         if not who.may_call(model):
             said = f"key {who.key_name!r} may not call {model!r}{hint(model, who.models or ())}"
             return Problem(code="permission_denied", message=said)
         target = self._app.targets.get(model)
-        if target is None and not model.startswith("task/"):
+        if target is None:
             known = [name for name in self._app.targets if who.may_call(name)]
             return Problem(code="model_not_found", message=f"there is no model {model!r}{hint(model, known)}")
         dialect = self._dialects[batch.endpoint]
-        if target is not None and dialect.operation not in target.operations:
+        if dialect.operation not in target.operations:
             return Problem(code="invalid_model", message=f"model {model!r} does not do {dialect.operation}")
+        if not kept(self._app, who, model):
+            return Problem(code="no_store", message=f"the texts of {model!r} are not kept (privacy, no-store)")
+        return None
+
+    def _judge_task(self, batch: Batch, who: Principal, model: str) -> Problem | None:
+        """As `judge`, of a task: its inputs are judged when it is asked."""
+        name, _, which = model.removeprefix(PREFIX).partition("@")
+        try:
+            task = self._app.workshop.held_tasks.find(who.project_id, name)
+            variants = [task.variant(which)] if which else [each for each in task.variants.values() if each.weight]
+        except LoopwrightError as error:
+            return Problem(code=error.code, message=error.message)
+        if not who.may_have_done(name, {each for variant in variants for each in variant.models}):
+            return Problem(code="permission_denied", message=f"key {who.key_name!r} may not call {model!r}")
+        if self._dialects[batch.endpoint].operation != "chat":
+            return Problem(code="invalid_model", message=f"{model!r} does chat only")
         if not kept(self._app, who, model):
             return Problem(code="no_store", message=f"the texts of {model!r} are not kept (privacy, no-store)")
         return None

@@ -14,10 +14,11 @@ from loopwright.api.batches import router as list_of_batches
 from loopwright.api.described import describe
 from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
-from loopwright.api.reviews import router as reviews
 from loopwright.api.mlflow import router as mlflow
+from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
+from loopwright.api.tasks import router as tasks
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.errors import BadRequest, Refused, Unavailable
@@ -173,6 +174,7 @@ def management(app: App) -> FastAPI:
     api.include_router(cache.router)
     api.include_router(encryption.router)
     api.include_router(list_of_routes)
+    api.include_router(tasks)
     api.include_router(feedback)
     api.include_router(reviews)
     api.include_router(experiments)

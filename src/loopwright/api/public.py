@@ -15,8 +15,10 @@ from loopwright.api.callers import caller, gone, house, refused, unstorable
 from loopwright.api.responses import Responses
 from loopwright.app import App
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, UnknownModel
+from loopwright.core.who import Principal
 from loopwright.kit import wire_out
 from loopwright.kit.nearest import hint
+from loopwright.tasks.task import PREFIX
 
 
 def public(app: App) -> Starlette:
@@ -48,17 +50,30 @@ def _card(app: App, name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": created, "owned_by": app.targets[name].provider}
 
 
+def _cards(app: App, who: Principal) -> dict[str, dict[str, object]]:
+    """What a key may call: models, and tasks as `task/NAME`."""
+    cards = {name: _card(app, name) for name in app.targets if who.may_call(name)}
+    for task in app.workshop.held_tasks.listed(who.project_id):
+        # By the variants it may be sent to: as the road decides when it is called.
+        asked = {model for variant in task.variants.values() if variant.weight for model in variant.models}
+        if who.may_have_done(task.name, asked):
+            created = int((task.changed_at or app.started_at).timestamp())
+            name = PREFIX + task.name
+            cards[name] = {"id": name, "object": "model", "created": created, "owned_by": "task"}
+    return cards
+
+
 async def _models(request: Request) -> Response:
-    app, who = house(request), caller(request)
-    return JSONResponse({"object": "list", "data": [_card(app, name) for name in app.targets if who.may_call(name)]})
+    cards = _cards(house(request), caller(request))
+    return JSONResponse({"object": "list", "data": [*cards.values()]})
 
 
 async def _model(request: Request) -> Response:
-    app, who, name = house(request), caller(request), request.path_params["name"]
-    allowed = [known for known in app.targets if who.may_call(known)]
-    if name not in allowed:
-        raise UnknownModel(f"there is no model {name!r}{hint(name, allowed)}", param="model")
-    return JSONResponse(_card(app, name))
+    name = request.path_params["name"]
+    cards = _cards(house(request), caller(request))
+    if name not in cards:
+        raise UnknownModel(f"there is no model {name!r}{hint(name, cards)}", param="model")
+    return JSONResponse(cards[name])
 
 
 async def _response(request: Request) -> Response:

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from loopwright.core.assignment import Assignment
 from loopwright.core.money import Usage, usd
 from loopwright.core.notes import Note
 from loopwright.core.privacy import Privacy
@@ -53,6 +54,10 @@ class Request:
     """The client's User-Agent, clipped."""
     session: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, Any] | None = None
+    """Inputs of a task, as the client sent them."""
+    assignment: Assignment | None = None
+    """Of a call of a task: who does it, and what it takes."""
     wants_usage: bool = False
     """The client asked for a usage event at the end of the stream."""
     deadline: float | None = None

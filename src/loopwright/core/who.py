@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -36,6 +37,15 @@ class Principal:
     def may_call(self, model: str) -> bool:
         """Whether the key may call `model` (the very name that will be dispatched)."""
         return self.models is None or model in self.models
+
+    def may_have_done(self, task: str, models: Collection[str]) -> bool:
+        """Whether the key may call a task whose variants ask `models`.
+
+        A key that names the task may, whichever models that asks; one that names no tasks may as far as its models go.
+        """
+        if self.tasks is not None:
+            return task in self.tasks
+        return self.models is None or f"task/{task}" in self.models or self.models.issuperset(models)
 
 
 HOUSE = Principal(key_id=0, key_name="loopwright", project_id=0, project="loopwright", admin=True)

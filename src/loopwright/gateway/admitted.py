@@ -12,6 +12,7 @@ import msgspec
 from loopwright.access.allowances import Allowances, Sizes
 from loopwright.access.limits import MONEY
 from loopwright.access.pool import Pool
+from loopwright.core.assignment import Assignment
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Refused
 from loopwright.core.money import Price, Usage
@@ -61,7 +62,10 @@ class Admitted:
     def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Answer, or refuse at once."""
         who = request.who
-        if not who.may_call(request.model):
+        assignment = request.assignment
+        if not (
+            who.may_call(request.model) if assignment is None else who.may_have_done(assignment.task, assignment.models)
+        ):
             allowed = hint(request.model, who.models or ())
             raise Refused(f"key {who.key_name!r} may not call {request.model!r}{allowed}", param="model")
         if who.operations is not None or who.tasks is not None:
@@ -95,14 +99,24 @@ class Admitted:
 
     def _sizes(self, request: Request, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
         """What the request is taken to need, rather too much than too little."""
+        if request.assignment is not None:
+            return self._assigned(request.assignment, pools, allowances)
         prompt = len(request.raw or b"") // _BYTES_A_TOKEN + 1
         answer = 0 if request.operation in _WITHOUT_WORDS else self._longest(request)
         nano = 0
         for pool in pools:
             if pool.unit == MONEY:
-                nano = self._cost(request, prompt, answer, allowances)
+                nano = self._cost(request.model, prompt, answer, allowances)
                 break
         return 1, prompt + answer, 1, nano
+
+    def _assigned(self, assignment: Assignment, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
+        """As `_sizes`, of all requests that will be made for a task."""
+        tokens = sum(need.input + need.output for need in assignment.needs)
+        nano = 0
+        if any(pool.unit == MONEY for pool in pools):
+            nano = sum(self._cost(need.model, need.input, need.output, allowances) for need in assignment.needs)
+        return 1, tokens, 1, nano
 
     def _longest(self, request: Request) -> int:
         try:
@@ -111,17 +125,17 @@ class Admitted:
             most = _UNSAID
         return (most.max_completion_tokens or most.max_tokens or self.settings.output_tokens) * (most.n or 1)
 
-    def _cost(self, request: Request, prompt: int, answer: int, allowances: Allowances) -> int:
-        price = self.price(request.model)
+    def _cost(self, model: str, prompt: int, answer: int, allowances: Allowances) -> int:
+        price = self.price(model)
         if price is None:
             if self.settings.unpriced == "refuse":
                 raise Refused(
-                    f"model {request.model!r} has no price and a budget holds here (limits.unpriced is refuse): "
-                    f"set models.{request.model}.price",
+                    f"model {model!r} has no price and a budget holds here (limits.unpriced is refuse): "
+                    f"set models.{model}.price",
                     param="model",
                 )
             return 0
-        seconds = allowances.seconds(request.model) if price.second else 0.0
+        seconds = allowances.seconds(model) if price.second else 0.0
         return price.cost(Usage(input=prompt, output=answer), seconds=seconds)
 
 

@@ -114,12 +114,14 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "cost_nano", "first", "model", "opened", "pieces", "price", "problem", "provider", "request",
-        "tags", "usage", "written",
+        "_asked", "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "cost_nano", "first", "model",
+        "opened", "pieces", "price", "problem", "provider", "request", "tags", "usage", "written",
     )  # fmt: skip
 
     def __init__(self, request: Request, price: PriceOf, *, payloads: bool) -> None:
         self.request = request
+        self._asked = request.model if request.assignment is None else request.assignment.needs[0].model
+        """Whose price it has."""
         self._price_of = price
         self._began = time.perf_counter_ns()
         self._payloads = payloads
@@ -150,7 +152,7 @@ class _Taken:
             if delta.cache is not None and delta.cache.kind != "miss":
                 self.price, self.tags = _FREE, {**self.tags, **delta.cache.tags}
             else:
-                self.price = self._price_of(self.request.model, delta.provider, delta.model)
+                self.price = self._price_of(self._asked, delta.provider, delta.model)
             if delta.attempts > 1:
                 self.tags = {**self.tags, "loopwright.attempts": str(delta.attempts)}
         if delta.usage is not None:
@@ -200,9 +202,15 @@ class _Taken:
             began = self.first is not None or outcome == "interrupted"
             usage = self._estimate() if began else _NOTHING
         tags, wasted = told(self.tags, request.notes) if request.notes else (self.tags, 0)
-        cost = None
+        cost, source = None, None if self.price is None else self.price.source
         if self.price is not None:
             cost = self.price.cost(usage, seconds=(now - self._began) / 1e9) + wasted
+        taken = bool(self.provider) or outcome == "interrupted"
+        assignment = request.assignment
+        if assignment is not None and assignment.several:
+            bill, taken = assignment.bill(), True
+            cost = None if bill.cost_nano is None else bill.cost_nano + wasted
+            usage, source = bill.usage, bill.source
         return Record(
             id=request.id,
             started_ns=request.started_ns,
@@ -224,16 +232,16 @@ class _Taken:
             cached_tokens=usage.cached,
             reasoning_tokens=usage.reasoning,
             usage_estimated=usage.estimated,
-            cost_nano=cost if self.provider or outcome == "interrupted" else wasted,
-            price_source=None if self.price is None else self.price.source,
+            cost_nano=cost if taken else wasted,
+            price_source=source,
             client=request.client,
             session=request.session,
             trace_id=request.trace.trace_id,
             span_id=request.trace.span_id,
             parent_id=request.trace.parent_id,
-            task=None,
-            variant=None,
-            prompt_version=None,
+            task=None if assignment is None else assignment.task,
+            variant=None if assignment is None else assignment.variant,
+            prompt_version=None if assignment is None else assignment.prompt_version,
             tags=dict(tags),
             request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
@@ -244,12 +252,15 @@ class _Taken:
         """Tokens of an answer nobody counted: four characters a token in, one event a token out."""
         request = self.request
         spoken = sum(piece.count(b"data:") for piece in self.pieces) if request.stream else self._size // 4
-        return Usage(input=max(len(request.raw or b"") // 4, 1), output=max(spoken, self._events), estimated=True)
+        asked = len(request.raw or b"") // 4 if request.assignment is None else request.assignment.needs[0].input
+        return Usage(input=max(asked, 1), output=max(spoken, self._events), estimated=True)
 
 
 def _asked(request: Request) -> bytes:
-    raw = request.raw or b""
-    return with_fields(raw, loopwright=request.aside) if raw and request.aside else raw
+    raw, aside = request.raw or b"", request.aside
+    if request.assignment is not None:
+        aside = {**(aside or {}), **request.assignment.shown()}
+    return with_fields(raw, loopwright=aside) if raw and aside else raw
 
 
 _NOTHING: Final = Usage()

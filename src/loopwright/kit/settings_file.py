@@ -20,6 +20,7 @@ from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings,
 from loopwright.kit.settings_privacy_check import check_privacy
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
 from loopwright.kit.settings_routes import check_route
+from loopwright.kit.settings_tasks_check import check_tasks
 from loopwright.kit.settings_words import told, wanted
 
 DEFAULT_FILE = "loopwright.yaml"
@@ -180,6 +181,7 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
         check_route(("models", name), model, settings, reader)
     _check_names(settings.models, reader)
     check_privacy(settings, reader)
+    check_tasks(settings, reader)
 
 
 def _check_provider(path: KeyPath, provider: ProviderSettings, reader: Reader) -> None:

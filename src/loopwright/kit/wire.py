@@ -66,7 +66,7 @@ class _Tool(msgspec.Struct):
 
 
 class _Chat(_Shared, kw_only=True):
-    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    messages: list[_Message]
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
     logprobs: bool | None = None
@@ -184,6 +184,7 @@ def parse(
         client=client,
         session=None if house is None else house.session,
         tags={} if house is None else house.tags,
+        variables=None if house is None else house.variables,
         wants_usage=bool(options and options.include_usage),
         formed=operation == "chat" and _formed(body),
     )
@@ -248,6 +249,8 @@ def new_trace(traceparent: str | None = None) -> Trace:
 def _check_prompt(body: Any) -> None:
     """What the type system of the decoder cannot say."""
     if type(body) is _Chat:
+        if not body.messages and not body.model.startswith("task/"):  # whose inputs may be variables
+            raise BadRequest("messages: must not be empty", param="messages")
         return
     for param in ("prompt", "input"):
         value = getattr(body, param, None)

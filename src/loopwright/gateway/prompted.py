@@ -1,0 +1,225 @@
+"""From `task/NAME[@VARIANT]` to a plan: which variant, with which inputs, rendered. Stands before the call is recorded.
+
+So the record, limits and scopes see what the call is for; what is asked of models, and how often, is below them in
+`performed.py`. What is no task passes with one look at its name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from loopwright.core.assignment import Need
+from loopwright.core.chat import Delta, Request, Trace, answering
+from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, UnknownModel
+from loopwright.core.who import Principal
+from loopwright.gateway.inputs import inputs_of
+from loopwright.gateway.plan import Asked, Plan
+from loopwright.gateway.worded import Worder
+from loopwright.kit.nearest import hint
+from loopwright.tasks.task import PREFIX, Task, Variant
+
+_BYTES_A_TOKEN: Final = 3
+"""As `Admitted` counts: rather too many."""
+_STREAM: Final = frozenset({"stream", "stream_options"})
+
+
+class Entrance(Protocol):
+    """The road below, which also takes what is refused here."""
+
+    def __call__(self, request: Request, /) -> AsyncGenerator[Delta, None]:
+        """Answer."""
+        ...
+
+    def refuse(self, request: Request, error: LoopwrightError) -> None:
+        """Record a request that was refused before it could take the road."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompted:
+    """Assigns calls of tasks."""
+
+    inner: Entrance
+    find: Callable[[int, str], Task]
+    """A task by project and name; raises UnknownModel."""
+    worder: Worder
+    models: Collection[str]
+    """Every name that can be called."""
+    output_tokens: int = 1_024
+    """Tokens an answer is taken to have where nothing limits it."""
+
+    def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer; a task that cannot be done as it is asked is refused, on record."""
+        if not request.model.startswith(PREFIX):
+            return self.inner(request)
+        try:
+            plan = self.plan(request)
+        except LoopwrightError as error:
+            if type(error) is NotFound:  # a prompt that is seldom used is not at hand
+                return self._fetched(request)
+            self.inner.refuse(request, error)
+            raise
+        return self.inner(replace(request, assignment=plan))
+
+    async def _fetched(self, request: Request) -> AsyncGenerator[Delta, None]:
+        try:
+            _, variant = self.named(request)
+            await self.worder.fetch(variant, request.who.project_id)
+            # By its name: without a session, chance would choose once more.
+            named = replace(request, model=f"{request.model.partition('@')[0]}@{variant.name}")
+            plan = self.plan(named)
+        except LoopwrightError as error:
+            self.inner.refuse(request, error)
+            raise
+        async with answering(self.inner, replace(request, assignment=plan)) as answer:
+            async for delta in answer:
+                yield delta
+
+    def plan(self, request: Request) -> Plan:
+        """What becomes of a call.
+
+        Raises:
+            Refused: the key may not call the task.
+            UnknownModel: there is no such task, variant, prompt or model.
+            BadRequest: the inputs are not what the task takes; `param` names the one to blame.
+        """
+        task, variant = self.named(request)
+        if request.operation != "chat":
+            raise BadRequest(f"task {task.name!r} does not do {request.operation}; it does: chat", param="model")
+        guarded = bool(task.guardrails.get("moderation", {}).get("output"))
+        several = variant.strategy.kind != "single" or guarded
+        inputs = inputs_of(task, request)
+        if several:
+            _check_plain(task, variant, request.body)
+        word = self._word(task, variant, request, keep=not several)
+        first = word(0, inputs)
+        self._check_models(task, variant)
+        return Plan(
+            task=task.name,
+            variant=variant.name,
+            prompt_version=self._versions(task, variant, request.who.project_id),
+            inputs=inputs,
+            needs=self._needs(variant, first, inputs),
+            messages=() if several else first.body["messages"],
+            several=several,
+            of=task,
+            way=variant,
+            first=first,
+            word=word,
+        )
+
+    def preview(
+        self,
+        who: Principal,
+        model: str,
+        variables: Mapping[str, Any],
+        *,
+        text: str | None = None,
+        session: str | None = None,
+    ) -> Plan:
+        """What would become of a call, with the inputs as `variables` or as the `text` of a message. Asks nobody.
+
+        Raises:
+            As `plan`.
+        """
+        now = time.time_ns()
+        return self.plan(
+            Request(
+                id="",
+                operation="chat",
+                model=model,
+                body={"messages": [] if text is None else [{"role": "user", "content": text}]},
+                raw=None,
+                stream=False,
+                who=who,
+                started_ns=now,
+                trace=Trace(trace_id="", span_id=""),
+                session=session,
+                variables=variables,
+            )
+        )
+
+    def named(self, request: Request) -> tuple[Task, Variant]:
+        """The task and variant that a request names, or that its session has.
+
+        Raises:
+            Refused: the key may not call the task.
+            UnknownModel: there is none of this name.
+        """
+        name, at, which = request.model.removeprefix(PREFIX).partition("@")
+        who = request.who
+        if not who.may_do(request.model):
+            allowed = hint(name, who.tasks or ())
+            raise Refused(f"key {who.key_name!r} may not call {PREFIX + name!r}{allowed}", param="model")
+        task = self.find(who.project_id, name)
+        if at:
+            return task, task.variant(which)
+        user = request.body.get("user")
+        return task, task.chosen(request.session or (user if isinstance(user, str) and user else None))
+
+    def _word(self, task: Task, variant: Variant, request: Request, *, keep: bool) -> Callable[..., Asked]:
+        """How each step is worded; `keep`: what a stream needs is handed on."""
+        said = request.body if keep else {name: value for name, value in request.body.items() if name not in _STREAM}
+        last = len(variant.steps) - 1
+
+        def word(number: int, values: Mapping[str, Any]) -> Asked:
+            return self.worder.asked(
+                task,
+                variant.steps[number],
+                values,
+                project_id=request.who.project_id,
+                shots=variant.examples,
+                beside=said if number == last else None,
+            )
+
+        return word
+
+    def _versions(self, task: Task, variant: Variant, project_id: int) -> str:
+        found = [self.worder.version(task, step, project_id) for step in variant.steps]
+        return "+".join(dict.fromkeys(found))
+
+    def _check_models(self, task: Task, variant: Variant) -> None:
+        for model in variant.models:
+            if model not in self.models:
+                raise UnknownModel(
+                    f"task {task.name!r}, variant {variant.name!r}: there is no model {model!r}"
+                    f"{hint(model, self.models)}",
+                    param="model",
+                )
+
+    def _needs(self, variant: Variant, first: Asked, inputs: Mapping[str, Any]) -> tuple[Need, ...]:
+        """What all its requests are taken to need: what a later step is asked is as long as all that came before."""
+        prompt = len(msgspec.json.encode(first.body)) // _BYTES_A_TOKEN + 1
+        if variant.strategy.kind != "chain":
+            need = Need(model=first.model, input=prompt, output=self._longest(first.body))
+            return (need,) * variant.strategy.samples
+        needs = [Need(model=first.model, input=prompt, output=self._longest(first.body))]
+        given = len(msgspec.json.encode(inputs)) // _BYTES_A_TOKEN
+        for step in variant.steps[1:]:
+            own = len(msgspec.json.encode([step.messages, step.output])) // _BYTES_A_TOKEN + 1
+            before = sum(need.output for need in needs)
+            needs.append(Need(model=step.model, input=own + given + before, output=self._longest(step.parameters)))
+        return tuple(needs)
+
+    def _longest(self, body: Mapping[str, Any]) -> int:
+        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        several = body.get("n")
+        one = most if isinstance(most, int) else self.output_tokens
+        return one * (several if isinstance(several, int) else 1)
+
+
+def _check_plain(task: Task, variant: Variant, body: Mapping[str, Any]) -> None:
+    """Where several requests make one answer, it is one, and of words."""
+    for member in ("tools", "logprobs"):
+        if body.get(member):
+            raise BadRequest(
+                f"{member}: variant {variant.name!r} of task {task.name!r} makes its answer of several: it takes none",
+                param=member,
+            )
+    if (body.get("n") or 1) != 1:
+        raise BadRequest(f"n: variant {variant.name!r} of task {task.name!r} gives one answer", param="n")

@@ -1,0 +1,111 @@
+"""What can be said of tasks: units of LLM work with inputs and an output, and the variants that do them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from loopwright.kit.settings_marks import Between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """One step of a chain: one call that does one job."""
+
+    name: str = ""
+    """What later steps call its answer: a variable of their templates."""
+    prompt: str | None = None
+    """A stored prompt, `NAME` or `NAME@LABEL`, or with a number; instead of `messages`."""
+    messages: tuple[object, ...] = ()
+    """Templates of messages, each with `role` and `content`; instead of `prompt`."""
+    model: str | None = None
+    """Who is asked; without it, the variant's model."""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """As the variant's, which hold where these say nothing."""
+    output: Mapping[str, object] | None = None
+    """JSON schema of the answer, which later steps then get as an object; the last step's is the task's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategySettings:
+    """How many requests a variant makes for one answer, and what of."""
+
+    kind: Literal["single", "chain", "self_consistency", "best_of_n"] = "single"
+    """One request, steps that feed each other, the majority of samples, or the sample an evaluator likes best."""
+    samples: Annotated[int, Between(low=2, high=32)] = 5
+    """Of `self_consistency` and `best_of_n`: answers that are asked for."""
+    answer: Literal["whole", "number", "last_line"] = "whole"
+    """Of `self_consistency`: what of a text is voted on. Objects are compared as JSON."""
+    marker: str | None = None
+    """Of `self_consistency`: only what follows its last occurrence is voted on, e.g. `Answer:`."""
+    evaluator: object = None
+    """Of `best_of_n`: the kind of an evaluator, or `{kind, args}`; the sample with the best score is the answer."""
+    steps: tuple[StepSettings, ...] = ()
+    """Of `chain`: in their order; the last one's answer is the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantSettings:
+    """One way to do a task."""
+
+    weight: Annotated[float, Between(low=0, high=1_000_000)] = 1.0
+    """Its share of the calls that name no variant; 0 answers only when it is named."""
+    prompt: str | None = None
+    """A stored prompt, `NAME` or `NAME@LABEL`, or with a number; instead of `messages`."""
+    messages: tuple[object, ...] = ()
+    """Templates of messages, each with `role` and `content`; instead of `prompt`."""
+    model: str | None = None
+    """Who is asked; without it, the task's model."""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """Members of the request such as `temperature`; they win over what a client sends."""
+    examples: tuple[object, ...] = ()
+    """Shown before the question, each with `input` (text or variables) and `output`."""
+    strategy: StrategySettings = field(default_factory=StrategySettings)
+    """How many requests make one answer."""
+    retrieval: object = None
+    """Not yet."""
+    memory: object = None
+    """Not yet."""
+    adapter: object = None
+    """Not yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModerationGuardSettings:
+    """Our own moderation, which asks nobody; docs/moderation.md says what it can tell."""
+
+    input: bool = True
+    """Refuse a request whose inputs are flagged (403)."""
+    output: bool = False
+    """Refuse an answer that is flagged (403); then no answer begins before it is whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGuardrailSettings:
+    """What inputs and answers of a task must pass. Policies of privacy stand under `privacy.models.task/NAME`."""
+
+    moderation: ModerationGuardSettings | None = None
+    """Our own moderation; not set is off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """A named unit of work that is called as `task/NAME` or `task/NAME@VARIANT`."""
+
+    description: str = ""
+    """For people."""
+    input: Mapping[str, object] = field(default_factory=dict)
+    """JSON schema of the input variables, an object; not set is one text named `input`."""
+    output: Mapping[str, object] | None = None
+    """JSON schema that every answer keeps to; `{enum: […]}` of texts for one of some values; not set is free text."""
+    metrics: tuple[object, ...] = ()
+    """What its evaluations measure: kinds of evaluators, or `{kind, name, args}`."""
+    bar: Annotated[float, Between(low=0, high=1)] = 0.6
+    """Agreement with people (Cohen's κ) below which a judge may inform but never gate."""
+    model: str | None = None
+    """Who is asked by variants that name no model."""
+    guardrails: TaskGuardrailSettings = field(default_factory=TaskGuardrailSettings)
+    """What inputs and answers must pass."""
+    variants: Mapping[str, VariantSettings] = field(default_factory=dict)
+    """Ways to do it, by name."""
