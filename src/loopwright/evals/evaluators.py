@@ -20,6 +20,7 @@ from loopwright.kit.nearest import hint
 from loopwright.kit.plugins import Registry
 
 BUILTIN: Final[Mapping[str, str]] = {
+    "bbq_bias": "loopwright.evals.bbq:BbqBias",
     "bleu": "loopwright.evals.overlap:Bleu",
     "choice_match": "loopwright.evals.matching:ChoiceMatch",
     "chrf": "loopwright.evals.overlap:Chrf",
@@ -29,6 +30,7 @@ BUILTIN: Final[Mapping[str, str]] = {
     "exact_match": "loopwright.evals.matching:ExactMatch",
     "grounded": "loopwright.evals.similar:Grounded",
     "ifeval": "loopwright.evals.ifeval:Ifeval",
+    "judge": "loopwright.evals.judge:Judge",
     "json_schema": "loopwright.evals.rules:JsonSchema",
     "length": "loopwright.evals.rules:Length",
     "numeric_match": "loopwright.evals.matching:NumericMatch",
