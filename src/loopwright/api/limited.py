@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from loopwright.core.errors import TooLarge
 
 _Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+_STREAMED: Final = re.compile(
+    r"/api/datasets/[^/]+/import|/datasets/import|/api/runs/[^/]+/artifacts/.+|/api/2\.0/mlflow-artifacts/artifacts/.+"
+)
+"""Addresses of uploads that are read piece by piece, each with a bound of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +22,10 @@ class Limited:
 
     inner: _Asgi
     limit: int
-    streamed: re.Pattern[str] | None = None
-    """Paths to which a PUT is read as it comes, each route with a bound of its own."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As ASGI has it."""
-        if self.streamed is not None and scope.get("method") == "PUT" and self.streamed.fullmatch(scope["path"]):
+        if _STREAMED.fullmatch(scope.get("path", "")):
             await self.inner(scope, receive, send)
             return
         taken = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -48,7 +48,7 @@ DEFAULT: Final = "Default"
 class MlflowRoute(APIRoute):
     """A route whose errors have MLflow's form, by which its client knows what is missing."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """As FastAPI has it."""
         inner = super().get_route_handler()
 
@@ -297,7 +297,12 @@ def _point(said: Mapping[str, Any]) -> Point:
     try:
         value = float(said.get("value", 0))
         at = shapes.moment(said.get("timestamp")) or datetime.now(UTC)
-        return Point(name=_text(said, "key"), value=value if math.isfinite(value) else None, step=_whole(said.get("step") or 0), at=at)
+        return Point(
+            name=_text(said, "key"),
+            value=value if math.isfinite(value) else None,
+            step=_whole(said.get("step") or 0),
+            at=at,
+        )
     except (TypeError, ValueError):
         raise BadRequest("metrics: value is no number", param="metrics") from None
 

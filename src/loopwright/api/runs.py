@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Annotated, Any, BinaryIO, Final
@@ -19,8 +18,6 @@ from loopwright.core.errors import BadRequest
 from loopwright.runs.run import Artifact, Point, Status
 
 router = APIRouter(prefix="/api")
-ARTIFACTS: Final = re.compile(r"/api/(?:runs/[^/]+/artifacts|2\.0/mlflow-artifacts/artifacts)/.+")
-"""Where files are put."""
 PIECE: Final = 1 << 18
 
 

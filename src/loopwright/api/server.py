@@ -22,7 +22,6 @@ from loopwright.api.limited import Limited
 from loopwright.api.management import management
 from loopwright.api.messages import Counting
 from loopwright.api.public import public
-from loopwright.api.runs import ARTIFACTS
 from loopwright.api.spoken import dialects
 from loopwright.app import App
 
@@ -63,7 +62,7 @@ def routes(app: App) -> Door:
 def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
     limit = app.settings.server.body_limit
-    rest = Limited(management(app), limit, ARTIFACTS)
+    rest = Limited(management(app), limit)
     open_routes = public(app)
     console_pages = Starlette(routes=list(console))
     console_pages.state.house = app

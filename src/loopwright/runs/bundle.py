@@ -18,7 +18,8 @@ class Piece:
     """A file of a run."""
 
     path: str
-    bytes: int
+    size: int
+    """Bytes."""
     read: Callable[[], Iterator[bytes]]
 
 
@@ -84,7 +85,7 @@ def take(client: RunsRest, run_id: str) -> Bundle:
         started_at=run["started_at"],
         ended_at=run["ended_at"],
         artifacts=[
-            Piece(path=each["path"], bytes=each["bytes"], read=_reader(client, run_id, each["path"]))
+            Piece(path=each["path"], size=each["bytes"], read=_reader(client, run_id, each["path"]))
             for each in run["artifacts"]
         ],
     )
@@ -115,7 +116,7 @@ def keep(client: RunsRest, bundle: Bundle, *, tracker: str) -> str | None:
         for start in range(0, len(points), 10_000):
             client.log_run(made["id"], metrics=points[start : start + 10_000])
         for piece in bundle.artifacts:
-            client.put_artifact(made["id"], piece.path, piece.read(), size=piece.bytes)
+            client.put_artifact(made["id"], piece.path, piece.read(), size=piece.size)
         for note in bundle.notes:
             client.note_run(made["id"], note)
         whole = True

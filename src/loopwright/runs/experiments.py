@@ -57,7 +57,9 @@ class Experiments:
             NotFound: there is none; names the nearest.
         """
         said = str(which)[: words.NAME]
-        found: Sequence[Experiment] = [] if isinstance(which, int) else await self._asked(project_id, name=words.stored(said))
+        found: Sequence[Experiment] = (
+            [] if isinstance(which, int) else await self._asked(project_id, name=words.stored(said))
+        )
         if not found and said.isascii() and said.isdigit() and int(said) < _LARGEST:
             found = await self._asked(project_id, number=int(said))
         if found:

@@ -72,7 +72,7 @@ def _read(path: Path) -> Bundle:
         inside = path.parent / _ARTIFACTS
         files = sorted(each for each in inside.rglob("*") if each.is_file()) if inside.is_dir() else []
         pieces = [
-            Piece(path=each.relative_to(inside).as_posix(), bytes=each.stat().st_size, read=_reader(each))
+            Piece(path=each.relative_to(inside).as_posix(), size=each.stat().st_size, read=_reader(each))
             for each in files
         ]
         return Bundle(**bundle, artifacts=pieces)

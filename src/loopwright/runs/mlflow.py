@@ -121,7 +121,7 @@ class Mlflow(Rest):
                 "Start it with --serve-artifacts (its default), or export with --no-artifacts"
             )
         target = self._prefix + _FILES + quote(f"{place}/{piece.path}")
-        headers = {"content-length": str(piece.bytes), "content-type": "application/octet-stream"}
+        headers = {"content-length": str(piece.size), "content-type": "application/octet-stream"}
         response = self._send("PUT", target, piece.read(), headers)
         if response.status >= 400:
             raise self._error(response, target)
@@ -181,7 +181,11 @@ class Mlflow(Rest):
                 break
             asked = {**asked, "page_token": found["next_page_token"]}
         return [
-            {"step": int(each.get("step", 0)), "at": _iso(each.get("timestamp")), "value": _number(each.get("value", 0))}
+            {
+                "step": int(each.get("step", 0)),
+                "at": _iso(each.get("timestamp")),
+                "value": _number(each.get("value", 0)),
+            }
             for each in points
         ]
 
@@ -191,7 +195,7 @@ class Mlflow(Rest):
         if place is None:
             return (), [f"{len(listed)} artifacts at {root}, which only MLflow's own client reaches"] if listed else []
         return [
-            Piece(path=each["path"], bytes=int(each.get("file_size", 0)), read=self._reader(f"{place}/{each['path']}"))
+            Piece(path=each["path"], size=int(each.get("file_size", 0)), read=self._reader(f"{place}/{each['path']}"))
             for each in listed
         ], ()
 
@@ -251,7 +255,9 @@ class Mlflow(Rest):
         except ValueError:
             said = {}
         told = said if isinstance(said, dict) else {}
-        message = f"MLflow answered {response.status} to {path.partition('?')[0]}: {told.get('message', response.reason)}"
+        message = (
+            f"MLflow answered {response.status} to {path.partition('?')[0]}: {told.get('message', response.reason)}"
+        )
         if told.get("error_code") in _MISSING or response.status == 404:
             return errors.NotFound(message)
         return errors.UpstreamRefused(message) if response.status < 500 else errors.UpstreamError(message)
