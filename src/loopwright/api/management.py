@@ -11,9 +11,12 @@ from loopwright import __version__
 from loopwright.api import allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
+from loopwright.api.datasets import router as datasets
+from loopwright.api.datasets_in import router as datasets_in
 from loopwright.api.described import describe
 from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
+from loopwright.api.judges import router as judges
 from loopwright.api.mlflow import router as mlflow
 from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
@@ -177,8 +180,11 @@ def management(app: App) -> FastAPI:
     api.include_router(tasks)
     api.include_router(feedback)
     api.include_router(reviews)
+    api.include_router(judges)
     api.include_router(experiments)
     api.include_router(mlflow)
+    api.include_router(datasets)
+    api.include_router(datasets_in)
     say_errors(api)
     describe(api)
     return api

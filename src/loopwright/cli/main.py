@@ -52,14 +52,18 @@ ENTRIES: Final = (
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
     Entry(name="guardrails", module="loopwright.cli.guardrails", help="Try personal data and moderation on a text."),
+    Entry(
+        name="judges",
+        module="loopwright.cli.judges",
+        help="Models that judge, and how far to trust them.",
+        panel=IMPROVE,
+    ),
     Entry(name="score", module="loopwright.cli.score", help="Say how good an answer is.", panel=IMPROVE),
     Entry(name="correct", module="loopwright.cli.correct", help="Say what an answer should have been.", panel=IMPROVE),
     Entry(
         name="reviews", module="loopwright.cli.reviews", help="People rate answers: create, agreement.", panel=IMPROVE
     ),
-    Entry(
-        name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE
-    ),
+    Entry(name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),

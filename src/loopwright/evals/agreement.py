@@ -199,7 +199,7 @@ def _places(labels: Sequence[Hashable], order: Sequence[Hashable] | None) -> dic
     known: set[Hashable] = set(labels)
     if order is None:
         try:
-            ordered: list[Any] = sorted(known)  # type: ignore[type-var]
+            ordered: list[Any] = sorted(known)
         except TypeError:
             ordered = sorted(known, key=lambda label: (type(label).__name__, str(label)))
     else:

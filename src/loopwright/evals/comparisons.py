@@ -129,7 +129,9 @@ def mcnemar(
     if apart:
         p = min(1.0, 2 * float(bdtr(least, apart, 0.5)))
         if method == "mid-p":
-            weight = math.exp(gammaln(apart + 1) - gammaln(least + 1) - gammaln(apart - least + 1) - apart * math.log(2))
+            weight = math.exp(
+                gammaln(apart + 1) - gammaln(least + 1) - gammaln(apart - least + 1) - apart * math.log(2)
+            )
             p = 1.0 - weight if gained == lost else 2 * float(bdtr(least, apart, 0.5)) - weight
     return Estimate(
         estimate=interval.estimate,
@@ -149,9 +151,10 @@ def discordant(candidate: ArrayLike, baseline: ArrayLike) -> tuple[int, int, int
         BadRequest: a value is neither, or they do not pair.
     """
     differences = paired(candidate, baseline)
-    if not np.isin(np.asarray(candidate, dtype=np.float64), (0.0, 1.0)).all() or not np.isin(
-        differences, (-1.0, 0.0, 1.0)
-    ).all():
+    if (
+        not np.isin(np.asarray(candidate, dtype=np.float64), (0.0, 1.0)).all()
+        or not np.isin(differences, (-1.0, 0.0, 1.0)).all()
+    ):
         raise BadRequest("candidate, baseline: only 0 and 1 are right or wrong", param="candidate")
     return int((differences == 1).sum()), int((differences == -1).sum()), differences.size
 

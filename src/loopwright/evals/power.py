@@ -39,14 +39,14 @@ def minimum_detectable_effect(
 ) -> float:
     """The smallest true difference that `n` examples show with `power`.
 
-    For scores d = (z₁₋α/₂ + z_power)·σ/√n with σ the deviation of the differences. For right or wrong σ² = ψ - d² with
-    ψ the share of examples on which the two differ (Connor 1987, Biometrics 43:207-211), so d = Z·√(ψ/(n + Z²)).
+    For scores d = Z·s/√n, with s the deviation of the differences and Z the two quantiles together. For right or
+    wrong s² = ψ - d² with ψ the share of examples on which the two differ (Connor 1987, Biometrics 43:207-211), so d = Z·√(ψ/(n + Z²)).
 
     Args:
         n: examples.
         kind: what the evaluator finds.
         discordance: ψ, for binary.
-        deviation: σ, for scores.
+        deviation: s, for scores.
         alpha: level of the two-sided test.
         power: how surely it is to be seen.
 
@@ -92,7 +92,7 @@ def examples_needed(
 
 
 def needed(effect: float, variance: float, total: float) -> int | None:
-    """(Z·σ/d)², rounded up, at least 2; None beyond ten million."""
+    """(Z·s/d)², rounded up, at least 2; None beyond ten million."""
     if not math.isfinite(effect) or abs(effect) * math.sqrt(ENDLESS) <= total * math.sqrt(variance):
         return None
     return max(2, math.ceil(total * total * variance / (effect * effect) - 1e-9))

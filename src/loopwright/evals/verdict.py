@@ -99,7 +99,7 @@ def decide(
 
     Right or wrong is decided by Tango's score interval of paired shares (against a bar by Wilson's); scores by
     Student's interval of the differences. Where no two scores differ, their interval is the rule of three: what
-    showed on none of n examples happens on at most 1 - (α/2)^(1/n) of all (Hanley and Lippman-Hand 1983, JAMA 249:1743).
+    showed on none of n examples happens on at most 1 - (alpha/2)^(1/n) of all (Hanley and Lippman-Hand 1983, JAMA 249:1743).
 
     Args:
         candidate: findings, higher is better; example by example, missing ones left out in both.
