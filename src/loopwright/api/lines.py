@@ -85,8 +85,12 @@ class LineRoad:
         who = self._app.keys.holder(batch.key_id)
         if who is None:
             return Problem(code="invalid_api_key", message="the key that made the batch has ended or was revoked")
-        if model.startswith(PREFIX):
-            return self._judge_task(batch, who, model)
+        if not kept(self._app, who, model):
+            return Problem(code="no_store", message=f"the texts of {model!r} are not kept (privacy, no-store)")
+        judge = self._judge_task if model.startswith(PREFIX) else self._judge_model
+        return judge(batch, who, model)
+
+    def _judge_model(self, batch: Batch, who: Principal, model: str) -> Problem | None:
         if not who.may_call(model):
             said = f"key {who.key_name!r} may not call {model!r}{hint(model, who.models or ())}"
             return Problem(code="permission_denied", message=said)
@@ -97,12 +101,10 @@ class LineRoad:
         dialect = self._dialects[batch.endpoint]
         if dialect.operation not in target.operations:
             return Problem(code="invalid_model", message=f"model {model!r} does not do {dialect.operation}")
-        if not kept(self._app, who, model):
-            return Problem(code="no_store", message=f"the texts of {model!r} are not kept (privacy, no-store)")
         return None
 
     def _judge_task(self, batch: Batch, who: Principal, model: str) -> Problem | None:
-        """As `judge`, of a task: its inputs are judged when it is asked."""
+        """A task's inputs are judged when it is asked."""
         name, _, which = model.removeprefix(PREFIX).partition("@")
         try:
             task = self._app.workshop.held_tasks.find(who.project_id, name)
@@ -113,8 +115,6 @@ class LineRoad:
             return Problem(code="permission_denied", message=f"key {who.key_name!r} may not call {model!r}")
         if self._dialects[batch.endpoint].operation != "chat":
             return Problem(code="invalid_model", message=f"{model!r} does chat only")
-        if not kept(self._app, who, model):
-            return Problem(code="no_store", message=f"the texts of {model!r} are not kept (privacy, no-store)")
         return None
 
     async def close(self) -> None:
