@@ -80,11 +80,11 @@ def read(kind: str, given: Mapping[str, Any], shape: type[T]) -> T:
 
 
 def _required(each: Field[Any]) -> bool:
-    return each.default is MISSING
+    return each.default is MISSING and each.default_factory is MISSING
 
 
 def _default(each: Field[Any]) -> Any:
-    value = each.default
+    value = each.default if each.default_factory is MISSING else each.default_factory()
     return list(value) if isinstance(value, tuple) else value
 
 
