@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from loopwright.prompts.fault import Fault
 
-WORK: Final = 250_000
+WORK: Final = 100_000
+"""Units: at most a sixth of a second or so."""
 OUTPUT: Final = 1_000_000
 """Characters of all messages together."""
 LONGEST_RANGE: Final = 10_000

@@ -1,12 +1,12 @@
 """A prompt's definition: its variables, messages and partials, checked once, the same bytes whoever wrote it.
 
-    description: Answers a question from documents.
-    variables: {question: string, documents: {type: array, default: []}}
-    messages:
-      - {role: system, content: "Answer from the documents. {% include 'tone' %}"}
-      - {insert: history}                        # a variable of type messages
-      - {role: user, content: "{{ question }}"}
-    partials: {tone: "Be brief."}
+description: Answers a question from documents.
+variables: {question: string, documents: {type: array, default: []}}
+messages:
+- {role: system, content: "Answer from the documents. {% include 'tone' %}"}
+- {insert: history}                        # a variable of type messages
+- {role: user, content: "{{ question }}"}
+partials: {tone: "Be brief."}
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def definition(given: Any) -> Definition:
         raise Fault("a prompt is an object with messages")
     for name in given:
         if name not in _MEMBERS:
-            raise Fault(f"{str(name)[:60]!r} is no member of a prompt{hint(str(name), _MEMBERS)}", place="definition")
+            raise Fault(f"{str(name)[:60]!r} is no member of a prompt{hint(str(name), _MEMBERS)}", place=str(name)[:60])
     description = given.get("description") or ""
     if not isinstance(description, str):
         raise Fault("must be a text", place="description")
@@ -143,9 +143,7 @@ def canonical(document: Mapping[str, Any]) -> bytes:
         Fault: it is no JSON, holds NUL or half a character, or is too long.
     """
     try:
-        raw = json.dumps(
-            document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
+        raw = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError):
         raise Fault("holds what JSON in UTF-8 cannot", place="definition") from None
     if len(raw) > LONGEST:
@@ -202,7 +200,9 @@ def _insertion(given: Mapping[str, Any], place: str, variables: Mapping[str, Var
     variable = variables.get(name) if isinstance(name, str) else None
     if variable is None or len(given) > 1:
         known = [each.name for each in variables.values() if each.kind == "messages"]
-        raise Fault(f"insert names one variable of type messages, and stands alone{hint(str(name), known)}", place=place)
+        raise Fault(
+            f"insert names one variable of type messages, and stands alone{hint(str(name), known)}", place=place
+        )
     if variable.kind != "messages":
         raise Fault(f"is of type {variable.kind}: insert needs messages", place=place, variable=variable.name)
     return Message(role="", insert=variable.name)

@@ -87,7 +87,8 @@ def written(document: Mapping[str, Any]) -> Iterator[str]:
             continue
         content = message["content"]
         yield from _under(
-            f"{message['role']} {message.get('name', '')}".strip(), content if isinstance(content, str) else _json(content)
+            f"{message['role']} {message.get('name', '')}".strip(),
+            content if isinstance(content, str) else _json(content),
         )
     for name, text in (document.get("partials") or {}).items():
         yield from _under(f"partial {name}", text)

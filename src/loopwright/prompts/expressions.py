@@ -5,11 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from jinja2 import nodes
 
-from loopwright.kit.nearest import hint
 from loopwright.prompts.budget import LONGEST_RANGE, MOST_BITS, Budget
 from loopwright.prompts.fault import Fault
 from loopwright.prompts.filters import FILTERS, METHODS, UNWEIGHED
@@ -46,6 +45,8 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Macro:
+    """A macro, and where it was written."""
+
     node: nodes.Macro
     scope: Scope
 
@@ -58,6 +59,7 @@ class Loop:
     at: int = 0
 
     def member(self, name: str) -> Any:
+        """What a template may know of it."""
         count, at = len(self.items), self.at
         found = {
             "index": at + 1,
@@ -72,7 +74,32 @@ class Loop:
             return self.items[at - 1] if at else Missing("loop.previtem")
         if name == "nextitem":
             return self.items[at + 1] if at + 1 < count else Missing("loop.nextitem")
-        return found.get(name, Missing(f"loop.{name}", hint(name, [*found, "previtem", "nextitem", "cycle"])))
+        return found.get(name, Missing(f"loop.{name}", name, [*found, "previtem", "nextitem", "cycle"]))
+
+
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+    "in": lambda left, right: operator.contains(right, left),
+    "notin": lambda left, right: not operator.contains(right, left),
+}
+_OPERATIONS: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
+    nodes.Add: operator.add,
+    nodes.Sub: operator.sub,
+    nodes.Mul: operator.mul,
+    nodes.Div: operator.truediv,
+    nodes.FloorDiv: operator.floordiv,
+    nodes.Mod: operator.mod,
+    nodes.Pow: operator.pow,
+}
+_SIGNS: Final[Mapping[type, str]] = {
+    nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.Div: "/", nodes.FloorDiv: "//", nodes.Mod: "%",
+    nodes.Pow: "**",
+}  # fmt: skip
 
 
 class Expressions:
@@ -92,7 +119,7 @@ class Expressions:
         """The value of an expression; Missing when it names what was not given."""
         self.budget.pay()
         self.line = node.lineno or self.line
-        return _EXPRESSIONS[type(node)](self, node, scope)
+        return self._STEPS[type(node)](self, node, scope)
 
     def value(self, node: Any, scope: Scope) -> Any:
         """The value of an expression that must have one."""
@@ -104,10 +131,10 @@ class Expressions:
     def _absent(self, node: Any, missing: Missing) -> Fault:
         path = path_of(node)
         if path.startswith(NAMELESS):
-            return Fault(f"there is no {missing.path[:60]!r} here{missing.hint}")
+            return Fault(f"there is no {missing.path[:60]!r} here{missing.nearest}")
         if isinstance(node, nodes.Name):
             return Fault("was not given: give it, or write `| default(…)`", variable=path)
-        return Fault(f"is not there{missing.hint}", variable=path)
+        return Fault(f"is not there{missing.nearest}", variable=path)
 
     def _name(self, node: Any, scope: Scope) -> Any:
         return scope.find(node.name)
@@ -150,8 +177,7 @@ class Expressions:
         if not isinstance(node.arg, nodes.Slice):
             return self._member(node, value, self.value(node.arg, scope))
         ends = [
-            None if part is None else self.value(part, scope)
-            for part in (node.arg.start, node.arg.stop, node.arg.step)
+            None if part is None else self.value(part, scope) for part in (node.arg.start, node.arg.stop, node.arg.step)
         ]
         if not isinstance(value, str | list | tuple):
             raise Fault(f"is {kind_of(value)}, of which there are no parts", variable=path_of(node.node))
@@ -164,8 +190,8 @@ class Expressions:
             value = value.members
         found = member(value, name)
         if isinstance(found, Missing):
-            known = hint(name, value) if isinstance(value, dict) and isinstance(name, str) and value else ""
-            return Missing(path_of(node), known)
+            named = isinstance(value, dict) and isinstance(name, str)
+            return Missing(path_of(node), name[:60] if named else "", value if named else ())
         return found
 
     def _filter(self, node: Any, scope: Scope) -> Any:
@@ -241,12 +267,11 @@ class Expressions:
             if kind is nodes.Pow and isinstance(left, int) and left.bit_length() * abs(right) > MOST_BITS:
                 raise Fault(f"makes a number of more than {MOST_BITS} bits")
             return bounded(_OPERATIONS[kind](left, right))
-        if kind is nodes.Add and (
-            (isinstance(left, str) and isinstance(right, str)) or (isinstance(left, list) and isinstance(right, list))
-        ):
-            self.budget.weigh(left)
-            self.budget.weigh(right)
+        if kind is nodes.Add and isinstance(left, str) and isinstance(right, str):
+            self.budget.text(len(left) + len(right))
             return left + right
+        if kind is nodes.Add and isinstance(left, list) and isinstance(right, list):
+            return self.budget.weigh(left + right)
         if kind is nodes.Mul and isinstance(left, str | list) and isinstance(right, int):
             # Paid before it is made: what it will hold, as often as it will hold it.
             self.budget.text(len(left) * max(right, 0) * (64 if isinstance(left, list) else 1))
@@ -283,56 +308,31 @@ class Expressions:
             self.budget.weigh(value)
         return METHODS[name](self.budget, value, *args)
 
+    _STEPS: ClassVar[Mapping[type, Callable[..., Any]]] = {
+        nodes.Const: _const,
+        nodes.TemplateData: _const,
+        nodes.Name: _name,
+        nodes.List: _list,
+        nodes.Tuple: _tuple,
+        nodes.Dict: _dict,
+        nodes.CondExpr: _condition,
+        nodes.Filter: _filter,
+        nodes.Test: _test,
+        nodes.Getattr: _getattr,
+        nodes.Getitem: _getitem,
+        nodes.Concat: _concat,
+        nodes.Compare: _compare,
+        nodes.And: _and,
+        nodes.Or: _or,
+        nodes.Not: _not,
+        nodes.Neg: _sign,
+        nodes.Pos: _sign,
+        nodes.Call: _call,
+        **dict.fromkeys(_OPERATIONS, _arithmetic),
+    }
+
 
 def _reason(error: Exception) -> str:
     """What Python says of it, without the names of our functions."""
     said = str(error)
     return "wrong arguments" if "argument" in said and "(" in said else said[:200] or type(error).__name__
-
-
-_Step = Callable[[Expressions, Any, Scope], Any]
-_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "lteq": operator.le,
-    "gt": operator.gt,
-    "gteq": operator.ge,
-    "in": lambda left, right: operator.contains(right, left),
-    "notin": lambda left, right: not operator.contains(right, left),
-}
-_OPERATIONS: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
-    nodes.Add: operator.add,
-    nodes.Sub: operator.sub,
-    nodes.Mul: operator.mul,
-    nodes.Div: operator.truediv,
-    nodes.FloorDiv: operator.floordiv,
-    nodes.Mod: operator.mod,
-    nodes.Pow: operator.pow,
-}
-_SIGNS: Final[Mapping[type, str]] = {
-    nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.Div: "/", nodes.FloorDiv: "//", nodes.Mod: "%",
-    nodes.Pow: "**",
-}  # fmt: skip
-_EXPRESSIONS: Final[Mapping[type, _Step]] = {
-    nodes.Const: Expressions._const,
-    nodes.TemplateData: Expressions._const,
-    nodes.Name: Expressions._name,
-    nodes.List: Expressions._list,
-    nodes.Tuple: Expressions._tuple,
-    nodes.Dict: Expressions._dict,
-    nodes.CondExpr: Expressions._condition,
-    nodes.Filter: Expressions._filter,
-    nodes.Test: Expressions._test,
-    nodes.Getattr: Expressions._getattr,
-    nodes.Getitem: Expressions._getitem,
-    nodes.Concat: Expressions._concat,
-    nodes.Compare: Expressions._compare,
-    nodes.And: Expressions._and,
-    nodes.Or: Expressions._or,
-    nodes.Not: Expressions._not,
-    nodes.Neg: Expressions._sign,
-    nodes.Pos: Expressions._sign,
-    nodes.Call: Expressions._call,
-    **dict.fromkeys(_OPERATIONS, Expressions._arithmetic),
-}

@@ -56,8 +56,9 @@ class Held:
         self._asked: OrderedDict[tuple[int, str, int], Version] = OrderedDict()
 
     def find(self, project_id: int, name: str, ref: str | None = None) -> Version:
-        """The version that `ref` names: a label, a number, a hash, `latest`; without one that which `production`
-        points at, else the latest. Never asks the database.
+        """The version that `ref` names (a label, a number, a hash, `latest`), without asking the database.
+
+        Without `ref` it is the one that `production` points at, else the latest.
 
         Raises:
             NotFound: no such prompt or version is held; names the nearest.
@@ -69,7 +70,9 @@ class Held:
         number = shelf.number(ref)
         if number is None and ref is not None and (digits := hash_of(ref)):
             of_hash = [
-                at[2] for at, row in self._rows.items() if at[:2] == (project_id, name) and row["sha"].startswith(digits)
+                at[2]
+                for at, row in self._rows.items()
+                if at[:2] == (project_id, name) and row["sha"].startswith(digits)
             ]
             number = of_hash[0] if len(of_hash) == 1 else None
         found = None if number is None else self._version((project_id, name, number))

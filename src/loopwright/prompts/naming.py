@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from jinja2 import nodes
 
@@ -45,38 +45,45 @@ class Naming:
 
     def _one(self, node: Any, bound: set[str]) -> None:
         self._budget.pay()
-        if isinstance(node, nodes.Name):
-            if node.ctx == "load" and node.name not in bound:
-                raise self._fault(f"is not declared{hint(node.name, self._declared)}", node, variable=node.name)
-        elif isinstance(node, nodes.For):
-            self._one(node.iter, bound)
-            inner = {*bound, *names_in(node.target)}
-            if node.test is not None:
-                self._one(node.test, inner)
-            self._all(node.body, {*inner, "loop"})
-            self._all(node.else_, set(bound))
-        elif isinstance(node, nodes.Assign):
-            self._one(node.node, bound)
-            self._bind(node.target, bound)
-        elif isinstance(node, nodes.AssignBlock):
-            self._all(node.body, set(bound))
-            if node.filter is not None:
-                self._one(node.filter, bound)
-            self._bind(node.target, bound)
-        elif isinstance(node, nodes.With):
-            self._all(node.values, bound)
-            self._all(node.body, {*bound, *(name for target in node.targets for name in names_in(target))})
-        elif isinstance(node, nodes.Macro):
-            bound.add(node.name)
-            self._all(node.defaults, bound)
-            self._all(node.body, {*bound, *(argument.name for argument in node.args)})
-        elif isinstance(node, nodes.Include):
-            self._include(node, bound)
-        elif isinstance(node, nodes.FilterBlock):
-            self._all(node.body, set(bound))
-            self._one(node.filter, bound)
-        else:
+        step = self._STEPS.get(type(node))
+        if step is None:
             self._all(node.iter_child_nodes(), bound)
+        else:
+            step(self, node, bound)
+
+    def _name(self, node: Any, bound: set[str]) -> None:
+        if node.ctx == "load" and node.name not in bound:
+            raise self._fault(f"is not declared{hint(node.name, self._declared)}", node, variable=node.name)
+
+    def _for(self, node: Any, bound: set[str]) -> None:
+        self._one(node.iter, bound)
+        inner = {*bound, *names_in(node.target)}
+        if node.test is not None:
+            self._one(node.test, inner)
+        self._all(node.body, {*inner, "loop"})
+        self._all(node.else_, set(bound))
+
+    def _assign(self, node: Any, bound: set[str]) -> None:
+        self._one(node.node, bound)
+        self._bind(node.target, bound)
+
+    def _assign_block(self, node: Any, bound: set[str]) -> None:
+        self._filter_block(node, bound)
+        self._bind(node.target, bound)
+
+    def _filter_block(self, node: Any, bound: set[str]) -> None:
+        self._all(node.body, set(bound))
+        if node.filter is not None:
+            self._one(node.filter, bound)
+
+    def _with(self, node: Any, bound: set[str]) -> None:
+        self._all(node.values, bound)
+        self._all(node.body, {*bound, *(name for target in node.targets for name in names_in(target))})
+
+    def _macro(self, node: Any, bound: set[str]) -> None:
+        bound.add(node.name)
+        self._all(node.defaults, bound)
+        self._all(node.body, {*bound, *(argument.name for argument in node.args)})
 
     def _bind(self, target: nodes.Node, bound: set[str]) -> None:
         if isinstance(target, nodes.NSRef):
@@ -96,3 +103,14 @@ class Naming:
 
     def _fault(self, message: str, node: nodes.Node, *, variable: str | None = None) -> Fault:
         return Fault(message, place=self._open[-1].place, line=node.lineno, variable=variable)
+
+    _STEPS: ClassVar[Mapping[type, Callable[..., None]]] = {
+        nodes.Name: _name,
+        nodes.For: _for,
+        nodes.Assign: _assign,
+        nodes.AssignBlock: _assign_block,
+        nodes.With: _with,
+        nodes.Macro: _macro,
+        nodes.Include: _include,
+        nodes.FilterBlock: _filter_block,
+    }

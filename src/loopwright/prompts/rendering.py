@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from jinja2 import nodes
 
@@ -55,7 +55,7 @@ class Run(Expressions):
         self.budget.pay()
         if node.lineno:
             self.line = node.lineno
-        return _STATEMENTS[type(node)](self, node, scope)
+        return self._STATEMENTS[type(node)](self, node, scope)
 
     def _output(self, node: Any, scope: Scope) -> str:
         parts = []
@@ -161,6 +161,7 @@ class Run(Expressions):
                 self._bind(each, one, scope)
 
     def expanded(self, macro: Macro, args: Sequence[Any], named: Mapping[str, Any]) -> str:
+        """The text of a macro that is called."""
         node, names = macro.node, [argument.name for argument in macro.node.args]
         given = dict(zip(names, args, strict=False)) | dict(named)
         if len(args) > len(names) or set(given) - set(names):
@@ -175,16 +176,15 @@ class Run(Expressions):
         self._depth -= 1
         return text
 
-
-_STATEMENTS: Final[Mapping[type, Callable[[Run, Any, Scope], str]]] = {
-    nodes.Output: Run._output,  # noqa: SLF001 - the table of its own steps
-    nodes.TemplateData: Run._data,  # noqa: SLF001
-    nodes.For: Run._for,  # noqa: SLF001
-    nodes.If: Run._if,  # noqa: SLF001
-    nodes.Assign: Run._assign,  # noqa: SLF001
-    nodes.AssignBlock: Run._assign_block,  # noqa: SLF001
-    nodes.With: Run._with,  # noqa: SLF001
-    nodes.Macro: Run._macro,  # noqa: SLF001
-    nodes.Include: Run._include,  # noqa: SLF001
-    nodes.FilterBlock: Run._filter_block,  # noqa: SLF001
-}
+    _STATEMENTS: ClassVar[Mapping[type, Callable[..., str]]] = {
+        nodes.Output: _output,
+        nodes.TemplateData: _data,
+        nodes.For: _for,
+        nodes.If: _if,
+        nodes.Assign: _assign,
+        nodes.AssignBlock: _assign_block,
+        nodes.With: _with,
+        nodes.Macro: _macro,
+        nodes.Include: _include,
+        nodes.FilterBlock: _filter_block,
+    }

@@ -40,6 +40,7 @@ async def reseal(db: Database, seal: Seal) -> int:
             place = about(row["prompt_id"], row["sha"])
             text = seal.seal(seal.open(bytes(row["definition"]), place), place)
             await connection.execute(
-                b"update prompt_versions set definition = %s, sealed_by = %s where id = %s", (text, seal.first, row["id"])
+                b"update prompt_versions set definition = %s, sealed_by = %s where id = %s",
+                (text, seal.first, row["id"]),
             )
         return len(rows)

@@ -131,8 +131,9 @@ class Prompts:
         return version_of(row, self._seal), made is not None
 
     async def version(self, project_id: int, name: str, ref: str | None = None) -> Version:
-        """The version that `ref` names: a label, a number, the beginning of a hash, `latest`; without one that which
-        `production` points at, else the latest.
+        """The version that `ref` names: a label, a number, the beginning of a hash, `latest`.
+
+        Without `ref` it is the one that `production` points at, else the latest.
 
         Raises:
             NotFound: there is no such prompt or version; names the nearest.
@@ -142,7 +143,7 @@ class Prompts:
 
     async def _row(self, prompt_id: int, name: str, ref: str | None) -> dict[str, Any]:
         found = await self._db.row(
-            f"{VERSION} where v.prompt_id = %(prompt)s and v.number = coalesce("
+            f"{VERSION} where v.prompt_id = %(prompt)s and v.number = coalesce("  # noqa: S608 - names of ours
             " (select l.number from prompt_labels l where l.prompt_id = %(prompt)s and l.label = %(label)s),"
             " %(number)s::int,"
             " (select case when count(*) = 1 then max(h.number) end from prompt_versions h"
@@ -268,7 +269,7 @@ class Prompts:
         """
         prompt_id = await self._prompt_id(project_id, name)
         rows = await self._db.rows(
-            f"select {_MOVE} from prompt_moves where prompt_id = %(prompt)s"
+            f"select {_MOVE} from prompt_moves where prompt_id = %(prompt)s"  # noqa: S608 - names of ours
             " and (%(label)s::text is null or label = %(label)s) order by id desc limit 500",
             {"prompt": prompt_id, "label": label},
         )
@@ -345,9 +346,8 @@ async def _labels(connection: Connection, prompt_id: int) -> int:
 
 
 async def _moves(connection: Connection, prompt_id: int, label: str) -> Sequence[Move]:
-    cursor = await connection.execute(
-        f"select {_MOVE} from prompt_moves where prompt_id = %s and label = %s order by id".encode(), (prompt_id, label)
-    )
+    find = f"select {_MOVE} from prompt_moves where prompt_id = %s and label = %s order by id"  # noqa: S608 - names of ours
+    cursor = await connection.execute(find.encode(), (prompt_id, label))
     return [Move(**row) for row in await cursor.fetchall()]
 
 

@@ -117,7 +117,11 @@ def _call(node: Any) -> str:
     if isinstance(node.node, nodes.Name):
         return ""
     if isinstance(node.node, nodes.Getattr):
-        return "" if node.node.attr in METHODS else f"there is no method {node.node.attr!r}{hint(node.node.attr, METHODS)}"
+        return (
+            ""
+            if node.node.attr in (*METHODS, "cycle")
+            else f"there is no method {node.node.attr!r}{hint(node.node.attr, METHODS)}"
+        )
     return "only a macro, `range`, `namespace` and a few methods can be called"
 
 

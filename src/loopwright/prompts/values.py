@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
+from loopwright.kit.nearest import hint
 from loopwright.prompts.budget import MOST_BITS, Budget
 from loopwright.prompts.fault import Fault
+
+_LOOKED_AT: Final = 200
+"""Names of an object among which the nearest is looked for."""
 
 
 class Missing:
     """What was not given: false, and else usable only by `default` and `is defined`."""
 
-    __slots__ = ("hint", "path")
+    __slots__ = ("among", "name", "path")
 
-    def __init__(self, path: str, said: str = "") -> None:
+    def __init__(self, path: str, name: str = "", among: Iterable[Any] = ()) -> None:
         self.path = path
-        self.hint = said
+        self.name = name
+        self.among = among
+        """The names there are instead."""
 
     def __bool__(self) -> bool:
         return False
+
+    @property
+    def nearest(self) -> str:
+        """What may have been meant, for people; found only when it is told."""
+        known = [each[:60] for each in islice(self.among, _LOOKED_AT) if isinstance(each, str)]
+        return hint(self.name, known) if self.name else ""
 
 
 def text_of(value: Any, budget: Budget) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -91,16 +91,8 @@ def _variable(name: Any, said: Any) -> Variable:
             place="variables",
         )
     place = f"variables.{name}"
-    if said is None or isinstance(said, str):
-        said = {"type": said or "string"}
-    if not isinstance(said, Mapping):
-        raise Fault(f"must be a type, or an object with {', '.join(_MEMBERS)}", place=place)
-    for key in said:
-        if key not in _MEMBERS:
-            raise Fault(f"{str(key)[:60]!r} is no member{hint(str(key), _MEMBERS)}", place=place)
+    said = _spelled_out({"type": said or "string"} if said is None or isinstance(said, str) else said, place)
     kind = said.get("type", "string")
-    if kind not in KINDS:
-        raise Fault(f"type {str(kind)[:60]!r} is none{hint(str(kind), KINDS)}", place=place)
     choices = said.get("enum")
     if choices is not None and (not isinstance(choices, list) or not choices or len(choices) > 100):
         raise Fault("enum must list 1 to 100 values", place=place)
@@ -115,14 +107,30 @@ def _variable(name: Any, said: Any) -> Variable:
         example=said.get("example", _NOTHING),
         choices=None if choices is None else tuple(choices),
     )
-    for member in ("default", "example"):
-        value = getattr(made, member)
+    for said_as, value in (("default", made.default), ("example", made.example)):
         try:
             if not isinstance(value, Missing):
                 made.check(value)
         except Fault as fault:
-            raise Fault(f"{member} {fault.message}", place=place) from None
+            raise Fault(f"{said_as} {fault.message}", place=place) from None
     return made
+
+
+def _spelled_out(said: Any, place: str) -> Mapping[str, Any]:
+    """What is said of a variable, when it is something that can be said.
+
+    Raises:
+        Fault: it is not.
+    """
+    if not isinstance(said, Mapping):
+        raise Fault(f"must be a type, or an object with {', '.join(_MEMBERS)}", place=place)
+    for key in said:
+        if key not in _MEMBERS:
+            raise Fault(f"{str(key)[:60]!r} is no member{hint(str(key), _MEMBERS)}", place=place)
+    kind = said.get("type", "string")
+    if kind not in KINDS:
+        raise Fault(f"type {str(kind)[:60]!r} is none{hint(str(kind), KINDS)}", place=place)
+    return said
 
 
 def filled(declared: Mapping[str, Variable], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +172,7 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_FITS: Final = {
+_FITS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     "string": lambda value: isinstance(value, str),
     "number": lambda value: _whole(value) or isinstance(value, float),
     "integer": _whole,
