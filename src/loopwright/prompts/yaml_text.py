@@ -16,7 +16,8 @@ from loopwright.prompts.fault import Fault
 
 _DEEPEST: Final = 30
 _MOST_NODES: Final = 20_000
-_WIDE: Final = 1_000_000
+_WIDE: Final = 1 << 30
+"""Characters of a line: none is broken."""
 _ORDER: Final = ("description", "variables", "messages", "partials", "metadata")
 _TAG: Final = "tag:yaml.org,2002:"
 
@@ -110,6 +111,12 @@ class _Block(str):
     __slots__ = ()
 
 
+class _Quoted(str):
+    """A text that is written in double quotes."""
+
+    __slots__ = ()
+
+
 class _Writer(yaml.SafeDumper):
     """Writes each value where it stands."""
 
@@ -127,8 +134,13 @@ class _Writer(yaml.SafeDumper):
         """A text as a block, with the line end that belongs to the file."""
         return self.represent_scalar(f"{_TAG}str", f"{data}\n", style="|")
 
+    def quoted(self, data: _Quoted) -> yaml.ScalarNode:
+        """A text in quotes, with escapes for what YAML would take for a line end."""
+        return self.represent_scalar(f"{_TAG}str", str(data), style='"')
+
 
 _Writer.add_representer(_Block, _Writer.block)
+_Writer.add_representer(_Quoted, _Writer.quoted)
 
 
 def write_yaml(document: Mapping[str, Any]) -> str:
@@ -140,7 +152,7 @@ def write_yaml(document: Mapping[str, Any]) -> str:
     except Fault:
         same = False
     # What no block can hold (a line end of another kind, say) is written in quotes instead.
-    return text if same else _dumped(ordered)
+    return text if same else _dumped(_in_quotes(ordered))
 
 
 def _dumped(value: Any) -> str:
@@ -156,6 +168,15 @@ def _blocks(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _blocks(each) for name, each in value.items()}
     return [_blocks(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _in_quotes(value: Any) -> Any:
+    """Texts that are more than printable characters in quotes, names too."""
+    if isinstance(value, str):
+        return value if value.isprintable() else _Quoted(value)
+    if isinstance(value, Mapping):
+        return {_in_quotes(name): _in_quotes(each) for name, each in value.items()}
+    return [_in_quotes(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _fits(text: str) -> bool:
