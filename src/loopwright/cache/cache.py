@@ -28,7 +28,9 @@ from loopwright.kit.settings import CacheSettings
 _T = TypeVar("_T")
 _WAIT: Final = 0.5
 """Seconds a look-up may wait for the database."""
-_BATCH: Final = 100
+_BATCH: Final = 500
+_LINGER: Final = 0.1
+"""Seconds in which answers gather, so that many are stored by one statement: one each cost more than all else here."""
 _TALLY_EVERY: Final = 1.0
 _PAUSE: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -162,6 +164,8 @@ class Cache:
     async def _share(self) -> None:
         while True:
             await self._new.wait()
+            if len(self._waiting) < _BATCH:
+                await asyncio.sleep(_LINGER)
             try:
                 await self._share_some()
             except Unavailable:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from typing import Any, Final
 
 from loopwright.core.chat import CacheNote
 from loopwright.kit.db import Connection, Database
 
+_DAY: Final = 86_400
+_EPOCH: Final = date(1970, 1, 1)
 _STEP: Final = 0.005
 """How much more alike two questions must be than the two that were not."""
 
@@ -30,12 +33,16 @@ class Tally:
 
     def __init__(self) -> None:
         self.total = Count()
-        self._open: dict[tuple[date, int, str], Count] = {}
+        self._open: dict[tuple[int, int, str], Count] = {}
+        """By days since 1970, project and model."""
 
     def add(self, project_id: int, model: str, note: CacheNote) -> None:
         """Count one answer."""
-        today = datetime.now(UTC).date()
-        for count in (self.total, self._open.setdefault((today, project_id, model), Count())):
+        where = (int(time.time()) // _DAY, project_id, model)
+        count_of_day = self._open.get(where)
+        if count_of_day is None:
+            count_of_day = self._open[where] = Count()
+        for count in (self.total, count_of_day):
             if note.kind == "miss":
                 count.misses += 1
                 continue
@@ -56,7 +63,7 @@ class Tally:
             return
         taken, self._open = self._open, {}
         rows = [
-            (day, project, model, one.hits, one.semantic, one.misses, one.saved_nano, one.unpriced)
+            (_EPOCH + timedelta(days=day), project, model, one.hits, one.semantic, one.misses, one.saved_nano, one.unpriced)
             for (day, project, model), one in sorted(taken.items())
         ]
         try:
@@ -75,7 +82,7 @@ class Tally:
             self._take_back(taken)
             raise
 
-    def _take_back(self, taken: Mapping[tuple[date, int, str], Count]) -> None:
+    def _take_back(self, taken: Mapping[tuple[int, int, str], Count]) -> None:
         for where, count in taken.items():
             into = self._open.setdefault(where, Count())
             for name in Count.__slots__:
