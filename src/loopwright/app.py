@@ -28,6 +28,7 @@ from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog.models import Catalog, ModelCard
 from loopwright.core.chat import Chat
 from loopwright.core.errors import Unavailable
+from loopwright.core.who import Principal
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
@@ -53,6 +54,7 @@ from loopwright.kit.nearest import hint
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
+from loopwright.prompts.weight import Scale
 from loopwright.providers.protocol import Provider
 from loopwright.runs.store import Runs
 from loopwright.workshop import Workshop
@@ -109,6 +111,14 @@ class App:
     def engines(self) -> Mapping[str, Endpoint]:
         """The local engines, as the supervisor last wrote of them."""
         return endpoints.read(self.settings.home)
+
+    def scales(self, who: Principal) -> list[Scale]:
+        """Models that chat and that `who` may call, to weigh a prompt with."""
+        return [
+            Scale(model=card.name, price=card.price, counter=self.counters.get(card.name))
+            for card in self.known
+            if "chat" in card.operations and who.may_call(card.name)
+        ]
 
     async def waiting(self) -> Waiting:
         """What is spooled on this machine and not yet in the database."""

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from loopwright.datasets.rest import DatasetsRest
+from loopwright.prompts.rest import PromptsRest
 from loopwright.runs.rest import RunsRest
 from loopwright.tasks.rest import TasksRest
 
 
-class Client(RunsRest, TasksRest):
+class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:

@@ -18,6 +18,7 @@ from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.judges import router as judges
 from loopwright.api.mlflow import router as mlflow
+from loopwright.api.prompts import router as prompts
 from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
@@ -178,6 +179,7 @@ def management(app: App) -> FastAPI:
     api.include_router(encryption.router)
     api.include_router(list_of_routes)
     api.include_router(tasks)
+    api.include_router(prompts)
     api.include_router(feedback)
     api.include_router(reviews)
     api.include_router(judges)
