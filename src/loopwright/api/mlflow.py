@@ -251,6 +251,19 @@ async def get_artifact(app: House, who: Asker, run_id: str, path: str) -> Respon
     return await sent(app, await app.workshop.runs.artifacts.get(run, path))
 
 
+@router.post("/mlflow/logged-models/search")
+async def search_models(_who: Asker) -> dict[str, Any]:
+    """None: models are not kept here. Its client asks before it looks for the artifacts of a run."""
+    return {"models": []}
+
+
+@router.api_route("/mlflow/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])
+async def nowhere(path: str) -> Response:
+    """What of MLflow's is not here, said so that its client knows."""
+    message = f"Loopwright keeps no {path[:80]}: see docs/experiments.md"
+    return JSONResponse({"error_code": "ENDPOINT_NOT_FOUND", "message": message}, 404)
+
+
 async def _experiment(app: App, who: Principal, experiment_id: str) -> Experiment:
     if experiment_id == "0":
         return await app.workshop.runs.experiments.make(who.project_id, DEFAULT)

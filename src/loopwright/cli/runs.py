@@ -25,9 +25,7 @@ app = typer.Typer(
 
 RunId = Annotated[str, typer.Argument(help="Id of a run, or `last` for the newest.", metavar="RUN|last")]
 Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only of this experiment.", metavar="NAME")]
-Where = Annotated[
-    str | None, typer.Option(help="Where the other tracker is: a URL or a folder.", metavar="URL|FOLDER")
-]
+Where = Annotated[str | None, typer.Option(help="Where the other tracker is: a URL or a folder.", metavar="URL|FOLDER")]
 TRACKERS: Final = {
     "mlflow": "loopwright.runs.mlflow:Mlflow",
     "folder": "loopwright.runs.folder:Folder",
@@ -126,11 +124,16 @@ def show(run_id: RunId, *, url: Url = None, api_key: ApiKey = None, as_json: Jso
         ("data", ", ".join(f"{each.get('dataset')}@{each.get('number')}" for each in run["data"])),
         ("code", commit),
         *((f"tag {name}", value) for name, value in run["tags"].items()),
-        *((name, clip(value if isinstance(value, str) else json.dumps(value), 200)) for name, value in run["params"].items()),
+        *(
+            (name, clip(value if isinstance(value, str) else json.dumps(value), 200))
+            for name, value in run["params"].items()
+        ),
     ]
     show_facts(facts)
     if run["metrics"]:
-        columns = [Column(title=title, right=title != "metric") for title in ("metric", "last", "step", "least", "greatest")]
+        columns = [
+            Column(title=title, right=title != "metric") for title in ("metric", "last", "step", "least", "greatest")
+        ]
         rows = [
             [name, _number(told["last"]), told["step"], _number(told["least"]), _number(told["greatest"])]
             for name, told in sorted(run["metrics"].items())
@@ -172,10 +175,16 @@ def compare(
         return
     say(f"{examples['both']:,} examples: {examples['better']:,} better, {examples['worse']:,} worse", style="yellow")
     pairs = [
-        [pair["example_id"], _signed(pair["change"]), *(clip((pair[side] or {}).get("output") or "", 60) for side in "ab")]
+        [
+            pair["example_id"],
+            _signed(pair["change"]),
+            *(clip((pair[side] or {}).get("output") or "", 60) for side in "ab"),
+        ]
         for pair in examples["pairs"]
     ]
-    show_table((Column(title="example"), Column(title="change", right=True), *sides), pairs, empty="No example changed.")
+    show_table(
+        (Column(title="example"), Column(title="change", right=True), *sides), pairs, empty="No example changed."
+    )
 
 
 @app.command("note")

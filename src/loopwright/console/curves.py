@@ -67,7 +67,9 @@ def plot(chart_id: str, title: str, curves: Sequence[Curve]) -> Plotted | None:
     def y(value: float) -> float:
         return round(HEIGHT - _BOTTOM - (value - low) / (high - low) * (HEIGHT - _TOP - _BOTTOM), 1)
 
-    drawn = [_drawn([(x(each.step), None if each.value is None else y(each.value)) for each in c.points]) for c in curves]
+    drawn = [
+        _drawn([(x(each.step), None if each.value is None else y(each.value)) for each in c.points]) for c in curves
+    ]
     told = _some(steps, _ROWS)
     by_step = [{point.step: point.value for point in curve.points} for curve in curves]
     return Plotted(

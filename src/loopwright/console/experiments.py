@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, BinaryIO, Final
-
-import asyncio
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
