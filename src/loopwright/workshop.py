@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from loopwright.datasets.store import Datasets
 from loopwright.evals.cards import Cards
+from loopwright.evals.fitting import Fitting
 from loopwright.evals.ranking import Ranking
+from loopwright.evals.store import Evaluations
 from loopwright.evals.tracked import Tracked
 from loopwright.feedback.queues import Reviews
 from loopwright.feedback.store import Feedback
@@ -46,6 +48,10 @@ class Workshop:
     """Experiments and what was tried in them."""
     tracked: Tracked
     """Runs down to the example."""
+    evaluations: Evaluations
+    """Variants measured on datasets."""
+    fitting: Fitting
+    """What evaluations are given of the other rooms."""
     cards: Cards
     """Judges, and how far to trust them."""
     feedback: Feedback
@@ -74,6 +80,8 @@ class Workshop:
             runs=runs,
             tracked=Tracked(runs),
             cards=Cards(db),
+            evaluations=Evaluations(db, settings.evaluations, seal),
+            fitting=Fitting(settings=settings.evaluations, cards=Cards(db), runs=runs, tasks=held),
             feedback=Feedback(db, seal),
             turns=Turns(Reviews(db, seal)),
         )

@@ -14,6 +14,7 @@ from loopwright.api.batches import router as list_of_batches
 from loopwright.api.datasets import router as datasets
 from loopwright.api.datasets_in import router as datasets_in
 from loopwright.api.described import describe
+from loopwright.api.evaluations import router as evaluations
 from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.judges import router as judges
@@ -183,6 +184,7 @@ def management(app: App) -> FastAPI:
     api.include_router(feedback)
     api.include_router(reviews)
     api.include_router(judges)
+    api.include_router(evaluations)
     api.include_router(experiments)
     api.include_router(mlflow)
     api.include_router(datasets)

@@ -52,6 +52,7 @@ ENTRIES: Final = (
     Entry(name="tasks", module="loopwright.cli.tasks", help="Tasks and their variants: list, show, check, put."),
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
+    Entry(name="datasets", module="loopwright.cli.datasets", help="Examples in versions: import, split, export."),
     Entry(name="guardrails", module="loopwright.cli.guardrails", help="Try personal data and moderation on a text."),
     Entry(
         name="judges",
@@ -73,6 +74,7 @@ ENTRIES: Final = (
         name="encryption", module="loopwright.cli.encryption", help="Sealed texts: status, rotate, new key.", panel=LOOK
     ),
     Entry(name="_gateway", module="loopwright.cli.gateway", hidden=True),
+    Entry(name="_evaluator", module="loopwright.cli.evaluator", hidden=True),
     Entry(name="_recorder", module="loopwright.cli.recorder", hidden=True),
 )
 

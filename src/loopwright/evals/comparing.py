@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from loopwright.evals.comparisons import holm, mcnemar, paired_bootstrap, permutation_test
 from loopwright.evals.intervals import Floats, mean_interval
-from loopwright.evals.measure import Measure
-from loopwright.evals.spec import Spec
 from loopwright.evals.table import Table
 
 _LEAST: Final = 2
@@ -21,23 +19,43 @@ _SLICE: Final = 5
 """Examples of a slice below which nothing is said of it."""
 
 
-def compared(spec: Spec, measures: Sequence[Measure], table: Table, *, resamples: int) -> list[dict[str, Any]]:
-    """One entry for each candidate and evaluator; none without a baseline.
+class Measured(Protocol):
+    """What must be known of an evaluator whose scores are compared."""
+
+    @property
+    def name(self) -> str:
+        """How its scores are called."""
+        ...
+
+    @property
+    def pair(self) -> bool:
+        """Whether a score is already a comparison with the baseline."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+        ...
+
+
+def compared(
+    names: Sequence[str], baseline: int | None, measures: Sequence[Measured], table: Table, *, resamples: int
+) -> list[dict[str, Any]]:
+    """One entry for each target (`names`) but the baseline, and evaluator; none without a baseline.
 
     `effect` is candidate minus baseline in the unit of the score (of a judge of pairs: the share won, minus a half);
     `better` says on which side of nothing it surely is, after Holm's correction over all entries at 0.05.
     """
-    baseline = spec.baseline_at
     if baseline is None:
         return []
     groups = [(name, rows) for name, rows in table.groups().items() if len(rows) >= _SLICE]
     found = []
-    for at in spec.candidates:
+    for at in [at for at in range(len(names)) if at != baseline]:
         for which, measure in enumerate(measures):
             candidate, other, kept = pair_of(table, measure, at, baseline, which)
             entry = {
-                "target": spec.targets[at].name,
-                "baseline": spec.baseline,
+                "target": names[at],
+                "baseline": names[baseline],
                 "evaluator": measure.name,
                 **_tested(candidate, other, resamples=resamples, pair=measure.pair),
             }
@@ -51,7 +69,9 @@ def compared(spec: Spec, measures: Sequence[Measure], table: Table, *, resamples
     return found
 
 
-def pair_of(table: Table, measure: Measure, candidate: int, baseline: int, which: int) -> tuple[Floats, Floats, Floats]:
+def pair_of(
+    table: Table, measure: Measured, candidate: int, baseline: int, which: int
+) -> tuple[Floats, Floats, Floats]:
     """Values of both where both have one, and the rows they are of; a judge of pairs is held against a half."""
     mine = table.values(candidate, which)
     other = np.full(mine.size, 0.5) if measure.pair else table.values(baseline, which)
@@ -85,7 +105,7 @@ def _tested(candidate: Floats, other: Floats, *, resamples: int, pair: bool) -> 
 
 
 def _worst(
-    candidate: Floats, other: Floats, kept: Floats, groups: Sequence[tuple[str, list[int]]], measure: Measure
+    candidate: Floats, other: Floats, kept: Floats, groups: Sequence[tuple[str, list[int]]], measure: Measured
 ) -> dict[str, Any] | None:
     """The slice where the candidate lost most, if it lost anywhere."""
     differences = candidate - other
@@ -106,5 +126,5 @@ def _worst(
     return worst
 
 
-def _higher(measures: Sequence[Measure], name: str) -> bool:
+def _higher(measures: Sequence[Measured], name: str) -> bool:
     return next(measure.higher_is_better for measure in measures if measure.name == name)

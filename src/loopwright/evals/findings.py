@@ -19,7 +19,7 @@ from loopwright.evals.pareto import front
 from loopwright.evals.power import minimum_detectable_effect
 from loopwright.evals.spec import Spec
 from loopwright.evals.table import Table
-from loopwright.evals.trust import Trusted
+from loopwright.evals.trust import Trust, Trusted
 
 LEAST: Final = 5
 """Examples of a slice below which no figure is told of it."""
@@ -91,7 +91,9 @@ def conclude(
     slices = _slices(spec, measures, table)
     for at, target in enumerate(targets):
         for measure in measures:
-            _add_worst(target["scores"][measure.name], slices, at, measure)
+            figure = target["scores"][measure.name]
+            _add_worst(figure, slices, at, measure)
+            _add_corrected(figure, trusted.get(measure.name))
     complete = len(table) >= evaluation.total
     return {
         "partial": False,
@@ -99,7 +101,9 @@ def conclude(
         "examples": len(table),
         "evaluators": [_evaluator(measure, trusted) for measure in measures],
         "targets": targets,
-        "comparisons": compared(spec, measures, table, resamples=resamples),
+        "comparisons": compared(
+            [target.name for target in spec.targets], spec.baseline_at, measures, table, resamples=resamples
+        ),
         "slices": slices,
         "gate": gate.judged(spec, measures, table, trusted, complete=complete),
         "pareto": front(targets, measures, trusted),
@@ -243,6 +247,15 @@ def _add_worst(figure: dict[str, Any], slices: Sequence[Mapping[str, Any]], at: 
         return
     name, worst = min(known, key=lambda each: (sign * each[1]["mean"], each[0]))
     figure["worst_slice"] = {"slice": name, **worst, "gap": number(worst["mean"] - figure["mean"])}
+
+
+def _add_corrected(figure: dict[str, Any], trust: Trust | None) -> None:
+    """What people would have said, as far as the card of the judge can tell."""
+    if trust is None or trust.corrected is None or figure["mean"] is None or figure["method"] != "wilson":
+        return
+    found = trust.corrected(figure["mean"], figure["n"])
+    if found is not None:
+        figure["corrected"] = {"mean": number(found.estimate), "low": number(found.low), "high": number(found.high)}
 
 
 def is_binary(columns: Sequence[Floats]) -> bool:

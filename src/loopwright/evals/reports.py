@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -74,6 +75,11 @@ def junit(told: Mapping[str, Any], *, allow_uncertain: bool = False) -> str:
     suite.set("time", f"{told['seconds'] or 0:.3f}")
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
+
+
+def as_json(told: Mapping[str, Any]) -> str:
+    """A report of `Evaluation.shown()` as JSON."""
+    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
 def _ended(told: Mapping[str, Any]) -> tuple[str, str, str]:

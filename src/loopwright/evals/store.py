@@ -168,6 +168,11 @@ class Evaluations:
 
     # ---- for whoever runs them ----
 
+    async def waiting(self) -> int:
+        """How many are not yet at their end."""
+        row = await self.db.row("select count(*) as open from evaluations where status = any(%s)", (list(OPEN),))
+        return 0 if row is None else int(row["open"])
+
     async def unfinished(self) -> Sequence[Evaluation]:
         """Those not yet at their end, oldest first."""
         rows = await self.db.rows("select * from evaluations where status = any(%s) order by id", (list(OPEN),))

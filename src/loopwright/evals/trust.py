@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from loopwright.evals.intervals import Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,8 @@ class Trust:
     """Why it may not."""
     card: Mapping[str, Any] | None = None
     """Of a judge: how it agreed with people."""
+    corrected: Callable[[float, int], Estimate | None] | None = None
+    """Of a judge: a share of `n` verdicts as people would have found it (Rogan and Gladen)."""
 
 
 Trusted = Mapping[str, Trust]

@@ -174,7 +174,7 @@ class Jobs:
                 started = asyncio.get_running_loop().time()
                 try:
                     await self._app.run_worker_async(
-                        concurrency=2,
+                        concurrency=4,
                         install_signal_handlers=False,
                         listen_notify=False,
                         fetch_job_polling_interval=self._poll,
