@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from loopwright.api.asking import Acting, Asker, House, Owner, Seen
+from loopwright.api.asking import Acting, Asker, House, Owner
 from loopwright.app import App
 from loopwright.core.who import Principal
 from loopwright.kit.settings_json import check_json
@@ -73,8 +73,8 @@ async def list_patterns(_who: Asker) -> dict[str, Any]:
 
 
 @router.get("/prompts")
-async def list_prompts(app: House, project_id: Seen) -> dict[str, Any]:
-    """Prompts by name, with their labels; of the asker's project, for administrators of all."""
+async def list_prompts(app: House, project_id: Owner) -> dict[str, Any]:
+    """Prompts by name, with their labels."""
     return {"prompts": [prompt_shown(each) for each in await app.workshop.prompts.list(project_id)]}
 
 

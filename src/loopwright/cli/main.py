@@ -49,6 +49,7 @@ ENTRIES: Final = (
     Entry(name="doctor", module="loopwright.cli.doctor", help="Examine this machine and say what to do.", panel=RUN),
     Entry(name="chat", module="loopwright.cli.chat", help="Talk to a model."),
     Entry(name="models", module="loopwright.cli.models", help="Models that can be called: list, show, add, pull."),
+    Entry(name="prompts", module="loopwright.cli.prompts", help="Prompts: files, versions, labels, differences."),
     Entry(name="tasks", module="loopwright.cli.tasks", help="Tasks and their variants: list, show, check, put."),
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
