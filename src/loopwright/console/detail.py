@@ -14,9 +14,12 @@ from loopwright.console.overview import api_base
 from loopwright.console.said import drawn_of, said_of
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import curl, python
+from loopwright.kit.wire_read import dicts
 
 _WIDE = 1000
 """SVG units of the waterfall."""
+_STEPS = 100
+"""Requests of one call of a task on a page."""
 _TURNS = 200
 """Turns on a page."""
 _SNIPPET_LIMIT = 200_000
@@ -44,8 +47,9 @@ class Detail:
             "sent": found.sent,
             **await said_of(self._app, found.call.id),
         }
-        as_curl, as_python = _again(api_base(visit), call["operation"], found.request)
-        turns = asked(call["operation"], found.request)
+        as_curl, as_python = _again(api_base(visit), call["operation"], _asked_again(found.request))
+        made = _made(found.request if found.call.task is not None else None)
+        turns = asked(call["operation"], found.request if not made["messages"] else made)
         answers = answered(call["operation"], found.response)
         return View(
             data=data,
@@ -62,8 +66,20 @@ class Detail:
                 "curl": as_curl,
                 "python": as_python,
                 "parameters": _parameters(found.request),
+                "steps": [
+                    {**step, "turns": asked("chat", step)[-_TURNS:], "answers": answered("chat", _answer(step))}
+                    for step in made["steps"]
+                ],
             },
         )
+
+
+def _asked_again(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What the client sent: of our own member, no more than the inputs of a task."""
+    aside = None if body is None else body.get("loopwright")
+    if body is None or not isinstance(aside, Mapping) or "variables" not in aside:
+        return body
+    return {**body, "loopwright": {"variables": aside["variables"]}}
 
 
 def _again(base: str, operation: str, body: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
@@ -111,3 +127,14 @@ def _parameters(body: Any) -> dict[str, str]:
         return {}
     texts = ("model", "messages", "prompt", "input", "tools", "stream_options", "loopwright")
     return {str(name)[:60]: plain(value)[:200] for name, value in body.items() if name not in texts}
+
+
+def _made(body: Any) -> dict[str, Any]:
+    """What the call of a task asked of models: the messages of its one request, or several requests."""
+    aside = body.get("loopwright") if isinstance(body, Mapping) else None
+    found = aside if isinstance(aside, Mapping) else {}
+    return {"messages": dicts(found.get("messages")), "steps": dicts(found.get("steps"))[:_STEPS]}
+
+
+def _answer(step: Mapping[str, Any]) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": plain(step.get("answer", ""))}, "finish_reason": None}]}

@@ -24,6 +24,7 @@ from loopwright.console.sessions import Sessions, secret_of
 from loopwright.console.shelf import Shelf
 from loopwright.console.shell import Shell
 from loopwright.console.signing import Signing
+from loopwright.console.task_pages import TaskPages
 from loopwright.core.errors import NotFound
 
 _MACHINES = ("/v1/", "/api/", "/otlp/")
@@ -58,6 +59,7 @@ def console(app: App) -> list[Route]:
         *shell.page("/routes", "routes.html", Roads(app)),
         *Echoes(shell).routes(),
         *BatchList(shell).routes(),
+        *TaskPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *Budgets(shell).routes(),
         *ExperimentPages(shell).routes(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from loopwright.core.errors import Conflict, LoopwrightError, NotFound, Spent
 from loopwright.kit.db import Connection, Database
@@ -70,7 +71,7 @@ class Tasks:
             before = await cursor.fetchone()
             if before is not None and new:
                 raise Conflict(f"there is a task {name!r} already: change it instead", param="name")
-            if before is not None and before["definition"] == document:
+            if before is not None and json.dumps(before["definition"]) == json.dumps(document):
                 return task_from(before), False
             row = await (
                 self._make(connection, project_id, name, document, author)
@@ -89,7 +90,7 @@ class Tasks:
             raise Spent(f"the project has {counted['number']} tasks, as many as may be: delete one first")
         cursor = await connection.execute(
             b"insert into tasks (project_id, name, number, definition, author) values (%s, %s, 1, %s, %s) returning *",
-            (project_id, name, Jsonb(document), author),
+            (project_id, name, Json(document), author),
         )
         row = await cursor.fetchone()
         assert row is not None
@@ -102,7 +103,7 @@ class Tasks:
         cursor = await connection.execute(
             b"update tasks set number = number + 1, definition = %s, author = %s, changed_at = now()"
             b" where id = %s returning *",
-            (Jsonb(document), author, before["id"]),
+            (Json(document), author, before["id"]),
         )
         row = await cursor.fetchone()
         assert row is not None
@@ -172,7 +173,7 @@ def _readable(row: dict[str, Any]) -> list[Task]:
 async def _remember(connection: Connection, row: dict[str, Any]) -> None:
     await connection.execute(
         b"insert into task_definitions (task_id, number, definition, author, changed_at) values (%s, %s, %s, %s, %s)",
-        (row["id"], row["number"], Jsonb(row["definition"]), row["author"], row["changed_at"]),
+        (row["id"], row["number"], Json(row["definition"]), row["author"], row["changed_at"]),
     )
     await connection.execute(
         b"delete from task_definitions where task_id = %s and number <= %s", (row["id"], row["number"] - _KEPT)
