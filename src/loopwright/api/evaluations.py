@@ -13,12 +13,13 @@ from loopwright.api.asking import Asker, House, Owner, Seen, actor
 from loopwright.api.evaluating import EvaluationRoad
 from loopwright.api.lines import check_kept
 from loopwright.app import App
-from loopwright.core.errors import BadRequest, NotFound, Refused
+from loopwright.core.errors import BadRequest, Refused
 from loopwright.core.money import NANO
 from loopwright.core.who import Principal
 from loopwright.datasets.dataset import DatasetVersion
 from loopwright.evals import reports, results
 from loopwright.evals.across import across
+from loopwright.evals.answers import answers
 from loopwright.evals.evaluation import Evaluation, Status
 from loopwright.evals.findings import detectable
 from loopwright.evals.results import Sort
@@ -191,7 +192,7 @@ async def get_results(
     )
     shown = rows[:limit]
     return {
-        "results": [await _row(app, evaluation, row) for row in shown],
+        "results": await answers(app.workshop.datasets, evaluation, shown),
         "next": offset + limit if len(rows) > limit else None,
     }
 
@@ -343,22 +344,3 @@ def _slice(text: str | None) -> tuple[str, str] | None:
     if not sign or "\x00" in text:
         raise BadRequest("slice: write it as name:value", param="slice")
     return name, value
-
-
-async def _row(app: App, evaluation: Evaluation, row: results.Row) -> dict[str, Any]:
-    inputs = expected = None
-    try:
-        version = await version_of(app.workshop.datasets, evaluation.project_id, evaluation.dataset)
-        if version.sha == evaluation.dataset_sha:
-            example = await app.workshop.datasets.example(version, row.example_id)
-            inputs, expected = example.inputs, example.expected
-    except NotFound:
-        pass  # the dataset was deleted: what was found stays
-    return {
-        "position": row.position,
-        "example_id": row.example_id,
-        "slices": dict(row.slices),
-        "inputs": inputs,
-        "expected": expected,
-        "answers": [each.shown(evaluation.spec.targets[each.target].name) for each in row.found],
-    }
