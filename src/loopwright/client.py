@@ -156,6 +156,45 @@ class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest):
         """End a batch early; what is answered by then is in its files."""
         return self._object("POST", f"/api/batches/{quote(batch_id, safe='')}/cancel")
 
+    # Evaluations
+
+    def plan_evaluation(self, *, project: str | None = None, **said: Any) -> dict[str, Any]:
+        """What an evaluation would be, and what its examples can show; nothing is asked. `said` as for making one."""
+        return self._object("POST", "/api/evaluations/plan", body=said, query={"project": project})
+
+    def create_evaluation(self, *, project: str | None = None, **said: Any) -> dict[str, Any]:
+        """Evaluate; `said` takes `targets`, `dataset`, `evaluators`, `baseline`, `gate` and what docs/evaluation.md says."""
+        return self._object("POST", "/api/evaluations", body=said, query={"project": project})
+
+    def evaluations(self, **where: str | float | None) -> dict[str, Any]:
+        """A page of evaluations; `where` takes `status`, `dataset`, `before`, `limit`, `project`."""
+        return self._object("GET", "/api/evaluations", query=where)
+
+    def evaluation(self, evaluation_id: str) -> dict[str, Any]:
+        """One evaluation with its findings, partial while it runs."""
+        return self._object("GET", f"/api/evaluations/{quote(evaluation_id, safe='')}")
+
+    def evaluation_results(self, evaluation_id: str, **where: str | float | None) -> dict[str, Any]:
+        """A page of examples; `where` takes `sort`, `evaluator`, `target`, `slice`, `offset`, `limit`."""
+        return self._object("GET", f"/api/evaluations/{quote(evaluation_id, safe='')}/results", query=where)
+
+    def evaluation_report(self, evaluation_id: str, kind: str = "markdown", *, allow_uncertain: bool = False) -> bytes:
+        """`markdown`, `junit` or `json`."""
+        query = f"format={quote(kind)}&allow_uncertain={str(allow_uncertain).lower()}"
+        return self.open("GET", f"/api/evaluations/{quote(evaluation_id, safe='')}/report?{query}").read()
+
+    def compare_evaluations(self, a: str, b: str, **where: str | None) -> dict[str, Any]:
+        """What changed from one to the other; `where` takes `target_a`, `target_b`."""
+        return self._object("GET", "/api/evaluations/compare", query={"a": a, "b": b, **where})
+
+    def cancel_evaluation(self, evaluation_id: str) -> dict[str, Any]:
+        """End one early."""
+        return self._object("POST", f"/api/evaluations/{quote(evaluation_id, safe='')}/cancel")
+
+    def delete_evaluation(self, evaluation_id: str) -> None:
+        """Forget one."""
+        self._object("DELETE", f"/api/evaluations/{quote(evaluation_id, safe='')}")
+
     # Judges
 
     def judges(self, **where: str | float | None) -> list[dict[str, Any]]:

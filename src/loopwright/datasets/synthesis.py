@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.core.chat import Chat, Embedder, Request, answering
-from loopwright.core.errors import BadRequest, LoopwrightError, Spent
+from loopwright.core.errors import BadRequest, InvalidOutput, LoopwrightError, Spent
 from loopwright.core.who import Principal
 from loopwright.datasets.example import Example
 from loopwright.kit import wire, wire_read
@@ -37,7 +37,7 @@ _WAYS: Final = (
     "as part of a longer message",
 )
 _TASK: Final = (
-    "You write test data. You get one example as JSON and rewrite its texts {way}. {keep} "
+    "You write test data. You get one example as JSON and rewrite its texts as you are told. {keep} "
     "Answer with a JSON object that has the same members and nothing else."
 )
 _KEEP: Final = "Whatever was the right answer to the example must be exactly the right answer to yours."
@@ -46,6 +46,8 @@ _TRIES: Final = 3
 """Questions for each variation that is wanted, at most: some answers say nothing new."""
 _FAILURES: Final = 5
 """Failures in a row that end it."""
+_PATIENCE: Final = 20
+"""Answers without the texts that end it while not one had them."""
 
 Answers = Literal["keep", "drop"]
 
@@ -139,6 +141,8 @@ class Synthesis:
                     self.made.written += 1
                     yield example
             told(self.made)
+            if self.made.unreadable == self.made.asked >= _PATIENCE:
+                self.made.ended = f"{self.recipe.model} does not write such JSON"
             if self.made.ended != "done":
                 return
 
@@ -175,8 +179,11 @@ class Synthesis:
         body = {
             "model": self.recipe.model,
             "messages": [
-                {"role": "system", "content": _TASK.format(way=_WAYS[way % len(_WAYS)], keep=keep)},
-                {"role": "user", "content": msgspec.json.encode(texts).decode()},
+                {"role": "system", "content": _TASK.format(keep=keep)},
+                {
+                    "role": "user",
+                    "content": f"Rewrite {_WAYS[way % len(_WAYS)]}:\n{msgspec.json.encode(texts).decode()}",
+                },
             ],
             "temperature": self.recipe.temperature,
             "response_format": {
@@ -186,7 +193,12 @@ class Synthesis:
             "loopwright": {"tags": {TAG: self.dataset}},
         }
         self.made.asked += 1
-        said = await self._said(body)
+        try:
+            said = await self._said(body)
+        except InvalidOutput:
+            # It was paid for, and nobody says how much: as much as the dearest.
+            self.made.cost_nano += self._dearest
+            said = ""
         try:
             found = msgspec.json.decode(said, type=dict[str, str])
         except (msgspec.MsgspecError, RecursionError):

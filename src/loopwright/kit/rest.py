@@ -139,12 +139,13 @@ class Rest:
     def _error(self, response: http.client.HTTPResponse, path: str) -> errors.LoopwrightError:
         said = _json(response.read(1_000_000))
         self.close()
-        inner = said.get("error") if isinstance(said, dict) else None
-        told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
-        kind = _BY_CODE.get(str(told.get("code"))) or _BY_STATUS.get(response.status, errors.LoopwrightError)
-        message = str(told.get("message") or f"{self.url}{path} answered {response.status} {response.reason}")
         wait = response.headers.get("retry-after", "")
-        return kind(message, param=told.get("param"), retry_after=float(wait) if wait.isdigit() else None)
+        return raised(
+            said,
+            status=response.status,
+            otherwise=f"{self.url}{path} answered {response.status} {response.reason}",
+            retry_after=float(wait) if wait.isdigit() else None,
+        )
 
     def _object(
         self,
@@ -176,6 +177,16 @@ class Rest:
     ) -> list[dict[str, Any]]:
         found = self._object("GET", path, query=query).get(member)
         return list(found) if isinstance(found, list) else []
+
+
+def raised(
+    said: object, *, status: int = 500, otherwise: str = "", retry_after: float | None = None
+) -> errors.LoopwrightError:
+    """The error that a server told in OpenAI's form; by its status where it told none."""
+    inner = said.get("error") if isinstance(said, dict) else None
+    told: Mapping[str, Any] = inner if isinstance(inner, dict) else {}
+    kind = _BY_CODE.get(str(told.get("code"))) or _BY_STATUS.get(status, errors.LoopwrightError)
+    return kind(str(told.get("message") or otherwise), param=told.get("param"), retry_after=retry_after)
 
 
 def _admin_key(folder: Path) -> str | None:

@@ -1,0 +1,415 @@
+"""What comes into datasets over REST: files, examples, calls on record, corrections, variations written by a model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from loopwright.api.asking import Asker, House, Owner, actor
+from loopwright.api.datasets import which_of
+from loopwright.api.filters import Filtered, aware
+from loopwright.api.multipart import Form, receive
+from loopwright.api.progress import Told, acted
+from loopwright.app import App
+from loopwright.calls.query import CallFilter
+from loopwright.core.call import CallDetail
+from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
+from loopwright.core.money import NANO
+from loopwright.core.who import Principal
+from loopwright.datasets.columns import Columns, Taking, example_of
+from loopwright.datasets.dataset import DatasetVersion, Shares, side_of
+from loopwright.datasets.draft import slices_of, tags_of
+from loopwright.datasets.example import Example
+from loopwright.datasets.formats import format_of
+from loopwright.datasets.intake import Mode
+from loopwright.datasets.made import of_call, of_correction
+from loopwright.datasets.store import Upload
+from loopwright.datasets.synthesis import ALIKE, MOST, Answers, Made, Recipe, Synthesis
+from loopwright.gateway.embedder import CalledEmbedder
+from loopwright.kit.ids import Ids
+from loopwright.kit.schema import Schema, schema
+
+router = APIRouter(prefix="/api")
+_PAGE: Final = 200
+_FIELDS: Final = (
+    "file", "format", "columns", "mode", "split", "tags", "slices", "mixed", "task", "input_schema", "output_schema",
+    "note",
+)  # fmt: skip
+_UPLOADED: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        name: {"type": "string", **({"format": "binary"} if name == "file" else {})} for name in _FIELDS
+                    },
+                }
+            }
+        },
+    }
+}
+Note = Annotated[str, Field(description="Why.", max_length=2_000)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    note: Note = ""
+
+
+class NewExamples(_In):
+    """A few examples, in our own form or one of the others."""
+
+    examples: list[dict[str, JsonValue]] = Field(min_length=1, max_length=10_000)
+    mode: Mode = "append"
+    mixed: bool = Field(default=False, description="Let an input be a text in one example and a number in the next.")
+
+
+class FromCalls(_In):
+    """Which calls is said by the query, as of `GET /api/calls`."""
+
+    limit: int = Field(default=1_000, ge=1, le=100_000, description="The newest so many.")
+    answers: bool = Field(default=True, description="Take the answers as references.")
+    tags: list[str] = Field(default=[], max_length=32)
+
+
+class FromCorrections(_In):
+    """Which corrections."""
+
+    since: datetime | None = None
+    task: str | None = Field(default=None, max_length=200)
+    limit: int = Field(default=10_000, ge=1, le=100_000, description="The newest so many.")
+    tags: list[str] = Field(default=[], max_length=32)
+
+
+class Synthesize(_In):
+    """Variations of examples that are there."""
+
+    model: str = Field(max_length=200)
+    each: int = Field(default=3, ge=1, le=100, description="Variations of each seed.")
+    limit: int = Field(default=1_000, ge=1, le=MOST, description="Variations in all.")
+    budget_usd: Decimal | None = Field(default=None, gt=0, le=1_000_000)
+    embedder: str | None = Field(default=None, max_length=200, description="By default the first embedding model.")
+    alike: float = Field(default=ALIKE, gt=0, le=1, description="Cosine from which one says nothing new.")
+    answers: Answers = "keep"
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    split: str | None = Field(default="train", max_length=20, description="Seeds are of this side; null is of all.")
+    tag: str | None = Field(default=None, max_length=100)
+    slice: str | None = Field(default=None, max_length=300)
+    seeds: int = Field(default=500, ge=1, le=5_000, description="The first so many examples are seeds.")
+
+
+class Copy(_In):
+    """A dataset of the same examples, split anew."""
+
+    name: str = Field(max_length=100)
+    shares: dict[str, int] | None = None
+    version: str = Field(default="latest", max_length=20)
+
+
+@router.post("/datasets/{name}/import", tags=["datasets"], status_code=201, openapi_extra=_UPLOADED)
+async def import_dataset(app: House, who: Asker, project_id: Owner, name: str, request: Request) -> Response:
+    """Make a file the next version of a dataset, which is made when there is none. All of it, or nothing.
+
+    The form has the part `file`, and texts: `format` (jsonl, csv, parquet; else by the file's ending), `columns` (JSON),
+    `mode` (append, replace), `split`, `tags`, `slices`, `mixed`, `task` or `input_schema` and `output_schema`, `note`.
+    """
+    files = app.batches.files
+    limit = app.settings.datasets.upload_limit
+    form = await receive(request, files.blobs, limit=limit, patience=app.settings.server.body_timeout)
+    if form.filename is None:
+        raise BadRequest("file: is required", param="file")
+
+    async def act(told: Told) -> dict[str, Any]:
+        try:
+            with files.blobs.open(form.blob) as file:
+                upload = upload_of(form, file)
+                version = await app.workshop.datasets.import_(
+                    project_id,
+                    name,
+                    upload,
+                    author=who.key_name,
+                    note=form.fields.get("note", ""),
+                    mode=_mode(form.fields.get("mode", "")),
+                    schemas=_schemas(app, project_id, form.fields),
+                    told=told,
+                )
+        finally:
+            await files.drop(form.blob)
+        return await _noted(app, who, request, version)
+
+    return await acted(request, act)
+
+
+@router.post("/datasets/{name}/examples", tags=["datasets"], status_code=201)
+async def add_examples(
+    app: House, who: Asker, project_id: Owner, name: str, new: NewExamples, request: Request
+) -> Response:
+    """Add a few examples: the next version."""
+    examples = [_read(at, row) for at, row in enumerate(new.examples, 1)]
+
+    async def act(told: Told) -> dict[str, Any]:
+        version = await app.workshop.datasets.append(
+            project_id,
+            name,
+            examples,
+            author=who.key_name,
+            source="examples",
+            note=new.note,
+            mode=new.mode,
+            mixed=new.mixed,
+            told=told,
+        )
+        return await _noted(app, who, request, version)
+
+    return await acted(request, act)
+
+
+@router.post("/datasets/{name}/from-calls", tags=["datasets"], status_code=201)
+async def from_calls(
+    app: House, who: Asker, project_id: Owner, name: str, which: Filtered, new: FromCalls, request: Request
+) -> Response:
+    """Make examples of calls on record: what was asked, and what was answered."""
+    wanted = replace(which, project_id=project_id, outcome=which.outcome or "ok")
+
+    async def act(told: Told) -> dict[str, Any]:
+        async def examples() -> AsyncIterator[Example]:
+            async for at, detail in _calls(app, wanted, new.limit):
+                told("calls", at, new.limit)
+                if (made := of_call(detail, answers=new.answers)) is not None:
+                    yield replace(made, tags=tags_of(new.tags))
+
+        version = await app.workshop.datasets.append(
+            project_id, name, examples(), author=who.key_name, source="calls", note=new.note, told=told
+        )
+        return await _noted(app, who, request, version)
+
+    return await acted(request, act)
+
+
+@router.post("/datasets/{name}/from-corrections", tags=["datasets"], status_code=201)
+async def from_corrections(
+    app: House, who: Asker, project_id: Owner, name: str, new: FromCorrections, request: Request
+) -> Response:
+    """Make examples of corrections: what was asked, and what the answer should have been.
+
+    The id of each is that of its call, so a later correction of the same call takes its place.
+    """
+
+    async def act(told: Told) -> dict[str, Any]:
+        async def examples() -> AsyncIterator[Example]:
+            at = 0
+            async for detail, output in _corrections(app, project_id, new):
+                at += 1
+                told("corrections", at, None)
+                if (made := of_correction(detail, output)) is not None:
+                    yield replace(made, tags=tags_of(new.tags))
+
+        version = await app.workshop.datasets.append(
+            project_id, name, examples(), author=who.key_name, source="corrections", note=new.note, told=told
+        )
+        return await _noted(app, who, request, version)
+
+    return await acted(request, act)
+
+
+@router.post("/datasets/{name}/synthesize", tags=["datasets"], status_code=201)
+async def synthesize(
+    app: House, who: Asker, project_id: Owner, name: str, new: Synthesize, request: Request
+) -> Response:
+    """Have a model write variations of examples; each is marked synthetic, with its seed, and stays on its side."""
+    store = app.workshop.datasets
+    version = await store.version(project_id, name)
+    which = which_of(new.split, new.tag, new.slice, None)
+    seeds = [
+        each
+        async for each in _first(
+            store.examples(version, split=which.split, tag=which.tag, slice=which.slice), new.seeds
+        )
+    ]
+    seeds = [seed for seed in seeds if seed.origin != "synthetic"]
+    known = [each async for each in _first(store.examples(version), 20_000) if each.origin == "synthetic"]
+    recipe = Recipe(
+        model=new.model,
+        each=new.each,
+        most=new.limit,
+        budget_nano=None if new.budget_usd is None else int(new.budget_usd * NANO),
+        alike=new.alike,
+        answers=new.answers,
+        temperature=new.temperature,
+    )
+    making = Synthesis(app.chat, who, recipe, embedder_of(app, new.embedder), name)
+
+    async def act(told: Told) -> dict[str, Any]:
+        def heard(made: Made) -> None:
+            told("writing", made.written, min(new.limit, len(seeds) * new.each))
+
+        # Gathered first: a transaction is not kept open while a model writes.
+        examples = [each async for each in making.run(seeds, known, heard)]
+        if not examples:
+            return {"version": version.shown(), "synthesis": making.made.shown()}
+        source = f"variations of {version.ref} by {new.model}"
+        next_ = await store.append(
+            project_id, name, examples, author=who.key_name, source=source, note=new.note, told=told
+        )
+        return {**await _noted(app, who, request, next_), "synthesis": making.made.shown()}
+
+    return await acted(request, act)
+
+
+@router.post("/datasets/{name}/copy", tags=["datasets"], status_code=201)
+async def copy_dataset(app: House, who: Asker, project_id: Owner, name: str, new: Copy, request: Request) -> Response:
+    """A new dataset of the same examples with other shares, as the sides of a dataset never change."""
+    store = app.workshop.datasets
+    dataset = await store.get(project_id, name)
+    version = await store.version(project_id, name, new.version)
+    shares = dataset.shares if new.shares is None else Shares.of(new.shares)
+
+    async def act(told: Told) -> dict[str, Any]:
+        made = await store.create(
+            project_id,
+            new.name,
+            description=dataset.description,
+            shares=shares,
+            input_schema=dataset.input_schema,
+            output_schema=dataset.output_schema,
+        )
+        examples = (replace(each, split=None) async for each in store.examples(version))
+        copied = await store.append(
+            project_id, made.name, examples, author=who.key_name, source=version.ref, note=new.note, told=told
+        )
+        return await _noted(app, who, request, copied)
+
+    return await acted(request, act)
+
+
+def upload_of(form: Form, file: Any) -> Upload:
+    """What is uploaded, and what is to be done with its rows.
+
+    Raises:
+        BadRequest: a field says what it cannot mean.
+    """
+    fields, name = form.fields, form.filename or ""
+    if unknown := fields.keys() - set(_FIELDS):
+        raise BadRequest(f"{min(unknown)[:60]!r} is none of {', '.join(_FIELDS)}", param=min(unknown)[:60])
+    taking = Taking(
+        columns=Columns.read(fields["columns"]) if fields.get("columns") else Columns(),
+        split=side_of(fields.get("split")),
+        tags=tags_of(fields.get("tags", "")),
+        slices=slices_of(_object(fields, "slices") or {}),
+    )
+    mixed = fields.get("mixed", "") in {"true", "1", "on"}
+    form_ = format_of(name, fields.get("format") or None)
+    return Upload(file=file, format=form_, source=name, taking=taking, mixed=mixed)
+
+
+def _mode(given: str) -> Mode:
+    if given not in {"", "append", "replace"}:
+        raise BadRequest(f"mode: {given[:40]!r} is neither append nor replace", param="mode")
+    return "replace" if given == "replace" else "append"
+
+
+def _object(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
+    given = fields.get(name)
+    if not given:
+        return None
+    try:
+        return msgspec.json.decode(given, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        raise BadRequest(f"{name}: a JSON object", param=name) from None
+
+
+def _schemas(app: App, project_id: int, fields: Mapping[str, str]) -> tuple[Schema | None, Schema | None]:
+    given = [_object(fields, name) for name in ("input_schema", "output_schema")]
+    if fields.get("task"):
+        task = app.workshop.held_tasks.find(project_id, fields["task"])
+        given = [dict(task.input_schema), None if task.output_schema is None else dict(task.output_schema)]
+    inputs, outputs = given
+    return (
+        None if inputs is None else schema(inputs, "input_schema"),
+        None if outputs is None else schema(outputs, "output_schema"),
+    )
+
+
+def _read(at: int, row: Mapping[str, Any]) -> Example:
+    try:
+        return example_of(row)
+    except LoopwrightError as error:
+        raise BadRequest(f"examples: row {at}: {error.message}", param="examples") from None
+
+
+async def _noted(app: App, who: Principal, request: Request, version: DatasetVersion) -> dict[str, Any]:
+    told = {"sha": version.sha, "examples": str(version.count)}
+    await app.audit.note(actor(who, request), "dataset.version", version.ref, told, project_id=version.project_id)
+    return {"version": version.shown()}
+
+
+async def _calls(app: App, which: CallFilter, limit: int) -> AsyncIterator[tuple[int, CallDetail]]:
+    """The newest calls of a filter with their texts, and how many they are by now."""
+    at, before = 0, None
+    while at < limit:
+        page = await app.calls.page(which, before=before, limit=min(_PAGE, limit - at))
+        for call in page.calls:
+            at += 1
+            try:
+                yield at, await app.calls.get(call.id, project_id=which.project_id, wait=0.0)
+            except NotFound:
+                continue  # deleted since its page was read
+        before = page.next
+        if before is None:
+            return
+
+
+async def _corrections(app: App, project_id: int, new: FromCorrections) -> AsyncIterator[tuple[CallDetail, Any]]:
+    at, before = 0, None
+    while at < new.limit:
+        page = await app.workshop.feedback.page(
+            project_id=project_id, since=aware(new.since), before=before, limit=min(_PAGE, new.limit - at)
+        )
+        for correction in page:
+            at += 1
+            try:
+                detail = await app.calls.get(correction.call_id, project_id=project_id, wait=0.0)
+            except NotFound:
+                continue
+            if new.task is None or detail.call.task == new.task:
+                yield detail, correction.output
+        if not page:
+            return
+        before = page[-1].id
+
+
+async def _first(examples: AsyncIterator[Example], most: int) -> AsyncIterator[Example]:
+    at = 0
+    async for example in examples:
+        if at == most:
+            return
+        at += 1
+        yield example
+
+
+def embedder_of(app: App, name: str | None) -> CalledEmbedder:
+    """An embedding model by its name, or the first there is.
+
+    Raises:
+        NotFound: there is none.
+    """
+    able = [card.name for card in app.known if "embeddings" in card.operations and card.name in app.targets]
+    if name is not None and name not in able:
+        raise NotFound(
+            f"there is no embedding model {name[:80]!r}: there are {', '.join(able) or 'none'}", param="embedder"
+        )
+    if not able:
+        raise NotFound("variations are told apart by an embedding model, and none is configured", param="embedder")
+    chosen = name or able[0]
+    return CalledEmbedder(app.targets[chosen].chat, chosen, Ids())

@@ -1,0 +1,150 @@
+"""What the thin client asks of datasets. Stands on the standard library alone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+from loopwright.core import errors
+from loopwright.kit.rest import Rest, raised
+
+Told = Callable[[str, int, int | None], None]
+"""Hears what is being done, how much of it is done, and of how much if that is known."""
+_LINES = "application/x-ndjson"
+
+
+class DatasetsRest(Rest):
+    """Datasets of a running Loopwright. `project` is for administrators: whose datasets are meant."""
+
+    def datasets(self, *, project: str | None = None) -> list[dict[str, Any]]:
+        """Every dataset by name, each with its latest version."""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            page = self._object("GET", "/api/datasets", query={"project": project, "after": after, "limit": 1000})
+            found += page["datasets"]
+            after = page.get("next")
+            if after is None:
+                return found
+
+    def create_dataset(self, name: str, *, project: str | None = None, **about: Any) -> dict[str, Any]:
+        """Make an empty one; `about`: `description`, `shares`, `input_schema`, `output_schema`, `task`."""
+        said = {key: value for key, value in about.items() if value is not None}
+        return dict(self._asked("POST", "/api/datasets", project, {"name": name, **said})["dataset"])
+
+    def dataset(self, name: str, *, project: str | None = None) -> dict[str, Any]:
+        """One dataset: `{"dataset": {…}, "versions": […]}`, newest first."""
+        return self._object("GET", _path(name), query={"project": project})
+
+    def dataset_version(self, name: str, version: str = "latest", *, project: str | None = None) -> dict[str, Any]:
+        """One version: `{"version": {…}, "groups": n, "largest_group": n}`."""
+        return self._object("GET", f"{_path(name)}/versions/{quote(version, safe='')}", query={"project": project})
+
+    def delete_dataset(self, name: str, *, project: str | None = None) -> dict[str, Any]:
+        """Remove one with all its versions, for ever."""
+        return self._object("DELETE", _path(name), query={"project": project})
+
+    def examples(self, name: str, **where: str | float | None) -> dict[str, Any]:
+        """A page; `where` takes `version`, `split`, `tag`, `slice` (`name:value`), `origin`, `after`, `limit`."""
+        return self._object("GET", _path(name) + "/examples", query=where)
+
+    def export_dataset(self, name: str, **where: str | float | None) -> Iterator[bytes]:
+        """A file in pieces; `where` takes `format`, `version`, `split`, `tag` and `slice`."""
+        response = self.open("GET", _path(name) + "/export", query=where)
+        while piece := response.read(1 << 18):
+            yield piece
+
+    def import_dataset(
+        self,
+        name: str,
+        path: str | Path,
+        *,
+        project: str | None = None,
+        told: Told | None = None,
+        **fields: str | None,
+    ) -> dict[str, Any]:
+        """Make a file the next version: `{"version": {…}}`. It is sent in pieces, and `told` hears how far it is.
+
+        `fields`: `format`, `columns` (JSON), `mode`, `split`, `tags`, `slices` (JSON), `mixed`, `task`,
+        `input_schema`, `output_schema` (JSON), `note`.
+        """
+        source = Path(path)
+        boundary = secrets.token_hex(16)
+        head, tail = _form(source.name, {key: value for key, value in fields.items() if value}, boundary)
+        size = source.stat().st_size
+        headers = {
+            "content-type": f"multipart/form-data; boundary={boundary}",
+            "content-length": str(len(head) + size + len(tail)),
+            "accept": _LINES,
+        }
+        target = self._prefix + _path(name) + "/import" + (f"?{urlencode({'project': project})}" if project else "")
+        with source.open("rb") as file:
+            response = self._send("POST", target, _pieces(head, file, tail, size, told), headers)
+            return self._followed(response, target, told)
+
+    def fill_dataset(
+        self,
+        name: str,
+        how: str,
+        body: Mapping[str, Any],
+        *,
+        told: Told | None = None,
+        **where: str | float | None,
+    ) -> dict[str, Any]:
+        """`how`: `examples`, `from-calls`, `from-corrections`, `synthesize` or `copy`; `body` as docs/api.md says."""
+        said = {key: value for key, value in where.items() if value is not None}
+        target = f"{self._prefix}{_path(name)}/{how}" + (f"?{urlencode(said)}" if said else "")
+        headers = {"content-type": "application/json", "accept": _LINES}
+        return self._followed(self._send("POST", target, json.dumps(body).encode(), headers), target, told)
+
+    def _asked(self, method: str, path: str, project: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._object(method, path, query={"project": project}, body=body)
+
+    def _followed(self, response: HTTPResponse, path: str, told: Told | None) -> dict[str, Any]:
+        """The last line of an act that is told as it goes."""
+        if response.status >= 400:
+            raise self._error(response, path)
+        last: dict[str, Any] = {}
+        try:
+            for line in response:
+                last = json.loads(line)
+                if told is not None and "doing" in last:
+                    told(last["doing"], last["done"], last["of"])
+        except (OSError, HTTPException, ValueError) as error:
+            self.close()
+            raise errors.Unavailable(
+                f"the answer of {path} broke off\nSee whether it was done, then try again"
+            ) from error
+        if "error" in last:
+            raise raised(last)
+        if not last or "doing" in last:
+            raise errors.Unavailable(f"the answer of {path} broke off\nSee whether it was done, then try again")
+        return last
+
+
+def _path(name: str) -> str:
+    return f"/api/datasets/{quote(name, safe='')}"
+
+
+def _form(filename: str, fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
+    name = "".join(char for char in filename if char.isprintable() and char not in '"\\') or "file"
+    part = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"{{}}\r\n\r\n'
+    head = "".join(part.format(key, "") + value + "\r\n" for key, value in fields.items())
+    head += part.format("file", f'; filename="{name}"')
+    return head.encode(), f"\r\n--{boundary}--\r\n".encode()
+
+
+def _pieces(head: bytes, file: BinaryIO, tail: bytes, size: int, told: Told | None) -> Iterator[bytes]:
+    yield head
+    sent = 0
+    while piece := file.read(1 << 18):
+        yield piece
+        sent += len(piece)
+        if told is not None:
+            told("sending", sent, size)
+    yield tail
