@@ -401,9 +401,7 @@ def test_a_review_that_makes_no_sense_is_refused(house: House, change: dict[str,
 def test_a_dataset_is_reviewed(house: House, client: Client) -> None:
     rows = [{"id": f"e{at}", "inputs": {"text": f"q {at}", "x": f"x {at}", "y": f"y {at}"}} for at in range(3)]
     raw = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    made = house.api("POST", "/api/datasets", json={"name": "pairs-of"})
-    assert made.is_success, made.text
-    sent = house.api("POST", "/api/datasets/pairs-of/import?format=jsonl", content=raw)
+    sent = house.api("POST", "/api/datasets/pairs-of/import", files={"file": ("pairs.jsonl", raw)})
     assert sent.is_success, sent.text
     review = client.create_review("of a dataset", mode="pairwise", dataset="pairs-of", answers="x,y")["review"]
     assert review["progress"]["items"] == 3

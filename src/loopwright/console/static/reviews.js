@@ -38,6 +38,11 @@ function rating(root) {
     if (open < 0) send(form);
     else at = open;
   };
+  const note = (field) => {
+    if (!field) return;
+    field.closest("details").open = true;
+    field.focus();
+  };
   const acts = {
     ArrowLeft: () => groups.length && step(-1),
     ArrowRight: () => groups.length && step(1),
@@ -46,7 +51,7 @@ function rating(root) {
     Enter: () => { if (whole()) send(form); },
     s: () => send(root.querySelector("form[data-skip]")),
     u: () => send(root.querySelector("form[data-undo]")),
-    n: () => root.querySelector("[data-note]")?.focus(),
+    n: () => note(root.querySelector("[data-note]")),
   };
 
   document.addEventListener("keydown", (event) => {
@@ -68,4 +73,5 @@ function rating(root) {
   addEventListener("pageshow", () => { sent = false; });
   at = Math.max(groups.findIndex((group) => !answered(group)), 0);
   show();
+  root.dataset.ready = "";
 }
