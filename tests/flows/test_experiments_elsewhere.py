@@ -142,7 +142,7 @@ def test_mlflows_client_tells_the_house_itself(lab: House, tmp_path: Path) -> No
     assert found["history"] == [[step, 1 / (step + 1)] for step in range(5)]
     assert found["files"] == ["facts.json", "models"]
     assert found["inside"] == [["models/one/model.txt", 7]]
-    assert (found["weights"], found["found"], found["none"], found["missing"]) == ("weights", [found["run"]], 0, True)
+    assert (found["weights"], found["found"][0], found["none"], found["missing"]) == ("weights", found["run"], 0, True)
     with Client(lab.url, lab.key) as client:
         run = client.get_run(found["run"])
         assert (run["experiment"], run["status"], run["tags"]["team"]) == ("from mlflow", "finished", "x")
