@@ -58,6 +58,8 @@ class Request:
     """Inputs of a task, as the client sent them."""
     assignment: Assignment | None = None
     """Of a call of a task: who does it, and what it takes."""
+    prompt_version: str | None = None
+    """`name@number` that its messages were rendered of, where no task did it."""
     wants_usage: bool = False
     """The client asked for a usage event at the end of the stream."""
     deadline: float | None = None

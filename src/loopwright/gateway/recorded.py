@@ -241,7 +241,7 @@ class _Taken:
             parent_id=request.trace.parent_id,
             task=None if assignment is None else assignment.task,
             variant=None if assignment is None else assignment.variant,
-            prompt_version=None if assignment is None else assignment.prompt_version,
+            prompt_version=request.prompt_version if assignment is None else assignment.prompt_version,
             tags=dict(tags),
             request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
