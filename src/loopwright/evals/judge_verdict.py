@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loopwright.evals import extraction
-from loopwright.kit import fitting
+import msgspec
 
+from loopwright.evals import extraction
+
+_FENCED: Final = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _LONGEST: Final = 100_000
 _EXPLAINED: Final = 4_000
 
@@ -46,11 +48,11 @@ def read(text: str, verdicts: Sequence[str]) -> Verdict:
 
 
 def _object(said: str) -> dict[str, Any] | None:
-    if "{" not in said:
-        return None
+    """The answer as JSON when all of it is: an object between words may be a quotation of what is judged."""
+    fence = _FENCED.fullmatch(said)
     try:
-        value = fitting.read(said)
-    except fitting.NotJson:
+        value = msgspec.json.decode(fence[1] if fence else said)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -6,15 +6,16 @@ both is wrong, and whoever prefers the same place in both has order bias. A coin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from rouge_score import rouge_scorer
+from typing import Any, Final
 
 from loopwright.evals.intervals import Estimate, mean_interval, wilson
 from loopwright.evals.labelled import Labelled
 from loopwright.evals.observation import Observation
+
+_WORD: Final = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +93,24 @@ def by_words(things: Sequence[Labelled]) -> Estimate:
 
     That is ROUGE-L precision (Lin 2004); equal ones count one half. What a judge must beat to be worth its price.
     """
-    scorer = rouge_scorer.RougeScorer(["rougeL"])
     shares = []
     for thing in things:
-        first, second = (
-            scorer.score(thing.material.input, text)["rougeL"].precision
-            for text in (thing.material.answer, thing.material.other)
-        )
+        first, second = (kept(thing.material.input, text) for text in (thing.material.answer, thing.material.other))
         shares.append(0.5 if first == second else float((first > second) == (thing.human[0] == "a")))
     return mean_interval(shares)
+
+
+def kept(source: str, text: str) -> float:
+    """ROUGE-L precision: the share of a text's words that stand in the source, in the same order."""
+    # Not by rouge_score, which loads nltk: five seconds for ten lines
+    words, there = _WORD.findall(text.lower()), _WORD.findall(source.lower())
+    if not words:
+        return 0.0
+    row = [0] * (len(there) + 1)
+    for word in words:
+        last = 0
+        for at, other in enumerate(there, 1):
+            above = row[at]
+            row[at] = last + 1 if word == other else max(above, row[at - 1])
+            last = above
+    return row[-1] / len(words)
