@@ -47,6 +47,9 @@ class Policies:
         found = self._projects.get(project, self._default)
         if model in self._names or model.startswith("task/"):
             found = self._joined(project, model, found)
+        if request.assignment is not None:  # whatever it is called by, a model's own policy holds
+            for asked in request.assignment.models:
+                found = found.joined(self._names.get(asked, _OPEN))
         wish = request.privacy
         if wish is not None:
             found = found.joined(wish)

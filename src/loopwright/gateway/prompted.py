@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from loopwright.core.assignment import Need
+from loopwright.core.assignment import Assignment, Need
 from loopwright.core.chat import Delta, Request, Trace, answering
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, UnknownModel
 from loopwright.core.who import Principal
@@ -58,37 +58,37 @@ class Prompted:
         if not request.model.startswith(PREFIX):
             return self.inner(request)
         try:
-            plan = self.plan(request)
+            task, variant = self.named(request)
+        except LoopwrightError as error:
+            self.inner.refuse(request, error)
+            raise
+        try:
+            plan = self.plan(task, variant, request)
         except LoopwrightError as error:
             if type(error) is NotFound:  # a prompt that is seldom used is not at hand
-                return self._fetched(request)
-            self.inner.refuse(request, error)
+                return self._fetched(task, variant, request)
+            self.inner.refuse(_meant(task, variant, request), error)
             raise
         return self.inner(replace(request, assignment=plan))
 
-    async def _fetched(self, request: Request) -> AsyncGenerator[Delta, None]:
+    async def _fetched(self, task: Task, variant: Variant, request: Request) -> AsyncGenerator[Delta, None]:
         try:
-            _, variant = self.named(request)
             await self.worder.fetch(variant, request.who.project_id)
-            # By its name: without a session, chance would choose once more.
-            named = replace(request, model=f"{request.model.partition('@')[0]}@{variant.name}")
-            plan = self.plan(named)
+            plan = self.plan(task, variant, request)
         except LoopwrightError as error:
-            self.inner.refuse(request, error)
+            self.inner.refuse(_meant(task, variant, request), error)
             raise
         async with answering(self.inner, replace(request, assignment=plan)) as answer:
             async for delta in answer:
                 yield delta
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, task: Task, variant: Variant, request: Request) -> Plan:
         """What becomes of a call.
 
         Raises:
-            Refused: the key may not call the task.
-            UnknownModel: there is no such task, variant, prompt or model.
+            NotFound: there is no such prompt or model.
             BadRequest: the inputs are not what the task takes; `param` names the one to blame.
         """
-        task, variant = self.named(request)
         if request.operation != "chat":
             raise BadRequest(f"task {task.name!r} does not do {request.operation}; it does: chat", param="model")
         guarded = bool(task.guardrails.get("moderation", {}).get("output"))
@@ -125,24 +125,22 @@ class Prompted:
         """What would become of a call, with the inputs as `variables` or as the `text` of a message. Asks nobody.
 
         Raises:
-            As `plan`.
+            As `named` and `plan`.
         """
-        now = time.time_ns()
-        return self.plan(
-            Request(
-                id="",
-                operation="chat",
-                model=model,
-                body={"messages": [] if text is None else [{"role": "user", "content": text}]},
-                raw=None,
-                stream=False,
-                who=who,
-                started_ns=now,
-                trace=Trace(trace_id="", span_id=""),
-                session=session,
-                variables=variables,
-            )
+        request = Request(
+            id="",
+            operation="chat",
+            model=model,
+            body={"messages": [] if text is None else [{"role": "user", "content": text}]},
+            raw=None,
+            stream=False,
+            who=who,
+            started_ns=time.time_ns(),
+            trace=Trace(trace_id="", span_id=""),
+            session=session,
+            variables=variables,
         )
+        return self.plan(*self.named(request), request)
 
     def named(self, request: Request) -> tuple[Task, Variant]:
         """The task and variant that a request names, or that its session has.
@@ -211,6 +209,15 @@ class Prompted:
         several = body.get("n")
         one = most if isinstance(most, int) else self.output_tokens
         return one * (several if isinstance(several, int) else 1)
+
+
+def _meant(task: Task, variant: Variant, request: Request) -> Request:
+    """A request that is refused, as the record and policies are to see it."""
+    needs = tuple(Need(model=model, input=0, output=0) for model in variant.models)
+    meant = Assignment(
+        task=task.name, variant=variant.name, prompt_version=None, inputs=request.variables or {}, needs=needs
+    )
+    return replace(request, assignment=meant)
 
 
 def _check_plain(task: Task, variant: Variant, body: Mapping[str, Any]) -> None:
