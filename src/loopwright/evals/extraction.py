@@ -23,6 +23,7 @@ _NUMBER: Final = re.compile(
     rf"(?<![\w.])(?P<sign>[-+\u2212\u2013](?=[$\u20ac\u00a3\u00a5.0-9]))?[$\u20ac\u00a3\u00a5]?(?P<minus>-)?(?P<body>{_NUMERAL})"
     rf"(?P<exponent>[eE][-+]?[0-9]{{1,3}}(?![\w]))?(?:\s?/\s?(?P<under>{_NUMERAL})(?![/\w]))?"
 )
+_FRACTION: Final = re.compile(r"\\[dt]?frac\{([0-9]{1,20})\}\{([0-9]{1,20})\}")
 _MARKED: Final = re.compile(r"####[ \t]*([^\n]{1,100})")
 _BOXED: Final = re.compile(r"\\boxed\{([^{}]{1,200})\}")
 _ANSWER: Final = re.compile(
@@ -56,7 +57,7 @@ def number(text: str) -> Decimal | None:
 
     `1,234.50`, `$12`, `3/4`, `1e3`, `-7` and `50%` (as 50) are read; words (`twelve`) are not.
     """
-    said = spoken(text)[-_READ:]
+    said = _FRACTION.sub(r"\1/\2", spoken(text)[-_READ:])
     for pattern in (_MARKED, _BOXED):
         marked = [found for part in pattern.findall(said) if (found := _first_number(part)) is not None]
         if marked:
@@ -283,4 +284,4 @@ def answer(text: str) -> str:
     boxed = _BOXED.findall(said)
     stated = [found["rest"] for found in _ANSWER.finditer(said)]
     found = boxed[-1] if boxed else stated[-1] if stated else last_line(said)
-    return found.strip().strip("*_`\"' ").rstrip(".").strip()
+    return found.strip().rstrip(".").strip("*_`\"' ").rstrip(".").strip()

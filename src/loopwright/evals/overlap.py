@@ -21,7 +21,7 @@ from loopwright.evals.evaluator import Method, Output, Tools
 from loopwright.evals.plain import LONGEST, Plain, clipped, references, said
 
 _MOST_REFERENCES: Final = 50
-_LARGEST_TABLE: Final = 4_000_000
+_LARGEST_TABLE: Final = 1_000_000
 """Pairs of words: what rouge-score's table of common subsequences may have."""
 _NO_REFERENCE: Final = "the example has no expected value"
 _LEAST: Final = "From which value on an answer passes; without, nothing is said of that"
@@ -162,10 +162,13 @@ class Rouge(Plain[RougeArgs]):
     def _against(self, wanted: str, text: str) -> dict[str, float] | None:
         if self.args.type == "rougeL":
             return rouge_l(self._tokenizer.tokenize(wanted), self._tokenizer.tokenize(text))
-        if self.args.type == "rougeLsum" and len(wanted.split()) * len(text.split()) > _LARGEST_TABLE:
+        if self.args.type == "rougeLsum" and self._table(wanted, text) > _LARGEST_TABLE:
             return None
         found = self._scorer.score(wanted, text)[self.args.type]
         return {"precision": float(found.precision), "recall": float(found.recall), "f1": float(found.fmeasure)}
+
+    def _table(self, wanted: str, text: str) -> int:
+        return len(self._tokenizer.tokenize(wanted)) * len(self._tokenizer.tokenize(text))
 
 
 def rouge_l(wanted: Sequence[str], given: Sequence[str]) -> dict[str, float]:

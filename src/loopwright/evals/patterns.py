@@ -14,7 +14,7 @@ from loopwright.core.errors import BadRequest
 
 LONGEST_PATTERN: Final = 2_000
 """Characters."""
-_SIZE: Final = 1_000_000
+_SIZE: Final = 200_000
 """Bytes of the compiled automaton: what `(a{99}){99}` would ask for is refused."""
 
 
@@ -56,5 +56,8 @@ class Pattern:
             ) from None
 
     def found(self, text: str) -> bool:
-        """Whether it matches."""
-        return self._validator.is_valid(text)
+        """Whether it matches. Halves of surrogate pairs, which are no characters, count as `?`."""
+        try:
+            return self._validator.is_valid(text)
+        except UnicodeEncodeError:
+            return self._validator.is_valid(text.encode("utf-8", "replace").decode())
