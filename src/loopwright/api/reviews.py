@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from loopwright.api.asking import Asker, House, Owner, Seen, actor, scope_of
-from loopwright.api.filters import aware, tag_of
+from loopwright.api.review_sources import Input, Sources, found_by
 from loopwright.app import App
-from loopwright.calls.query import CallFilter
-from loopwright.core.call import Outcome
 from loopwright.core.errors import BadRequest
 from loopwright.core.who import Principal
-from loopwright.datasets.dataset import side_of
 from loopwright.evals.raters import agreement, check_done, criterion_named, exported
-from loopwright.evals.review_items import Found, answers_named, of_calls, of_dataset
 from loopwright.feedback.given import NOTE, Author
-from loopwright.feedback.queues import ITEMS
-from loopwright.feedback.review import NewItem, Review
-from loopwright.feedback.rubric import Level, Mode, criteria_of
+from loopwright.feedback.review import Review
+from loopwright.feedback.rubric import Level, criteria_of
 
 router = APIRouter(prefix="/api")
-_TEXT: Final = 60_000
-
-
-class Input(BaseModel):
-    """What a body may say, and nothing else."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class CriterionIn(Input):
@@ -43,49 +30,15 @@ class CriterionIn(Input):
     level: Level = "nominal"
 
 
-class ItemIn(Input):
-    """Something to rate that is nowhere on record."""
-
-    question: str = Field(max_length=_TEXT)
-    answer: str = Field(max_length=_TEXT)
-    other: str | None = Field(default=None, max_length=_TEXT, description="The second answer, in pairs.")
-    reference: str | None = Field(default=None, max_length=_TEXT)
-    example_id: str | None = Field(default=None, max_length=200)
-    answers: dict[str, str] = Field(
-        default={}, description="What `a` and `b` are; told in the export, never to raters."
-    )
-
-
-class CallsIn(Input):
-    """Which calls are rated: the newest that pass."""
-
-    model: str | None = None
-    key: int | None = None
-    outcome: Outcome | None = "ok"
-    task: str | None = None
-    session: str | None = None
-    tag: str | None = Field(default=None, description="name:value")
-    since: datetime | None = None
-    until: datetime | None = None
-    text: str | None = Field(default=None, max_length=1000)
-
-
-class NewReview(Input):
-    """A queue to make. Exactly one of `items`, `calls` and `dataset` says what is rated."""
+class NewReview(Sources):
+    """A queue to make. Exactly one of `items`, `calls`, `dataset` and `evaluation` says what is rated."""
 
     name: str
-    mode: Mode = "rubric"
     criteria: list[str | CriterionIn] = Field(
         default=[], description="As `helpful:1-5`, `grounded:yes,no`, or members."
     )
     instructions: str = ""
     raters: int = Field(default=2, ge=1, le=9)
-    items: list[ItemIn] = Field(default=[], max_length=ITEMS)
-    calls: CallsIn | None = None
-    dataset: str | None = Field(default=None, description="NAME[@NUMBER]", max_length=200)
-    split: str | None = None
-    answers: str | None = Field(default=None, description="In pairs: two members of each example, by a comma.")
-    limit: int = Field(default=100, ge=1, le=ITEMS)
 
 
 class Labels(Input):
@@ -117,7 +70,7 @@ async def list_reviews(
 async def create_review(app: House, who: Asker, project_id: Owner, new: NewReview, request: Request) -> dict[str, Any]:
     """A queue of items that people rate."""
     criteria = criteria_of([each if isinstance(each, str) else each.model_dump() for each in new.criteria], new.mode)
-    found, source = await _found(app, project_id, new)
+    found, source = await found_by(app, project_id, new)
     if not found.items:
         raise BadRequest("there is nothing to rate: no answer with a text is among them", param="items")
     review = await app.workshop.turns.reviews.create(
@@ -215,59 +168,6 @@ async def export_review(
     lines = exported(app.workshop.turns.reviews, review, criterion=criterion, texts=texts)
     headers = {"content-disposition": f'attachment; filename="{review.id}.jsonl"'}
     return StreamingResponse(lines, media_type="application/jsonl", headers=headers)
-
-
-async def _found(app: App, project_id: int, new: NewReview) -> tuple[Found, dict[str, Any]]:
-    """The items of a new review, and where they come from."""
-    given = [name for name, said in (("items", new.items), ("calls", new.calls), ("dataset", new.dataset)) if said]
-    if new.calls is not None and "calls" not in given:
-        given.append("calls")
-    if len(given) != 1:
-        raise BadRequest("say what is rated by exactly one of: items, calls, dataset", param="items")
-    answers = answers_named(new.answers)
-    if (answers is not None) is not (new.mode == "pairwise" and new.dataset is not None):
-        raise BadRequest(
-            "answers: names the two answers of each example, in pairs from a dataset only", param="answers"
-        )
-    if new.calls is not None:
-        if new.mode == "pairwise":
-            raise BadRequest("calls have one answer each: compare pairs from a dataset or items", param="mode")
-        which = _filter(new.calls, project_id)
-        told = new.calls.model_dump(mode="json", exclude_none=True)
-        return await of_calls(app.calls, which, limit=new.limit), {"calls": told}
-    if new.dataset is not None:
-        told = {"dataset": new.dataset, "split": new.split, "answers": new.answers}
-        found = await of_dataset(
-            app.workshop.datasets, project_id, new.dataset, split=side_of(new.split), answers=answers, limit=new.limit
-        )
-        return found, {name: value for name, value in told.items() if value is not None}
-    return Found(items=tuple(_item(each) for each in new.items)), {"items": len(new.items)}
-
-
-def _filter(asked: CallsIn, project_id: int) -> CallFilter:
-    return CallFilter(
-        project_id=project_id,
-        model=asked.model,
-        key_id=asked.key,
-        outcome=asked.outcome,
-        task=asked.task,
-        session=asked.session,
-        tag=tag_of(asked.tag),
-        since=aware(asked.since),
-        until=aware(asked.until),
-        text=asked.text,
-    )
-
-
-def _item(given: ItemIn) -> NewItem:
-    return NewItem(
-        question=given.question,
-        answer=given.answer,
-        other=given.other,
-        reference=given.reference,
-        example_id=given.example_id,
-        labels=given.answers,
-    )
 
 
 async def _review(app: App, who: Principal, review_id: str) -> Review:

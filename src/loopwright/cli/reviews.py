@@ -51,6 +51,11 @@ def create(
     answers: Annotated[
         str | None, typer.Option(help="In pairs: the two answers of each example.", metavar="MEMBER,MEMBER")
     ] = None,
+    evaluation: Annotated[str | None, typer.Option(help="What its targets answered.", metavar="ID")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Of the evaluation; in pairs name two.", metavar="NAME")
+    ] = None,
+    sort: Annotated[str, typer.Option(help="Of the evaluation: position, disagreement, worst, …")] = "position",
     items: Annotated[
         Path | None, typer.Option(help="JSON lines instead: question, answer, other, reference.", metavar="FILE")
     ] = None,
@@ -59,7 +64,7 @@ def create(
     api_key: ApiKey = None,
     as_json: Json = False,
 ) -> None:
-    """Make a queue of the newest calls that pass, of a dataset, or of a file. Raters sign in to the console."""
+    """Make a queue of the newest calls that pass, a dataset, an evaluation or a file. Raters sign in to the console."""
     said: dict[str, Any] = {
         "mode": "pairwise" if pairwise else "rubric", "criteria": criterion or [], "instructions": instructions,
         "raters": raters, "limit": limit,
@@ -72,6 +77,8 @@ def create(
         said["items"] = _items(items)
     elif dataset is not None:
         said |= {"dataset": dataset, "split": split, "answers": answers}
+    elif evaluation is not None:
+        said |= {"evaluation": evaluation, "targets": target or [], "sort": sort}
     else:
         said["calls"] = {name: value for name, value in which.items() if value is not None}
     with reach(url, api_key, timeout=600.0) as client:
