@@ -180,8 +180,8 @@ class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest):
 
     def evaluation_report(self, evaluation_id: str, kind: str = "markdown", *, allow_uncertain: bool = False) -> bytes:
         """`markdown`, `junit` or `json`."""
-        query = f"format={quote(kind)}&allow_uncertain={str(allow_uncertain).lower()}"
-        return self.open("GET", f"/api/evaluations/{quote(evaluation_id, safe='')}/report?{query}").read()
+        path = f"/api/evaluations/{quote(evaluation_id, safe='')}/report"
+        return self.open("GET", path, query={"format": kind, "allow_uncertain": str(allow_uncertain).lower()}).read()
 
     def compare_evaluations(self, a: str, b: str, **where: str | None) -> dict[str, Any]:
         """What changed from one to the other; `where` takes `target_a`, `target_b`."""

@@ -90,6 +90,11 @@ class Script:
         raw = msgspec.json.encode(body)
         yield Delta(raw=raw, usage=usage, cost_nano=self.cost_nano, done=True, model=request.model, provider="script")
 
+    async def reached(self, count: int) -> None:
+        """Wait until so many questions came."""
+        while sum(self.asked.values()) < count:  # noqa: ASYNC110 - questions come in any order
+            await asyncio.sleep(0.005)
+
     async def holder(self, key_id: int, project_id: int) -> Principal | None:
         return WHO if (key_id, project_id) == (1, 1) else None
 
@@ -129,7 +134,9 @@ class Room:
         self.trusted: dict[str, Trust] = {}
         self.made: Callable[[Mapping[str, Any], Tools], Any] = make
 
-    async def create(self, *targets: str, evaluators: Sequence[str | Mapping[str, Any]] = ("exact_match",), **more: Any) -> str:
+    async def create(
+        self, *targets: str, evaluators: Sequence[str | Mapping[str, Any]] = ("exact_match",), **more: Any
+    ) -> str:
         spec = Spec(
             targets=tuple(Target(name=name, model=name) for name in targets),
             dataset="numbers@1",
@@ -146,7 +153,10 @@ class Room:
 
         def measuring(evaluation: Evaluation, road: Road, who: Principal, paced: Paced) -> list[Measure]:
             tools = road.tools(who, paced)
-            return [Measure(self.made(spec, tools), self.store.settings.evaluator_timeout) for spec in evaluation.spec.evaluators]
+            return [
+                Measure(self.made(spec, tools), self.store.settings.evaluator_timeout)
+                for spec in evaluation.spec.evaluators
+            ]
 
         async def trusting(_evaluation: Evaluation, _measures: Sequence[Measure]) -> Mapping[str, Trust]:
             return self.trusted

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.anyio
 
 async def test_every_example_is_asked_measured_and_told(database_url: str, tmp_path: Path) -> None:
     async with room(database_url, tmp_path, numbers(30)) as made:
-        name = await made.create("right", "wrong", evaluators=["exact_match", {"kind": "length", "args": {"most": 3}}], baseline="wrong")
+        name = await made.create(
+            "right", "wrong", evaluators=["exact_match", {"kind": "length", "args": {"most": 3}}], baseline="wrong"
+        )
         script = Script(lambda model, question: question if model == "right" else "no")
         await made.run(script)
         found = await made.show(name)
@@ -92,8 +95,7 @@ async def test_going_on_repeats_nothing_that_was_answered(database_url: str, tmp
         script = Script(delay=0.01)
         name = await made.create("m", "n")
         running = made.running(script)
-        while sum(script.asked.values()) < 40:
-            await asyncio.sleep(0.005)
+        await script.reached(40)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         folder = tmp_path / "evaluations"
@@ -148,7 +150,7 @@ async def test_evaluators_that_raise_mark_the_example_and_the_run_goes_on(databa
                 return Score(name="moody", value=1.0, details={"odd": object(), "deep": "\ud800"})
             return Score(name="moody", value=1.0)
 
-    settings = QUICK.__class__(**{**{f: getattr(QUICK, f) for f in QUICK.__slots__}, "evaluator_timeout": 0.1})
+    settings = replace(QUICK, evaluator_timeout=0.1)
     async with room(database_url, tmp_path, numbers(12), settings) as made:
         made.made = lambda spec, tools: Moody() if spec["kind"] == "moody" else make(spec, tools)
         name = await made.create("m", evaluators=[{"kind": "moody"}, "exact_match"])
@@ -246,8 +248,7 @@ async def test_cancelling_keeps_what_was_found(database_url: str, tmp_path: Path
         name = await made.create("m")
         script = Script(delay=0.01)
         running = made.running(script)
-        while sum(script.asked.values()) < 20:
-            await asyncio.sleep(0.01)
+        await script.reached(20)
         assert (await made.store.cancel(name, project_id=1)).status == "cancelling"
         await running
         found = await made.show(name)
@@ -265,8 +266,7 @@ async def test_a_target_that_changes_meanwhile_stops(database_url: str, tmp_path
         name = await made.create("m")
         script = Script(delay=0.01)
         running = made.running(script)
-        while not script.asked:
-            await asyncio.sleep(0.01)
+        await script.reached(1)
         with pytest.raises(Conflict):
             await made.store.delete(name, project_id=1)
         script.definitions["m"] = "another"
@@ -301,7 +301,9 @@ async def test_the_gate_decides_and_an_untrusted_judge_does_not(database_url: st
 async def test_pages_are_sorted_by_what_matters(database_url: str, tmp_path: Path) -> None:
     async with room(database_url, tmp_path, numbers(12)) as made:
         name = await made.create("old", "new", baseline="old")
-        await made.run(Script(lambda model, question: "no" if (model, question) in {("new", "7"), ("old", "3")} else question))
+        await made.run(
+            Script(lambda model, question: "no" if (model, question) in {("new", "7"), ("old", "3")} else question)
+        )
         found = await made.show(name)
         regression = await results.page(made.store, found, sort="regression", limit=2)
         assert [row.example_id for row in regression] == ["e7", "e0"]

@@ -20,7 +20,7 @@ from loopwright.datasets.dataset import DatasetVersion
 from loopwright.evals import reports, results
 from loopwright.evals.across import across
 from loopwright.evals.answers import answers
-from loopwright.evals.evaluation import Evaluation, Status
+from loopwright.evals.evaluation import Status
 from loopwright.evals.findings import detectable
 from loopwright.evals.results import Sort
 from loopwright.evals.sample import count, first, version_of
