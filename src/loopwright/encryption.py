@@ -12,12 +12,14 @@ from loopwright.batches.sealed import batches_by_key
 from loopwright.cache import resealing as answers
 from loopwright.calls import resealing as texts
 from loopwright.core.errors import BadRequest, Conflict, NotFound, StartError
+from loopwright.datasets import resealing as examples
 from loopwright.feedback import resealing as feedback
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.prompts import resealing as prompts
+from loopwright.tasks import resealing as tasks
 
 BLOBS: Final = "blobs"
 """Folder of the files that clients uploaded and batches wrote, in the data folder."""
@@ -52,7 +54,8 @@ class Encryption:
         """How many by kind and key.
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
-        corrections, explanations and what is reviewed, `prompts` their versions, `streams` beginnings of streams; `spool`, `files` and `batches`
+        corrections, explanations and what is reviewed, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
+        `streams` beginnings of streams; `spool`, `files` and `batches`
         (those at work) lie on this machine.
 
         Raises:
@@ -64,6 +67,8 @@ class Encryption:
             "answers": await answers.keys_used(self.db),
             "feedback": await feedback.keys_used(self.db),
             "prompts": await prompts.keys_used(self.db),
+            "tasks": await tasks.keys_used(self.db),
+            "examples": await examples.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -123,6 +128,8 @@ class Encryption:
             done = await texts.reseal_streams(self.db, self.seal) + await answers.reseal(self.db, self.seal)
             done += await feedback.reseal(self.db, self.seal)
             done += await prompts.reseal(self.db, self.seal)
+            done += await tasks.reseal(self.db, self.seal)
+            done += await examples.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -175,6 +182,8 @@ _NAMES: Final[Mapping[str, str]] = {
     "answers": "answers of the cache",
     "feedback": "texts of feedback",
     "prompts": "versions of prompts",
+    "tasks": "definitions of tasks",
+    "examples": "examples of datasets",
     "streams": "beginnings of streams",
     "spool": "spool files",
     "files": "files",

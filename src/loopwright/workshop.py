@@ -66,14 +66,14 @@ class Workshop:
         seal = Seal.of(settings.encryption)
         prompts = HeldPrompts(db, seal)
         await prompts.load()
-        held = HeldTasks(db, settings.tasks)
+        held = HeldTasks(db, settings.tasks, seal)
         await held.load()
         datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
         return cls(
             db=db,
             prompts=Prompts(db, seal),
             held_prompts=prompts,
-            tasks=Tasks(db),
+            tasks=Tasks(db, seal),
             held_tasks=held,
             ranking=Ranking(),
             datasets=datasets,

@@ -14,6 +14,7 @@ from typing import Final
 from loopwright.core.errors import Unavailable, UnknownModel
 from loopwright.kit.db import Database
 from loopwright.kit.nearest import hint
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings_tasks import TaskSettings
 from loopwright.tasks.store import CHANNEL, Tasks
 from loopwright.tasks.task import PREFIX, Task, task_of
@@ -25,9 +26,9 @@ _NONE: Final[Mapping[str, Task]] = {}
 class Held:
     """Finds tasks."""
 
-    def __init__(self, db: Database, configured: Mapping[str, TaskSettings]) -> None:
+    def __init__(self, db: Database, configured: Mapping[str, TaskSettings], seal: Seal = PLAIN) -> None:
         self._db = db
-        self._stored = Tasks(db)
+        self._stored = Tasks(db, seal)
         self.configured: Mapping[str, Task] = {name: task_of(name, said) for name, said in configured.items()}
         """Those of the configuration, which nothing else changes."""
         self._of_project: dict[int, dict[str, Task]] = {}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from psycopg.types.json import Json
-
 from loopwright.core.errors import Conflict, LoopwrightError, NotFound, Spent
 from loopwright.kit.db import Connection, Database
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings_json import json_of
 from loopwright.tasks.definition import checked
 from loopwright.tasks.task import Task, task_of
@@ -23,6 +22,10 @@ MOST: Final = 1_000
 """Tasks of a project."""
 _KEPT: Final = 500
 """Definitions of one task that are remembered."""
+_SELECT: Final = """
+    select t.project_id, t.name, d.task_id, d.number, d.definition, d.author, d.changed_at
+    from tasks t join task_definitions d on d.task_id = t.id and d.number = t.number
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -39,8 +42,9 @@ class Definition:
 class Tasks:
     """The stored tasks of all projects."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, seal: Seal = PLAIN) -> None:
         self._db = db
+        self._seal = seal
 
     async def put(
         self, project_id: int, name: str, definition: object, *, author: str, new: bool = False
@@ -58,57 +62,40 @@ class Tasks:
             BadRequest: the definition cannot be used; `param` is the place of the fault.
             Conflict: it is there, and `new`.
             Spent: the project has too many tasks.
+            Sealed: what it was before cannot be opened.
         """
         settings = await asyncio.to_thread(checked, name, definition)
-        document = json_of(settings)
+        document = json.dumps(json_of(settings), ensure_ascii=False).encode()
         async with self._db.transaction() as connection:
             await connection.execute(
                 b"select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"tasks of project {project_id}",)
             )
-            cursor = await connection.execute(
-                b"select * from tasks where project_id = %s and name = %s", (project_id, name)
-            )
+            query = f"{_SELECT} where t.project_id = %s and t.name = %s".encode()
+            cursor = await connection.execute(query, (project_id, name))
             before = await cursor.fetchone()
             if before is not None and new:
                 raise Conflict(f"there is a task {name!r} already: change it instead", param="name")
-            if before is not None and json.dumps(before["definition"]) == json.dumps(document):
-                return task_from(before), False
-            row = await (
-                self._make(connection, project_id, name, document, author)
-                if before is None
-                else self._change(connection, before, document, author)
+            if before is not None and opened(before, self._seal) == document:
+                return task_from(before, self._seal), False
+            task_id = await _numbered(connection, project_id, name, known=before is not None)
+            await connection.execute(
+                b"insert into task_definitions (task_id, number, definition, sealed_by, author)"
+                b" select id, number, %s, %s, %s from tasks where id = %s",
+                (
+                    self._seal.seal(document, about(task_id, 1 if before is None else before["number"] + 1)),
+                    self._seal.first,
+                    author,
+                    task_id,
+                ),
+            )
+            cursor = await connection.execute(query, (project_id, name))
+            row = await cursor.fetchone()
+            assert row is not None
+            await connection.execute(
+                b"delete from task_definitions where task_id = %s and number <= %s", (task_id, row["number"] - _KEPT)
             )
             await connection.execute(b"select pg_notify(%s, '')", (CHANNEL,))
-        return task_from(row), before is None
-
-    async def _make(
-        self, connection: Connection, project_id: int, name: str, document: dict[str, Any], author: str
-    ) -> dict[str, Any]:
-        cursor = await connection.execute(b"select count(*) as number from tasks where project_id = %s", (project_id,))
-        counted = await cursor.fetchone()
-        if counted is not None and counted["number"] >= MOST:
-            raise Spent(f"the project has {counted['number']} tasks, as many as may be: delete one first")
-        cursor = await connection.execute(
-            b"insert into tasks (project_id, name, number, definition, author) values (%s, %s, 1, %s, %s) returning *",
-            (project_id, name, Json(document), author),
-        )
-        row = await cursor.fetchone()
-        assert row is not None
-        await _remember(connection, row)
-        return row
-
-    async def _change(
-        self, connection: Connection, before: dict[str, Any], document: dict[str, Any], author: str
-    ) -> dict[str, Any]:
-        cursor = await connection.execute(
-            b"update tasks set number = number + 1, definition = %s, author = %s, changed_at = now()"
-            b" where id = %s returning *",
-            (Json(document), author, before["id"]),
-        )
-        row = await cursor.fetchone()
-        assert row is not None
-        await _remember(connection, row)
-        return row
+        return task_from(row, self._seal), before is None
 
     async def delete(self, project_id: int, name: str) -> None:
         """Forget a task and its history; its calls stay on record.
@@ -125,13 +112,25 @@ class Tasks:
             await connection.execute(b"select pg_notify(%s, '')", (CHANNEL,))
 
     async def history(self, project_id: int, name: str) -> Sequence[Definition]:
-        """What a task was told to be, newest first; empty when it is not stored."""
+        """What a task was told to be, newest first; empty when it is not stored.
+
+        Raises:
+            Sealed: a definition cannot be opened.
+        """
         rows = await self._db.rows(
-            "select d.number, d.definition, d.author, d.changed_at from task_definitions d join tasks t on t.id = d.task_id"
-            " where t.project_id = %s and t.name = %s order by d.number desc limit %s",
-            (project_id, name, _KEPT),
+            "select d.task_id, d.number, d.definition, d.author, d.changed_at from task_definitions d"
+            " join tasks t on t.id = d.task_id where t.project_id = %s and t.name = %s order by d.number desc",
+            (project_id, name),
         )
-        return [Definition(**row) for row in rows]
+        return [
+            Definition(
+                number=row["number"],
+                definition=json.loads(opened(row, self._seal)),
+                author=row["author"],
+                changed_at=row["changed_at"],
+            )
+            for row in rows
+        ]
 
     async def state(self) -> object:
         """Something that differs when any task does."""
@@ -140,20 +139,21 @@ class Tasks:
         )
 
     async def all(self) -> list[Task]:
-        """Every stored task that this program can read; one of a newer program is left out, and logged."""
-        rows = await self._db.rows("select * from tasks order by name, project_id")
-        return await asyncio.to_thread(lambda: [task for row in rows for task in _readable(row)])
+        """Every stored task that this program can read; one that it cannot is left out, and logged."""
+        rows = await self._db.rows(f"{_SELECT} order by t.name, t.project_id")
+        return await asyncio.to_thread(lambda: [task for row in rows for task in _readable(row, self._seal)])
 
 
-def task_from(row: dict[str, Any]) -> Task:
+def task_from(row: Mapping[str, Any], seal: Seal) -> Task:
     """A Task from its row.
 
     Raises:
         BadRequest: this program cannot use it.
+        Sealed: it cannot be opened.
     """
     return task_of(
         row["name"],
-        checked(row["name"], row["definition"]),
+        checked(row["name"], json.loads(opened(row, seal))),
         source="stored",
         project_id=row["project_id"],
         number=row["number"],
@@ -162,19 +162,39 @@ def task_from(row: dict[str, Any]) -> Task:
     )
 
 
-def _readable(row: dict[str, Any]) -> list[Task]:
+def about(task_id: int, number: int) -> bytes:
+    """What a definition is sealed for."""
+    return f"task_definitions.definition {task_id} {number}".encode()
+
+
+def opened(row: Mapping[str, Any], seal: Seal) -> bytes:
+    """The definition of a row: JSON."""
+    return seal.open(bytes(row["definition"]), about(row["task_id"], row["number"]))
+
+
+async def _numbered(connection: Connection, project_id: int, name: str, *, known: bool) -> int:
+    """The id of a task whose number is that of the definition to come."""
+    if known:
+        cursor = await connection.execute(
+            b"update tasks set number = number + 1, changed_at = now() where project_id = %s and name = %s returning id",
+            (project_id, name),
+        )
+    else:
+        cursor = await connection.execute(b"select count(*) as tasks from tasks where project_id = %s", (project_id,))
+        counted = await cursor.fetchone()
+        if counted is not None and counted["tasks"] >= MOST:
+            raise Spent(f"the project has {counted['tasks']} tasks, as many as may be: delete one first")
+        cursor = await connection.execute(
+            b"insert into tasks (project_id, name, number) values (%s, %s, 1) returning id", (project_id, name)
+        )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+def _readable(row: Mapping[str, Any], seal: Seal) -> list[Task]:
     try:
-        return [task_from(row)]
+        return [task_from(row, seal)]
     except LoopwrightError as error:
         _log.error("task %r of project %s cannot be used: %s", row["name"], row["project_id"], error.message)
         return []
-
-
-async def _remember(connection: Connection, row: dict[str, Any]) -> None:
-    await connection.execute(
-        b"insert into task_definitions (task_id, number, definition, author, changed_at) values (%s, %s, %s, %s, %s)",
-        (row["id"], row["number"], Json(row["definition"]), row["author"], row["changed_at"]),
-    )
-    await connection.execute(
-        b"delete from task_definitions where task_id = %s and number <= %s", (row["id"], row["number"] - _KEPT)
-    )
