@@ -16,7 +16,7 @@ from openai import OpenAI
 from loopwright import Client
 from loopwright.core.errors import NotFound, Refused
 from loopwright.kit.keyring import new_key
-from tests.flows.house import House
+from tests.flows.house import House, wait
 from tests.flows.test_encryption import checkpoint, holders
 
 CONFIG = """
@@ -24,6 +24,7 @@ providers:
   fake: {kind: scripted, args: {otherwise: "said: $last"}}
 models:
   fake: {provider: fake, price: {input: 1.0, output: 2.0}}
+  other: {provider: fake}
 privacy: {projects: {discreet: {store: false}}}
 """
 KEYS = [new_key(name) for name in ("k1", "k2")]
@@ -118,14 +119,14 @@ def test_another_project_sees_nothing(house: House, client: Client) -> None:
     client.correct(call_id, "ours alone")
     client.create_review("ours alone", criteria=["ok:yes,no"], items=[{"question": "q", "answer": "a"}])
     with Client(house.url, key_of(house, "stranger", "strangers")) as stranger:
-        for act in (
-            lambda: stranger.score(call_id, "helpful", value=1),
-            lambda: stranger.correct(call_id, "theirs"),
-            lambda: stranger.correction(call_id),
-            lambda: stranger.review("ours alone"),
-        ):
-            with pytest.raises(NotFound):
-                act()
+        with pytest.raises(NotFound):
+            stranger.score(call_id, "helpful", value=1)
+        with pytest.raises(NotFound):
+            stranger.correct(call_id, "theirs")
+        with pytest.raises(NotFound):
+            stranger.correction(call_id)
+        with pytest.raises(NotFound):
+            stranger.review("ours alone")
         assert stranger.corrections()["corrections"] == []
         assert stranger.reviews()["reviews"] == []
 
@@ -410,6 +411,28 @@ def test_a_dataset_is_reviewed(house: House, client: Client) -> None:
     assert sorted(turn["answers"]) == ["x 0", "y 0"]
 
 
+def test_the_answers_of_an_evaluation_are_reviewed(house: House, client: Client) -> None:
+    raw = b"".join(
+        json.dumps({"inputs": {"q": f"ask {at}"}, "expected": f"said: ask {at}"}).encode() + b"\n" for at in range(3)
+    )
+    assert house.api("POST", "/api/datasets/asked/import", files={"file": ("asked.jsonl", raw)}).is_success
+    targets = [
+        {"name": name, "model": name, "messages": [{"role": "user", "content": "{{ q }}"}]}
+        for name in ("fake", "other")
+    ]
+    body = {"dataset": "asked", "evaluators": ["exact_match"], "targets": targets}
+    made = house.api("POST", "/api/evaluations", json=body).json()
+    wait(lambda: not house.api("GET", f"/api/evaluations/{made['id']}").json()["open"])
+    single = client.create_review("of one target", criteria=["ok:yes,no"], evaluation=made["id"], targets=["other"])
+    pairs = client.create_review("of both", mode="pairwise", evaluation=made["id"], targets=["fake", "other"])
+    assert single["review"]["progress"]["items"] == pairs["review"]["progress"]["items"] == 3
+    turn = house.api("POST", f"/api/reviews/{single['review']['id']}/next").json()["turn"]
+    assert (turn["answers"], turn["reference"]) == ([f"said: {turn['question']}"], f"said: {turn['question']}")
+    for wrong in ({"targets": ["nobody"]}, {"targets": ["fake", "other"]}, {"evaluation": "eval_none"}):
+        said = {"name": "wrong", "criteria": ["ok:yes,no"], "evaluation": made["id"], **wrong}
+        assert house.api("POST", "/api/reviews", json=said).status_code in (400, 404)
+
+
 def test_what_is_said_is_sealed_and_rotates(house: House, client: Client) -> None:
     word = "Hippopotomonstrosesquip"
     call_id = ask(house, "seal this", loopwright={"session": "sealed"})
@@ -432,8 +455,8 @@ def test_what_is_said_is_sealed_and_rotates(house: House, client: Client) -> Non
         assert again.stop() == 0
     last = House(house.folder, config=CONFIG, LOOPWRIGHT_ENCRYPTION_KEYS=KEYS[1]).start()
     house.url, house._process = last.url, last._process
-    with Client(house.url, house.key) as client:
-        assert client.correction(call_id)["correction"]["output"] == f"{word} is right"
-        assert client.scores(call_id)[0]["explanation"] == f"it says {word}"
-        rows = [json.loads(line) for line in b"".join(client.export_review(review, texts=True)).splitlines()]
+    with Client(house.url, house.key) as later:
+        assert later.correction(call_id)["correction"]["output"] == f"{word} is right"
+        assert later.scores(call_id)[0]["explanation"] == f"it says {word}"
+        rows = [json.loads(line) for line in b"".join(later.export_review(review, texts=True)).splitlines()]
     assert (rows[0]["note"], rows[0]["question"]) == (word, word)
