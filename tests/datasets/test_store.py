@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Sealed, TooLarge
+from loopwright.datasets import resealing
 from loopwright.datasets.columns import Columns, Taking
 from loopwright.datasets.dataset import Shares
 from loopwright.datasets.example import Example
@@ -235,6 +236,14 @@ async def test_contents_are_sealed(db: Database) -> None:
     with pytest.raises(Sealed):
         await everything(Datasets(db, seal=Seal([other])), version)
     assert (await sealed.import_(1, "secret", upload(numbered(5, 100)), author="ann")).count == 35
+    assert await resealing.keys_used(db) == {"one": 36}
+    ring = Seal([other, key])
+    while await resealing.reseal(db, ring):
+        pass
+    assert await resealing.keys_used(db) == {"two": 36}
+    renewed = Datasets(db, seal=Seal([other]))
+    assert len(await everything(renewed, await renewed.version(1, "secret"))) == 35
+    assert (await renewed.import_(1, "secret", upload(numbered(5, 200)), author="ann")).count == 40
 
 
 async def test_two_imports_at_once_are_two_versions(datasets: Datasets) -> None:

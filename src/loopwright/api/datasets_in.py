@@ -14,13 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner, actor
 from loopwright.api.datasets import which_of
+from loopwright.api.datasets_sources import calls, corrections, embedder_of, first
 from loopwright.api.filters import Filtered, aware
 from loopwright.api.multipart import Form, receive
 from loopwright.api.progress import Told, acted
 from loopwright.app import App
-from loopwright.calls.query import CallFilter
-from loopwright.core.call import CallDetail
-from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
+from loopwright.core.errors import BadRequest, LoopwrightError
 from loopwright.core.money import NANO
 from loopwright.core.who import Principal
 from loopwright.datasets.columns import Columns, Taking, example_of
@@ -32,8 +31,6 @@ from loopwright.datasets.intake import Mode
 from loopwright.datasets.made import of_call, of_correction
 from loopwright.datasets.store import Upload
 from loopwright.datasets.synthesis import ALIKE, MOST, Answers, Made, Recipe, Synthesis
-from loopwright.gateway.embedder import CalledEmbedder
-from loopwright.kit.ids import Ids
 from loopwright.kit.schema import Schema, schema
 
 router = APIRouter(prefix="/api")
@@ -184,7 +181,7 @@ async def from_calls(
 
     async def act(told: Told) -> dict[str, Any]:
         async def examples() -> AsyncIterator[Example]:
-            async for at, detail in _calls(app, wanted, new.limit):
+            async for at, detail in calls(app, wanted, new.limit):
                 told("calls", at, new.limit)
                 if (made := of_call(detail, answers=new.answers)) is not None:
                     yield replace(made, tags=tags_of(new.tags))
@@ -209,7 +206,9 @@ async def from_corrections(
     async def act(told: Told) -> dict[str, Any]:
         async def examples() -> AsyncIterator[Example]:
             at = 0
-            async for detail, output in _corrections(app, project_id, new):
+            async for detail, output in corrections(
+                app, project_id, since=aware(new.since), task=new.task, limit=new.limit
+            ):
                 at += 1
                 told("corrections", at, None)
                 if (made := of_correction(detail, output)) is not None:
@@ -233,12 +232,10 @@ async def synthesize(
     which = which_of(new.split, new.tag, new.slice, None)
     seeds = [
         each
-        async for each in _first(
-            store.examples(version, split=which.split, tag=which.tag, slice=which.slice), new.seeds
-        )
+        async for each in first(store.examples(version, split=which.split, tag=which.tag, slice=which.slice), new.seeds)
     ]
     seeds = [seed for seed in seeds if seed.origin != "synthetic"]
-    known = [each async for each in _first(store.examples(version), 20_000) if each.origin == "synthetic"]
+    known = [each async for each in first(store.examples(version), 20_000) if each.origin == "synthetic"]
     recipe = Recipe(
         model=new.model,
         each=new.each,
@@ -352,64 +349,3 @@ async def _noted(app: App, who: Principal, request: Request, version: DatasetVer
     told = {"sha": version.sha, "examples": str(version.count)}
     await app.audit.note(actor(who, request), "dataset.version", version.ref, told, project_id=version.project_id)
     return {"version": version.shown()}
-
-
-async def _calls(app: App, which: CallFilter, limit: int) -> AsyncIterator[tuple[int, CallDetail]]:
-    """The newest calls of a filter with their texts, and how many they are by now."""
-    at, before = 0, None
-    while at < limit:
-        page = await app.calls.page(which, before=before, limit=min(_PAGE, limit - at))
-        for call in page.calls:
-            at += 1
-            try:
-                yield at, await app.calls.get(call.id, project_id=which.project_id, wait=0.0)
-            except NotFound:
-                continue  # deleted since its page was read
-        before = page.next
-        if before is None:
-            return
-
-
-async def _corrections(app: App, project_id: int, new: FromCorrections) -> AsyncIterator[tuple[CallDetail, Any]]:
-    at, before = 0, None
-    while at < new.limit:
-        page = await app.workshop.feedback.page(
-            project_id=project_id, since=aware(new.since), before=before, limit=min(_PAGE, new.limit - at)
-        )
-        for correction in page:
-            at += 1
-            try:
-                detail = await app.calls.get(correction.call_id, project_id=project_id, wait=0.0)
-            except NotFound:
-                continue
-            if new.task is None or detail.call.task == new.task:
-                yield detail, correction.output
-        if not page:
-            return
-        before = page[-1].id
-
-
-async def _first(examples: AsyncIterator[Example], most: int) -> AsyncIterator[Example]:
-    at = 0
-    async for example in examples:
-        if at == most:
-            return
-        at += 1
-        yield example
-
-
-def embedder_of(app: App, name: str | None) -> CalledEmbedder:
-    """An embedding model by its name, or the first there is.
-
-    Raises:
-        NotFound: there is none.
-    """
-    able = [card.name for card in app.known if "embeddings" in card.operations and card.name in app.targets]
-    if name is not None and name not in able:
-        raise NotFound(
-            f"there is no embedding model {name[:80]!r}: there are {', '.join(able) or 'none'}", param="embedder"
-        )
-    if not able:
-        raise NotFound("variations are told apart by an embedding model, and none is configured", param="embedder")
-    chosen = name or able[0]
-    return CalledEmbedder(app.targets[chosen].chat, chosen, Ids())

@@ -20,7 +20,7 @@ from loopwright.core.errors import BadRequest, TooLarge
 from loopwright.datasets.dataset import Changes, Dataset, DatasetVersion
 from loopwright.datasets.draft import Checking, Draft, Problem, Problems
 from loopwright.datasets.likeness import VALUES, Hashes, Signatures, common, signature
-from loopwright.datasets.rows import STAGED, Read, example_of, read, staged, version_of
+from loopwright.datasets.rows import STAGED, Read, about_boilerplate, example_of, read, staged, version_of
 from loopwright.datasets.sides import Placed, Rows, code_of, place, split_of
 from loopwright.kit.db import Connection
 from loopwright.kit.seal import Seal
@@ -180,7 +180,7 @@ class Intake:
         """What counts as boilerplate: as decided by an earlier import, or by the examples that are there and these."""
         self._known = True
         row = await self._one("select boilerplate from datasets where id = %s", (self._dataset.id,))
-        about = f"datasets.boilerplate {self._dataset.id}".encode()
+        about = about_boilerplate(self._dataset.id)
         if row["boilerplate"] is not None:
             self._boilerplate = np.frombuffer(self._seal.open(bytes(row["boilerplate"]), about), np.uint32)
             return

@@ -60,6 +60,11 @@ def about(sha: bytes) -> bytes:
     return b"dataset_examples.content " + sha
 
 
+def about_boilerplate(dataset_id: int) -> bytes:
+    """What the boilerplate of a dataset is bound to."""
+    return b"datasets.boilerplate %d" % dataset_id
+
+
 def staged(one: Read, signature: bytes, seal: Seal) -> tuple[object, ...]:
     """A draft as a row of STAGED."""
     example = one.draft.example
