@@ -12,11 +12,15 @@ from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
 from loopwright.console.detail import Detail
 from loopwright.console.echoes import Echoes
+from loopwright.console.evaluation_pages import EvaluationPages
 from loopwright.console.experiments import ExperimentPages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
 from loopwright.console.overview import Overview
 from loopwright.console.playground import Playground
+from loopwright.console.prompt_editing import PromptEditing
+from loopwright.console.prompt_pages import PromptPages
+from loopwright.console.prompt_trial import PromptTrial
 from loopwright.console.review_pages import ReviewPages
 from loopwright.console.roads import Roads
 from loopwright.console.said import Said
@@ -60,8 +64,12 @@ def console(app: App) -> list[Route]:
         *Echoes(shell).routes(),
         *BatchList(shell).routes(),
         *TaskPages(shell).routes(),
+        *PromptEditing(shell).routes(),
+        *PromptTrial(shell).routes(),
+        *PromptPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *Budgets(shell).routes(),
+        *EvaluationPages(shell).routes(),
         *ExperimentPages(shell).routes(),
         *KeyRing(shell).routes(),
         shell.route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
