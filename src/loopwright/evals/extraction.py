@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+import msgspec
+
 from loopwright.kit.fitting import NotJson
 from loopwright.kit.fitting import read as read_json
 
@@ -151,6 +153,8 @@ def _begun(said: str, labelled: Mapping[str, str], texts: Mapping[str, str]) -> 
         return found
     words = _folded(first)
     starts = [label for label, text in texts.items() if words == text or words.startswith(text + " ")]
+    if " or " in words and _only(words, texts) is None:
+        return None  # "the one or the other"
     return max(starts, key=lambda label: len(texts[label])) if starts else None
 
 
@@ -235,6 +239,8 @@ def sql(text: str) -> str | None:
     if start is None:
         return None
     query = body[start:]
+    if start and body[start - 1] == "`":
+        query = query.partition("`")[0]
     if not held:
         query = query.partition("\n\n")[0].partition("```")[0].rstrip("`")
     return _one_statement(query).strip() or None
@@ -261,11 +267,23 @@ def _one_statement(query: str) -> str:
 
 
 def json(text: str) -> Any:
-    """The JSON value an answer is or holds, slightly damaged JSON mended; None when it holds none (or null)."""
-    try:
-        return read_json(text)
-    except NotJson:
-        return None
+    """The JSON value an answer is or holds, slightly damaged JSON mended; None when it holds none (or null).
+
+    Mending takes its time: of a text over 20,000 characters only whole JSON is read, bare or in a fence.
+    """
+    if len(text) <= _READ:
+        try:
+            return read_json(text)
+        except NotJson:
+            return None
+    said = spoken(text)
+    fence = _FENCE.search(said)
+    for part in (said, fence[2] if fence else ""):
+        try:
+            return msgspec.json.decode(part)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            continue
+    return None
 
 
 def first_line(text: str) -> str:
