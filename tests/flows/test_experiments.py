@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from loopwright import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
-from tests.flows.house import House, wait
-from tests.flows.outside import environment, program, ran
+from tests.flows.house import House
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("lab"), config="providers: {s: {kind: scripted}}\nmodels: {s: {provider: s}}\n")
+    house = House(
+        tmp_path_factory.mktemp("lab"), config="providers: {s: {kind: scripted}}\nmodels: {s: {provider: s}}\n"
+    )
     house.start()
     yield house
     assert house.stop() == 0, house.log.read_text()
@@ -75,9 +73,14 @@ def test_a_run_is_told_of_and_kept_whole(lab: House, client: Client) -> None:
 
 
 def test_a_run_that_fails_says_why(client: Client) -> None:
-    with pytest.raises(ZeroDivisionError), client.run("failing") as run:
-        run.log_metric("loss", 1.0)
-        raise ZeroDivisionError("by nothing")
+    def fail() -> None:
+        with run:
+            run.log_metric("loss", 1.0)
+            raise ZeroDivisionError("by nothing")
+
+    run = client.run("failing")
+    with pytest.raises(ZeroDivisionError):
+        fail()
     found = client.get_run(run.id)
     assert (found["status"], found["error"]) == ("failed", "ZeroDivisionError: by nothing")
     assert found["metrics"]["loss"]["last"] == 1.0

@@ -11,10 +11,13 @@ import typer
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
+from loopwright.cli.tasks_improve import improve
 from loopwright.core.errors import BadRequest
 from loopwright.tasks.definition import from_text, to_text
 
-app = typer.Typer(help="Tasks: list, show, check, put, delete.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Tasks: list, show, check, put, delete, improve.", no_args_is_help=True, add_completion=False)
+
+app.command("improve")(improve)
 
 Name = Annotated[str, typer.Argument(help="Name of the task.", metavar="NAME")]
 Project = Annotated[str | None, typer.Option(help="Of this project; else the key's own.")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from gepa.api import optimize
-from gepa.core.adapter import EvaluationBatch
+from gepa.core.adapter import EvaluationBatch, GEPAAdapter, ProposalFn
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
 from loopwright.core.errors import BadRequest, Spent
@@ -59,12 +59,14 @@ class Instructions:
         if any(has_placeholders(text) for text in seed.values()):
             template += _KEEP
 
+        adapter: GEPAAdapter[Example, Trial, Trial] = bridge
+
         def searched() -> None:
             optimize(
                 seed_candidate=seed,
                 trainset=[*train],
                 valset=[*board.validation],
-                adapter=bridge,
+                adapter=adapter,
                 reflection_lm=bridge.reflected,
                 reflection_minibatch_size=min(self.minibatch, len(train)),
                 reflection_prompt_template=template,
@@ -95,11 +97,13 @@ class _Bridge:
     closed: bool = False
     barren: int = 0
     """Rounds since a candidate was last good enough to be validated; in some nobody reflects, for all was right."""
-    propose_new_texts: None = None
+    propose_new_texts: ProposalFn | None = None
+    """We leave the words to the library."""
     _seen: dict[tuple[tuple[str, str], ...], Candidate | str] = field(default_factory=dict)
 
-    def over(self, _state: object) -> bool:
+    def over(self, gepa_state: object) -> bool:
         """Whether to stop before another round: out of budget, or nothing is left that could be better."""
+        del gepa_state
         self.barren += 1
         board = self.board
         top = bool(board.tried) and board.best.score >= 1.0

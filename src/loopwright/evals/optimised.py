@@ -49,6 +49,19 @@ class Parts:
                 "dataset: an example is in two splits: what was learnt from proves nothing", param="dataset"
             )
 
+    def check_budget(self, calls: int) -> None:
+        """See that so many calls reach for a search and its proof.
+
+        Raises:
+            BadRequest: says how many do.
+        """
+        if calls < self.least_calls:
+            raise BadRequest(
+                f"budget: {calls:,} calls do not reach: {self.least_calls:,} are the least, for two candidates on"
+                f" {len(self.validation):,} examples of validation and {len(self.test):,} of test",
+                param="budget",
+            )
+
     @property
     def least_calls(self) -> int:
         """Calls without which nothing can be found and proved: two candidates validated, two proved."""
@@ -180,12 +193,7 @@ async def optimise(
     """
     parts.check()
     purse = trials.purse
-    if purse.calls < parts.least_calls:
-        raise BadRequest(
-            f"budget: {purse.calls:,} calls do not reach: {parts.least_calls:,} are the least, for two candidates on"
-            f" {len(parts.validation):,} examples of validation and {len(parts.test):,} of test",
-            param="budget",
-        )
+    parts.check_budget(purse.calls)
     board = Board(trials=trials, validation=parts.validation, told=told or (lambda _tried: None))
     purse.reserve = 2 * len(parts.test)
     stopped = None

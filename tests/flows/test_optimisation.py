@@ -1,0 +1,153 @@
+"""A prompt improved from the command line: a script whose answers depend on what it is told, and a proof of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from loopwright import Client
+from tests.flows.house import House
+
+CONFIG = """
+providers:
+  clerk:
+    kind: scripted
+    args:
+      answers:
+        - {match: "^easy", text: please}
+        - {match: "^hard", text: "told: $system, after $turns turns"}
+  writer:
+    kind: scripted
+    args:
+      answers: [{match: "The right answer is: please", text: "I see.\\n```\\nSay please to {{ who }}.\\n```"}]
+      otherwise: "no idea"
+models:
+  clerk: {provider: clerk, price: {input: 1.0, output: 1.0}}
+  writer: {provider: writer, price: {input: 1.0, output: 1.0}}
+tasks:
+  polite:
+    input: {type: object, properties: {question: {type: string}, who: {type: string, default: Ada}}, required: [question]}
+    model: clerk
+    metrics: [{kind: regex, name: polite, args: {pattern: "please|[3-9] turns|1. turns"}}]
+    variants: {base: {prompt: polite, parameters: {temperature: 0}}}
+  chained:
+    model: clerk
+    variants: {base: {strategy: {kind: chain, steps: [{name: one, messages: [{role: user, content: "{{ input }}"}]}]}}}
+"""
+PROMPT = {
+    "variables": {"question": "string", "who": {"type": "string", "default": "Ada"}},
+    "messages": [{"role": "system", "content": "Talk to {{ who }}."}, {"role": "user", "content": "{{ question }}"}],
+}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("shop")
+    house = House(folder, config=CONFIG).start()
+    rows = [
+        {"id": f"{split}-{at}", "inputs": {"question": f"{'hard' if at % 2 else 'easy'} {split} {at} {at * 7919}"}}
+        | {"expected": "please", "split": split}
+        for split, count in (("train", 12), ("validation", 12), ("test", 40))
+        for at in range(count)
+    ]
+    (folder / "polite.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Client(house.url, house.key) as client:
+        client.push_prompt("polite", PROMPT, labels=["production"])
+        client.import_dataset("polite", folder / "polite.jsonl")
+    yield house
+    assert house.stop() == 0, house.log.read_text()
+
+
+@pytest.fixture
+def client(shop: House) -> Iterator[Client]:
+    with Client(shop.url, shop.key) as found:
+        yield found
+
+
+def improved(shop: House, *arguments: str, fails: bool = False) -> Any:
+    """What the command answers as JSON; its complaint when it fails."""
+    command = [sys.executable, "-m", "loopwright.cli.main", "tasks", "improve", *arguments]
+    command += ["--dataset", "polite", "--url", shop.url, "--api-key", shop.key, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, cwd=shop.folder)
+    assert bool(done.returncode) is fails, done.stdout + done.stderr
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def evidence(client: Client, run_id: str, path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in b"".join(client.artifact(run_id, path)).splitlines()]
+
+
+def test_gepa_finds_instructions_that_are_proved_better(shop: House, client: Client) -> None:
+    found = improved(shop, "polite", "--method", "instructions", "--reflection-model", "writer", "--budget", "400")
+    assert found["better"]
+    assert found["validation"] == {"incumbent": 0.5, "best": 1.0}
+    assert (found["verdict"]["effect"], found["verdict"]["verdict"]) == (0.5, "pass")
+    assert 0.3 < found["verdict"]["low"] < 0.5 < found["verdict"]["high"]
+
+    name, _, number = found["version"].partition("@")
+    version = client.prompt_version(name, number)
+    system = {"role": "system", "content": "Say please to {{ who }}."}
+    assert version["definition"]["messages"] == [system, PROMPT["messages"][1]]
+    assert found["run"] in version["note"]
+    assert version["labels"] == []
+    assert client.prompt_version("polite")["number"] == 1  # production stays where a person put it
+
+    run = client.get_run(found["run"])
+    assert (run["experiment"], run["kind"], run["status"]) == ("improve polite", "optimisation", "finished")
+    assert run["prompts"] == ["polite@1", found["version"]]
+    assert run["data"][2] == {"dataset": "polite", "number": 1, "sha": run["data"][2]["sha"], "split": "test"}
+    assert (run["metrics"]["test.before"]["last"], run["metrics"]["test.after"]["last"]) == (0.5, 1.0)
+    assert (run["metrics"]["calls"]["last"], run["tags"]["verdict"]) == (found["spent"]["calls"], "pass")
+    held_out = evidence(client, run["id"], "examples.jsonl")
+    assert {row["example_id"] for row in held_out} == {f"test-{at}" for at in range(40)}
+    assert all(row["scores"] == {"polite": 1.0} for row in held_out)
+    assert sum(row["scores"]["polite"] for row in evidence(client, run["id"], "incumbent.jsonl")) == 20
+
+    shop.settled()
+    calls = shop.calls(tag=f"loopwright.run:{run['id']}")
+    assert len(calls) == found["spent"]["calls"] <= 400
+    assert {call["model"] for call in calls} == {"clerk", "writer"}
+    assert sum(float(call["cost_usd"]) for call in calls) == pytest.approx(float(found["spent"]["usd"]))
+
+
+def test_examples_are_chosen_that_help(shop: House, client: Client) -> None:
+    found = improved(shop, "task/polite@base", "--method", "few-shot", "--shots", "3", "--budget", "300")
+    assert (found["better"], found["validation"]["best"]) == (True, 1.0)
+    version = client.prompt_version(*found["version"].split("@"))
+    messages = version["definition"]["messages"]
+    assert [each["role"] for each in messages] == ["system", *["user", "assistant"] * (len(messages) // 2 - 1), "user"]
+    assert messages[2] == {"role": "assistant", "content": "please"}
+    assert " train " in messages[1]["content"]
+
+
+def test_what_is_not_better_is_not_pushed(shop: House, client: Client) -> None:
+    before = len(client.prompt("polite")["versions"])
+    always = json.dumps({"kind": "regex", "args": {"pattern": "."}})
+    found = improved(shop, "polite", "--evaluator", always, "--budget", "150", fails=True)
+    assert (found["better"], found["version"], found["verdict"]) == (False, None, None)
+    assert "none of" in found["reason"]
+    assert len(client.prompt("polite")["versions"]) == before
+    assert client.get_run(found["run"])["tags"]["verdict"] == "none better"
+
+
+def test_the_budget_holds(shop: House) -> None:
+    """It ends the search, never the proof."""
+    found = improved(shop, "polite", "--budget", "110", "--validation", "12")
+    assert found["spent"]["calls"] <= 110
+    assert "kept back" in found["stopped"]
+    assert found["better"]
+    assert "104 are the least" in improved(shop, "polite", "--budget", "100", fails=True)
+    poor = improved(shop, "polite", "--budget", "1000", "--max-usd", "0.004")
+    assert "is spent" in poor["stopped"]
+    assert float(poor["spent"]["usd"]) < 0.006
+
+
+def test_mistakes_are_told(shop: House) -> None:
+    assert "did you mean" in improved(shop, "polite@bas", fails=True)
+    assert "asks once" in improved(shop, "chained", "--evaluator", "exact_match", fails=True)
+    assert "no evaluator" in improved(shop, "polite", "--evaluator", "exakt", fails=True)
