@@ -19,10 +19,11 @@ from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.prompts import resealing as prompts
+from loopwright.runs.store import FOLDER as ARTIFACTS
 from loopwright.tasks import resealing as tasks
 
-BLOBS: Final = "blobs"
-"""Folder of the files that clients uploaded and batches wrote, in the data folder."""
+BLOBS: Final = ("blobs", ARTIFACTS)
+"""Folders of the data folder: files that clients uploaded and batches wrote, and files of runs."""
 JOURNALS: Final = "batches"
 """Folder of the finished lines of batches at work, in the data folder."""
 _FILES: Final = 8
@@ -147,10 +148,8 @@ class Encryption:
         return Step(done=done, after=None if reached is None else f"texts:{reached}")
 
     def _files(self) -> ByKey:
-        folder = self.settings.home / BLOBS
         found: Counter[str | None] = Counter()
-        if folder.is_dir():
-            blobs = Blobs(folder, self.seal)
+        for blobs in self._blobs().values():
             for name in blobs:
                 try:
                     found[blobs.key_of(name)] += 1
@@ -158,18 +157,24 @@ class Encryption:
                     continue  # deleted meanwhile
         return found
 
+    def _blobs(self) -> dict[str, Blobs]:
+        """Those that are there, by their folder."""
+        home = self.settings.home
+        return {name: Blobs(home / name, self.seal) for name in sorted(BLOBS) if (home / name).is_dir()}
+
     def _reseal_files(self, after: str) -> tuple[int, str | None]:
-        folder = self.settings.home / BLOBS
-        if not folder.is_dir():
-            return 0, None
-        blobs, done, last = Blobs(folder, self.seal), 0, after
-        for name in sorted(name for name in blobs if name > after):
+        folders, done, last = self._blobs(), 0, after
+        names = sorted(f"{folder}/{name}" for folder, blobs in folders.items() for name in blobs)
+        for place in names:
+            if place <= after:
+                continue
             if done >= _FILES:
                 return done, last
-            last = name
+            last = place
+            folder, _, name = place.partition("/")
             try:
-                if blobs.key_of(name) != self.seal.first:
-                    blobs.reseal(name)
+                if folders[folder].key_of(name) != self.seal.first:
+                    folders[folder].reseal(name)
                     done += 1
             except NotFound:
                 continue  # deleted meanwhile

@@ -64,6 +64,7 @@ class Workshop:
         """Every room over one database."""
         runs = Runs.of(db, settings)
         seal = Seal.of(settings.encryption)
+        evaluations = Evaluations(db, settings.evaluations, seal)
         prompts = HeldPrompts(db, seal)
         await prompts.load()
         held = HeldTasks(db, settings.tasks, seal)
@@ -78,9 +79,9 @@ class Workshop:
             ranking=Ranking(),
             datasets=datasets,
             runs=runs,
-            tracked=Tracked(runs),
+            tracked=Tracked(runs, evaluations),
             cards=Cards(db),
-            evaluations=Evaluations(db, settings.evaluations, seal),
+            evaluations=evaluations,
             fitting=Fitting(settings=settings.evaluations, cards=Cards(db), runs=runs, tasks=held),
             feedback=Feedback(db, seal),
             turns=Turns(Reviews(db, seal)),

@@ -49,6 +49,8 @@ class Told:
     inputs: Any = None
     expected: Any = None
     slice: str | None = None
+    lower: frozenset[str] = frozenset()
+    """Names of the scores of which less is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,14 @@ class Pair:
 
     @property
     def change(self) -> float | None:
-        """The mean change of the scores both have, from a to b; None when they share none."""
+        """By how much the scores that both have are better in b, in the mean; None when they share none."""
         if self.a is None or self.b is None:
             return None
-        both = [(self.a.scores[name], self.b.scores[name]) for name in self.a.scores.keys() & self.b.scores.keys()]
-        moved = [float(b) - float(a) for a, b in both if a is not None and b is not None]
+        moved = []
+        for name in self.a.scores.keys() & self.b.scores.keys():
+            before, after = self.a.scores[name], self.b.scores[name]
+            if before is not None and after is not None:
+                moved.append(before - after if name in self.b.lower else after - before)
         return sum(moved) / len(moved) if moved else None
 
     def shown(self) -> dict[str, Any]:
