@@ -39,14 +39,11 @@ from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
 from loopwright.gateway.examined import Examiner
 from loopwright.gateway.guarded import Guarded, Policies
-from loopwright.gateway.performed import Performed
 from loopwright.gateway.prompted import Prompted
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
-from loopwright.gateway.worded import Worder
-from loopwright.guardrails.moderation import Moderator
 from loopwright.guardrails.pii import find
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
@@ -94,8 +91,6 @@ class App:
     """The whole road."""
     prompted: Prompted
     """Its outermost wrapper: makes plans of calls of tasks."""
-    examiner: Examiner
-    """Whether tasks can be done here."""
     recorded: Recorded | Guarded
     """The next one, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
@@ -119,6 +114,11 @@ class App:
             for card in self.known
             if "chat" in card.operations and who.may_call(card.name)
         ]
+
+    @property
+    def examiner(self) -> Examiner:
+        """Tells whether tasks can be done here."""
+        return Examiner(worder=self.prompted.worder, models=self.targets.keys(), evaluator=self.workshop.ranking.check)
 
     async def waiting(self) -> Waiting:
         """What is spooled on this machine and not yet in the database."""
@@ -171,20 +171,17 @@ async def build(settings: Settings) -> App:
     catalog = Catalog(settings)
     routes, opened = routing.opened_routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
-
     workshop = await Workshop.open(db, settings)
     prices_of = routing.prices_of(routes, settings.privacy)
     cache = Cache(db, _cache_kept(settings), seal)
 
-    chat: Chat = Routed(targets)
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
+    chat: Chat = Routed(targets)
     if policies:
         chat = Cached(chat, cache, policies, lambda *served: prices_of.get(served))
     if settings.privacy.active:
         chat = Confined(inner=chat, places=routing.places(routes), find=find)
-    chat = Performed(
-        inner=chat, price=lambda *served: prices_of.get(served), judge=Moderator().judge, rank=workshop.ranking
-    )
+    chat = workshop.performed(chat, lambda *served: prices_of.get(served))
     chat = Admitted(chat, allowances, routing.dearest(routes).get, settings.limits)
     settled = Settled(spool, allowances)
     recorded: Recorded | Guarded
@@ -192,15 +189,7 @@ async def build(settings: Settings) -> App:
     if settings.privacy.active:
         recorded = Guarded(recorded, Policies(settings.privacy, catalog.configured()))
         await _look_for_strangers(settings.privacy, Projects(db))
-    worder = Worder(prompts=workshop.held_prompts)
-    prompted = Prompted(
-        inner=recorded,
-        find=workshop.held_tasks.find,
-        worder=worder,
-        models=targets.keys(),
-        output_tokens=settings.limits.output_tokens,
-    )
-
+    prompted = workshop.prompted(recorded, targets.keys(), settings)
     return App(
         settings=settings,
         db=db,
@@ -221,7 +210,6 @@ async def build(settings: Settings) -> App:
         routes=tuple({each.name: each for each in routes.values()}.values()),
         chat=prompted,
         prompted=prompted,
-        examiner=Examiner(worder=worder, models=targets.keys(), evaluator=workshop.ranking.check),
         recorded=recorded,
         providers=opened,
         counters=routing.counters(catalog, endpoints.read(settings.home)),

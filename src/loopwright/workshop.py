@@ -6,8 +6,10 @@ Each room is a field; `api`, `console` and `cli` reach them as `app.workshop.<ro
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from loopwright.core.chat import Chat
 from loopwright.datasets.store import Datasets
 from loopwright.evals.cards import Cards
 from loopwright.evals.fitting import Fitting
@@ -17,6 +19,11 @@ from loopwright.evals.tracked import Tracked
 from loopwright.feedback.queues import Reviews
 from loopwright.feedback.store import Feedback
 from loopwright.feedback.turns import Turns
+from loopwright.gateway.performed import Performed
+from loopwright.gateway.prompted import Entrance, Prompted
+from loopwright.gateway.tallied import PriceOf
+from loopwright.gateway.worded import Worder
+from loopwright.guardrails.moderation import Moderator
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
@@ -86,6 +93,20 @@ class Workshop:
             feedback=Feedback(db, seal),
             turns=Turns(Reviews(db, seal)),
         )
+
+    def prompted(self, inner: Entrance, models: Collection[str], settings: Settings) -> Prompted:
+        """What assigns calls of tasks, before a road that can ask `models`."""
+        return Prompted(
+            inner=inner,
+            find=self.held_tasks.find,
+            worder=Worder(prompts=self.held_prompts),
+            models=models,
+            output_tokens=settings.limits.output_tokens,
+        )
+
+    def performed(self, inner: Chat, price: PriceOf) -> Performed:
+        """What does calls of tasks, over the rest of the road."""
+        return Performed(inner=inner, price=price, judge=Moderator().judge, rank=self.ranking)
 
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""

@@ -46,7 +46,9 @@ class Performed:
             Refused: a guardrail of the task said no.
         """
         plan = request.assignment
-        return self._perform(request, plan) if isinstance(plan, Plan) else self.inner(request)
+        if plan is None or not isinstance(plan, Plan):
+            return self.inner(request)
+        return self._perform(request, plan)
 
     async def _perform(self, request: Request, plan: Plan) -> AsyncGenerator[Delta, None]:
         guard = plan.of.guardrails.get("moderation", {})
