@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from loopwright.evals.intervals import Estimate, mean_interval, wilson
@@ -73,7 +73,7 @@ def outcome(observed: Sequence[Observation]) -> Outcome:
         **counts,
         accuracy=wilson(counts["right"], len(observed)),
         order_bias=wilson(counts["first"] + counts["second"], decided) if decided else None,
-        each=mean_interval(shares) if shares else None,
+        each=_of_shares(shares) if shares else None,
     )
 
 
@@ -97,7 +97,12 @@ def by_words(things: Sequence[Labelled]) -> Estimate:
     for thing in things:
         first, second = (kept(thing.material.input, text) for text in (thing.material.answer, thing.material.other))
         shares.append(0.5 if first == second else float((first > second) == (thing.human[0] == "a")))
-    return mean_interval(shares)
+    return _of_shares(shares)
+
+
+def _of_shares(shares: Sequence[float]) -> Estimate:
+    found = mean_interval(shares)
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def kept(source: str, text: str) -> float:
