@@ -27,7 +27,7 @@ def test_bleu_and_chrf_are_sacrebleus_for_one_and_for_all() -> None:
         ("bleu", {}, sacrebleu.sentence_bleu, sacrebleu.corpus_bleu),
         ("chrf", {"word_order": 2}, sacrebleu.sentence_chrf, sacrebleu.corpus_chrf),
     ):
-        more = {"word_order": 2} if kind == "chrf" else {}
+        more: dict[str, Any] = {"word_order": 2} if kind == "chrf" else {}
         spec = {"kind": kind, "args": args}
         scores = [found(spec, text, [wanted[0], wanted[-1]]) for text, wanted in ANSWERS]
         for score, (text, wanted) in zip(scores, ANSWERS, strict=True):

@@ -25,6 +25,18 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The arguments a tool takes."""
+
+    types: Mapping[str, str]
+    """As its schema names them; without any, nothing is known of them."""
+    required: tuple[str, ...] = ()
+
+
+_UNKNOWN: Final = Shape({})
+
+
 class Unusable(Exception):
     """A call, made or expected, is none."""
 
@@ -61,13 +73,13 @@ class ToolCalls(Plain[ToolCallsArgs]):
         if len(made) != len(wanted):
             label = "too few" if len(made) < len(wanted) else "too many"
             return self.verdict(passed=False, why=f"{len(made)} calls where {len(wanted)} are expected", label=label)
-        return self._compared(made, wanted, _kinds(example))
+        return self._compared(made, wanted, _shapes(example))
 
-    def _compared(self, made: Sequence[Call], wanted: Sequence[Call], kinds: Mapping[str, Mapping[str, str]]) -> Score:
+    def _compared(self, made: Sequence[Call], wanted: Sequence[Call], shapes: Mapping[str, Shape]) -> Score:
         left = list(made)
         for at, each in enumerate(wanted):
             among = left[:1] if self.args.order == "given" else left
-            problems = [self._problem(call, each, kinds) for call in among]
+            problems = [self._problem(call, each, shapes) for call in among]
             if None not in problems:
                 # The nearest miss tells most: a call of that name with other arguments.
                 why = min((problem for problem in problems if problem), key=lambda said: said.startswith(_OTHER))
@@ -86,14 +98,15 @@ class ToolCalls(Plain[ToolCallsArgs]):
             return [_allowed(each) for each in listed]
         return [_made(each) for each in listed]
 
-    def _problem(self, call: Call, wanted: Call, kinds: Mapping[str, Mapping[str, str]]) -> str | None:
+    def _problem(self, call: Call, wanted: Call, shapes: Mapping[str, Shape]) -> str | None:
         name, given = call
         if plain_name(name) != plain_name(wanted[0]):
             return f"{_OTHER} {wanted[0]!r}"[:200]
         if not self.args.arguments:
             return None
         if self.args.form == "bfcl":
-            return bfcl_problem(given, wanted[1], kinds.get(plain_name(name), {}))
+            shape = shapes.get(plain_name(name), _UNKNOWN)
+            return bfcl_problem(given, wanted[1], shape.types, shape.required)
         return _differing(given, wanted[1])
 
 
@@ -127,28 +140,33 @@ def _allowed(given: Any) -> Call:
     return str(name), arguments
 
 
-def _kinds(example: Example) -> dict[str, dict[str, str]]:
-    """The types of the arguments of each tool, as its schema names them."""
-    found: dict[str, dict[str, str]] = {}
+def _shapes(example: Example) -> dict[str, Shape]:
+    """The arguments of each tool, as its schema tells them."""
+    found: dict[str, Shape] = {}
     tools = example.inputs.get("tools")
     for each in tools if isinstance(tools, list | tuple) else ():
         inner = each.get("function", each) if isinstance(each, Mapping) else None
         parameters = inner.get("parameters") if isinstance(inner, Mapping) else None
         properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
         if isinstance(inner, Mapping) and isinstance(properties, Mapping):
-            found[plain_name(str(inner.get("name")))] = {
-                str(name): str(shape.get("type")) for name, shape in properties.items() if isinstance(shape, Mapping)
-            }
+            required = parameters.get("required") if isinstance(parameters, Mapping) else None
+            types = {str(name): str(one.get("type")) for name, one in properties.items() if isinstance(one, Mapping)}
+            found[plain_name(str(inner.get("name")))] = Shape(
+                types, tuple(str(each) for each in required) if isinstance(required, list | tuple) else ()
+            )
     return found
 
 
 def bfcl_problem(
-    given: Mapping[str, Any], allowed: Mapping[str, Sequence[Any]], kinds: Mapping[str, str]
+    given: Mapping[str, Any],
+    allowed: Mapping[str, Sequence[Any]],
+    kinds: Mapping[str, str],
+    required: Sequence[str] = (),
 ) -> str | None:
     """What is wrong with a call's arguments by the rules of the Berkeley leaderboard's AST checker; None is right.
 
     Each argument has one of the values allowed for it and the type of its schema (a whole number will do for a float);
-    `""` among the values allows it to be absent. Texts are compared without spaces, punctuation and case.
+    `""` among the values allows it to be absent, unless its schema requires it. Texts are compared without spaces, punctuation and case.
     """
     for name, value in given.items():
         if name not in allowed or (kinds and name not in kinds):
@@ -158,7 +176,7 @@ def bfcl_problem(
         if not _among(value, allowed[name]):
             return f"{name!r} is {str(value)[:80]!r}, which is none of the values allowed"
     for name, values in allowed.items():
-        if name not in given and "" not in values:
+        if name not in given and ("" not in values or name in required):
             return f"{name!r} is missing"[:200]
     return None
 
@@ -168,7 +186,7 @@ def _typed(value: Any, kind: str | None, allowed: Sequence[Any]) -> bool:
     if wanted is None or (isinstance(value, str) and value in allowed):
         return True  # no type is known, or it is a variable's name, as the reference allows it
     if isinstance(value, bool):
-        return bool in wanted
+        return bool in wanted or any(isinstance(each, bool) for each in allowed)
     return isinstance(value, wanted) or any(type(value) is type(each) for each in allowed if each != "")
 
 
