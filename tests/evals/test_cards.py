@@ -77,25 +77,6 @@ async def test_a_card_is_found_by_the_hash_of_its_judge(cards: Cards) -> None:
     assert await cards.page(1, "faithful", before=kept.id) == ()
 
 
-async def test_a_gate_asks_which_scores_may_decide(cards: Cards) -> None:
-    definition = (await cards.judge(1, "faithful")).definition("m")
-    await cards.add(1, calibrated("faithful", definition, OBSERVED), OBSERVED, author="ann")
-    found = await cards.trusted(
-        1,
-        {
-            "exact_match": {"kind": "exact_match"},
-            "known": {"kind": "judge", "args": {"judge": "faithful", "model": "m"}},
-            "unknown": {"kind": "judge", "args": {"judge": "faithful", "model": "n"}},
-        },
-        behind=lambda model: f"p/{model}",
-    )
-    assert set(found) == {"known", "unknown"}
-    assert found["known"].may_gate
-    assert found["known"].card is not None
-    assert not found["unknown"].may_gate
-    assert "calibrate" in found["unknown"].why
-
-
 async def test_a_name_is_told_in_full(cards: Cards) -> None:
     await cards.put(1, "good", {"question": "Good?", "model": "m"}, author="ann")
     assert await cards.resolved(1, {"judge": "good", "explain": True}) == {

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.api.engine_load import EngineLoad
+from loopwright.api.judges import behind
 from loopwright.api.lines import kept
 from loopwright.app import App, build
 from loopwright.core.chat import Chat, Embedder, Request
@@ -269,7 +270,7 @@ async def evaluate(settings: Settings) -> None:
         settings.home / FOLDER,
         examples=partial(examples, workshop.datasets),
         measuring=measuring,
-        trusting=workshop.fitting.trusted,
+        trusting=partial(workshop.fitting.trusted, behind=partial(behind, app)),
         ended=ended,
     )
     try:

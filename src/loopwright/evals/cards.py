@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,8 +14,6 @@ from loopwright.core.errors import BadRequest, NotFound
 from loopwright.evals.judge_card import KAPPA, Card, Trust, card_of, trust
 from loopwright.evals.judge_definition import KNOWN, Definition, definition_of
 from loopwright.evals.observation import MOST, Observation
-from loopwright.evals.trust import Trust as MayGate
-from loopwright.evals.trust import Trusted
 from loopwright.kit.db import Database
 from loopwright.kit.nearest import hint
 
@@ -240,28 +238,6 @@ class Cards:
         sha = definition_of(await self.resolved(project_id, args), known={}).sha
         kept = await self.latest(project_id, sha, behind=behind)
         return trust(None if kept is None else kept.card, bar)
-
-    async def trusted(
-        self,
-        project_id: int,
-        evaluators: Mapping[str, Mapping[str, Any]],
-        *,
-        bar: float = KAPPA,
-        behind: Callable[[str], str | None] = lambda _: None,
-    ) -> Trusted:
-        """Which judges among evaluators, specs by the name of their score, may gate; others compute and are left out.
-
-        `behind` says what the name of a model leads to now, None when it is not known.
-        """
-        found = {}
-        for name, spec in evaluators.items():
-            if spec.get("kind") == "judge":
-                args = await self.resolved(project_id, spec.get("args") or {})
-                model = definition_of(args, known={}).model
-                told = await self.trust(project_id, args, bar=bar, behind=behind(model))
-                card = None if told.card is None else told.card.as_json()
-                found[name] = MayGate(may_gate=told.trusted, why="; ".join(told.reasons), card=card)
-        return found
 
 
 def _storable(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,14 +81,22 @@ class Fitting:
             found.append(Measure(evaluator, self.settings.evaluator_timeout, pair))
         return found
 
-    async def trusted(self, evaluation: Evaluation, measures: Sequence[Measure]) -> dict[str, Trust]:
-        """Of each judge, whether it may gate: its card must be of this very judge, and good enough for the tasks."""
+    async def trusted(
+        self, evaluation: Evaluation, measures: Sequence[Measure], *, behind: Callable[[str], str | None]
+    ) -> dict[str, Trust]:
+        """Of each judge, whether it may gate: its card must be of this very judge, and good enough for the tasks.
+
+        `behind` says what the name of a model leads to now, None when it is not known.
+        """
         bar, found = self._bar(evaluation.project_id, evaluation.spec), {}
         for measure in measures:
             if measure.method != "judge":
                 continue
             try:
-                weighed = await self.cards.trust(evaluation.project_id, measure.spec.get("args") or {}, bar=bar)
+                args = measure.spec.get("args") or {}
+                weighed = await self.cards.trust(
+                    evaluation.project_id, args, bar=bar, behind=behind(str(args.get("model", "")))
+                )
             except NotFound as error:
                 found[measure.name] = Trust(may_gate=False, why=error.message)
                 continue
