@@ -159,7 +159,7 @@ def test_the_editor_shows_what_a_text_becomes_while_it_is_written(house: House, 
     expect(page.locator("[data-shown]")).to_contain_text("Good day Ada")
     expect(page.locator("[data-diff] .come")).to_have_text("+Good day {{ name }}")
     expect(page.locator("[data-diff] .gone")).to_have_text("-Hello {{ name }}")
-    expect(page.locator("[data-sum]")).to_have_text("1 lines come, 1 go")
+    expect(page.locator("[data-sum]")).to_have_text("+1 \N{MINUS SIGN}1 lines")
     text.fill(text.input_value().replace("{{ name }}", "{{ nmae }}"))
     expect(page.locator("[data-problem]")).to_contain_text("variable 'nmae' is not declared; did you mean 'name'?")
     text.fill(text.input_value().replace("{{ nmae }}", "{{ name }}"))

@@ -10,6 +10,7 @@ from loopwright.app import App
 from loopwright.console.assets import Assets
 from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
+from loopwright.console.dataset_pages import DatasetPages
 from loopwright.console.detail import Detail
 from loopwright.console.echoes import Echoes
 from loopwright.console.evaluation_pages import EvaluationPages
@@ -69,6 +70,7 @@ def console(app: App) -> list[Route]:
         *PromptPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *Budgets(shell).routes(),
+        *DatasetPages(shell).routes(),
         *EvaluationPages(shell).routes(),
         *ExperimentPages(shell).routes(),
         *KeyRing(shell).routes(),

@@ -46,7 +46,7 @@ function show(form, found) {
   form.querySelector("[data-weights]").replaceChildren(...found.weights.map(weight));
   const place = form.querySelector("[data-diff]");
   if (!place || !found.diff) return;
-  form.querySelector("[data-sum]").textContent = `${found.diff.added} lines come, ${found.diff.removed} go`;
+  form.querySelector("[data-sum]").textContent = `+${found.diff.added} −${found.diff.removed} lines`;
   place.replaceChildren(found.diff.same ? make("p", "body quiet", "None.") : changes(found.diff));
 }
 
