@@ -19,7 +19,7 @@ from loopwright.core.who import Principal
 from loopwright.datasets.dataset import DatasetVersion
 from loopwright.evals import reports, results
 from loopwright.evals.across import across
-from loopwright.evals.answers import answers
+from loopwright.evals.answers import answers, beside
 from loopwright.evals.evaluation import Status
 from loopwright.evals.findings import detectable
 from loopwright.evals.results import Sort
@@ -155,7 +155,8 @@ async def compare_evaluations(
     """Two evaluations: what changed from `a` to `b` on the examples both have, those that became worse first."""
     store = app.workshop.evaluations
     first_one, second = [await store.show(each, project_id=project_id) for each in (a, b)]
-    return await across(store, first_one, second, target_a=target_a, target_b=target_b)
+    told = await across(store, first_one, second, target_a=target_a, target_b=target_b)
+    return await beside(store, app.workshop.datasets, first_one, second, told)
 
 
 @router.get("/evaluations/{evaluation_id}", tags=["evaluations"])

@@ -174,8 +174,16 @@ def list_evaluations(
         Column(title="created", weight=4),
     )
     rows = [
-        [each["id"], clip(each["name"], 60), each["status"], each["verdict"], f"{each['done']:,}/{each['total']:,}"]
-        + [each["missing"] or "", f"${each['cost_usd']}", local_text(each["created_at"])]
+        [
+            each["id"],
+            clip(each["name"], 60),
+            each["status"],
+            each["verdict"],
+            f"{each['done']:,}/{each['total']:,}",
+            each["missing"] or "",
+            f"${each['cost_usd']}",
+            local_text(each["created_at"]),
+        ]
         for each in page["evaluations"]
     ]
     show_table(columns, rows, empty="No evaluations. `loopwright eval run TARGET --dataset NAME` makes one.")

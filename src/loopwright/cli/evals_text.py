@@ -65,9 +65,14 @@ def show_evaluation(told: Mapping[str, Any]) -> None:
     columns += [Column(title=name, right=True) for name in names]
     columns += [Column(title=title, right=True, weight=weight) for title, weight in _BESIDE]
     rows = [
-        [each["name"], *(figure(each["scores"][name]) for name in names)]
-        + [_dollars(each["cost_each_usd"]), seconds_text(each["latency_p50_s"]), seconds_text(each["latency_p95_s"])]
-        + [each["unanswered"] or ""]
+        [
+            each["name"],
+            *(figure(each["scores"][name]) for name in names),
+            _dollars(each["cost_each_usd"]),
+            seconds_text(each["latency_p50_s"]),
+            seconds_text(each["latency_p95_s"]),
+            each["unanswered"] or "",
+        ]
         for each in findings["targets"]
     ]
     show_table(columns, rows, empty="Nothing was found yet.")

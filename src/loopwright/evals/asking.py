@@ -78,6 +78,8 @@ class Asking:
     definitions: Sequence[bytes]
     """Their digests."""
     nonce: str
+    labels: bool
+    """Whether figures need what scores say beside their numbers."""
     _flying: dict[bytes, asyncio.Event] = field(default_factory=dict)
 
     def keys(self, example: Example) -> tuple[bytes, ...]:
@@ -171,7 +173,6 @@ class Asking:
         self, due: Due, answers: Sequence[_Answer], found: Sequence[Sequence[Score | None]], paying: _Paying
     ) -> None:
         cells, results = [], []
-        labels = any(measure.aggregate for measure in self.measures)
         tally = Tally(done=1, judging_nano=paying.nano, unpriced=paying.unpriced)
         example_id = plain(due.example.id)
         slices = {plain(name): plain(value) for name, value in due.example.slices.items()}
@@ -206,7 +207,7 @@ class Asking:
                     latency_us=output.latency_us,
                     input_tokens=output.input_tokens,
                     output_tokens=output.output_tokens,
-                    scores=whole if labels else (),
+                    scores=whole if self.labels else (),
                 )
             )
         self.ledger.find(results, tally)

@@ -43,7 +43,21 @@ class Tally:
     """Answers and scores asked for whose price is not known."""
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)})
+        # In full, as it is done for every answer.
+        return Tally(
+            done=self.done + other.done,
+            answers=self.answers + other.answers,
+            cached=self.cached + other.cached,
+            unanswered=self.unanswered + other.unanswered,
+            missing=self.missing + other.missing,
+            raised=self.raised + other.raised,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_nano=self.cost_nano + other.cost_nano,
+            judging_nano=self.judging_nano + other.judging_nano,
+            saved_nano=self.saved_nano + other.saved_nano,
+            unpriced=self.unpriced + other.unpriced,
+        )
 
     @property
     def spent_nano(self) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -105,8 +106,7 @@ class Measure:
 
     async def _guarded(self, finding: Any) -> Score:
         try:
-            async with asyncio.timeout(self.timeout):
-                found = await finding
+            found = await _within(finding, self.timeout)
         except Spent:
             raise
         except TimeoutError as error:
@@ -131,6 +131,44 @@ class Measure:
     def _raised(self, kind: str, said: str) -> Score:
         text = f"the evaluator raised {kind}: {said}"[:_LONGEST]
         return Score(name=self.name, value=None, missing=text, details={RAISED: kind})
+
+
+async def _within(finding: Coroutine[Any, Any, object], seconds: float) -> object:
+    """The result of a coroutine, within so many seconds. One that never waits, as most, is asked without a timer.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    try:
+        waited_for = finding.send(None)
+    except StopIteration as end:
+        return end.value
+    async with asyncio.timeout(seconds):
+        return await _Rest(finding, waited_for)
+
+
+class _Rest:
+    """What is left of a coroutine that already waits for something."""
+
+    __slots__ = ("_coroutine", "_waited_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], waited_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waited_for = waited_for
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        wanted = self._waited_for
+        while True:
+            try:
+                answer = yield wanted
+            except BaseException as error:  # noqa: BLE001 - a cancellation, too, is the coroutine's to see
+                resume = partial(self._coroutine.throw, error)
+            else:
+                resume = partial(self._coroutine.send, answer)
+            try:
+                wanted = resume()
+            except StopIteration as end:
+                return end.value
 
 
 def compares(evaluator: object) -> bool:

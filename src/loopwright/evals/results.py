@@ -153,6 +153,21 @@ async def page(
     return [_row(store, evaluation.id, names, same) for same in grouped.values()]
 
 
+async def named(store: Evaluations, evaluation: Evaluation, examples: Sequence[str]) -> list[Row]:
+    """Those of the examples that have results, with what was found, in the order of the dataset."""
+    rows = await store.db.rows(
+        "select r.*, a.payload from evaluation_results r"
+        " left join evaluation_answers a on a.project_id = %(project)s and a.key = r.answer_key"
+        " where r.evaluation_id = %(id)s and r.example_id = any(%(examples)s) order by r.position, r.target",
+        {"id": evaluation.id, "project": evaluation.project_id, "examples": list(examples)},
+    )
+    grouped: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["position"], []).append(row)
+    names = evaluator_names(evaluation)
+    return [_row(store, evaluation.id, names, same) for same in grouped.values()]
+
+
 async def recall(store: Evaluations, evaluation: Evaluation, measures: Sequence[Measure], table: Table) -> None:
     """Fill a table with what the database has of an evaluation.
 

@@ -113,6 +113,7 @@ class Work:
             budget_nano=spec.budget_nano,
             spent_nano=evaluation.tally.spent_nano,
         )
+        measures = self._measuring(evaluation, self._road, who, paced)
         prepared = [await self._road.prepare(who, target) for target in spec.targets]
         return Asking(
             evaluation=evaluation,
@@ -121,7 +122,8 @@ class Work:
             paced=paced,
             ledger=ledger,
             table=self._table,
-            measures=self._measuring(evaluation, self._road, who, paced),
+            measures=measures,
+            labels=any(measure.aggregate for measure in measures),
             prepared=prepared,
             definitions=[asked.digest(each.definition) for each in prepared],
             nonce=evaluation.id if spec.fresh else "",
