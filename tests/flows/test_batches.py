@@ -265,6 +265,34 @@ def test_no_line_is_answered_twice_when_the_recorder_is_killed(house: House) -> 
     assert 200 <= sum(call["outcome"] == "ok" for call in calls) <= 208
 
 
+def test_texts_are_moderated_by_a_batch(house: House) -> None:
+    client = client_of(house)
+    texts = ["hello there", "I want to kill myself", ["a nice day", "I will kill you tonight"]]
+    lines = [
+        {"custom_id": f"text-{n}", "method": "POST", "url": "/v1/moderations", "body": {"input": text}}
+        for n, text in enumerate(texts)
+    ]
+    lines.append({**lines[0], "custom_id": "named", "body": {"model": "loopwright-moderation", "input": "hello"}})
+    lines.append({**lines[0], "custom_id": "wrong", "body": {"input": []}})
+    made = client.batches.create(
+        input_file_id=upload(client, lines), endpoint="/v1/moderations", completion_window="24h"
+    )
+    found = ended(client, made.id)
+    assert found.status == "completed", found.errors
+    assert found.request_counts.model_dump() == {"total": 5, "completed": 4, "failed": 1}
+    right = {each["custom_id"]: each["response"]["body"] for each in answers(client, found.output_file_id)}
+    judged = {name: [result["flagged"] for result in body["results"]] for name, body in right.items()}
+    assert judged == {"text-0": [False], "text-1": [True], "text-2": [False, True], "named": [False]}
+    direct = client.moderations.create(input="I want to kill myself").results[0]
+    assert right["text-1"]["results"][0]["category_scores"]["self-harm"] == direct.category_scores.self_harm
+    [wrong] = answers(client, found.error_file_id)
+    assert (wrong["custom_id"], wrong["response"]["status_code"]) == ("wrong", 400)
+    house.settled()
+    calls = house.calls(tag=f"loopwright.batch:{made.id}")
+    assert {call["operation"] for call in calls} == {"moderations"}
+    assert sum(call["outcome"] == "ok" for call in calls) == 4
+
+
 def test_the_command_line_makes_watches_and_fetches(house: House, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps(line(n, f"count {n}")) + "\n" for n in range(5)))

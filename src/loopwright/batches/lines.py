@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from loopwright.batches.batch import ENDPOINTS, Problem
+from loopwright.kit.moderating import HOUSE_MODEL
 
 MOST_PROBLEMS: Final = 100
 """That are told of one file."""
@@ -30,7 +31,8 @@ class _Line(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    model: str
+    model: str = ""
+    """Only moderations may leave it out: then our own guardrails judge."""
     stream: bool | None = None
 
 
@@ -159,7 +161,10 @@ def _read(number: int, raw: bytes, endpoint: str, longest: int) -> Line:
     _check_words(line, endpoint)
     if asked.stream:
         raise _Wrong("invalid_stream", "body.stream: a batch answers whole; leave it out", "body.stream")
-    return Line(number, line.custom_id, asked.model, body)
+    model = asked.model or (HOUSE_MODEL if ENDPOINTS[endpoint] == "moderations" else "")
+    if not model:
+        raise _Wrong("invalid_line", "body.model: name the model that is to answer", "body.model")
+    return Line(number, line.custom_id, model, body)
 
 
 def _check_words(line: _Line, endpoint: str) -> None:
