@@ -18,6 +18,9 @@ from loopwright import Client
 from tests.flows.house import House, wait
 from tests.flows.outside import FOLDER, environment, program
 
+SOURCE = Path(__file__).parents[2] / "src"
+"""Where our thin client stands: it needs nothing but the standard library, so any environment can import it."""
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -83,10 +86,12 @@ def loopwright(lab: House, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def told(client: Client) -> str:
+def told(client: Client, experiment: str = "carried") -> str:
     """A run with all that can go elsewhere."""
     data = [{"dataset": "faq", "number": 3, "sha": "ab" * 32, "split": "test"}]
-    with client.run("carried", name="ours", params={"rate": 0.5, "shape": [2, 3]}, prompts=["faq@2"], data=data) as run:
+    with client.run(
+        experiment, name="ours", params={"rate": 0.5, "shape": [2, 3]}, prompts=["faq@2"], data=data
+    ) as run:
         for step in range(12):
             run.log_metric("loss", 1 / (step + 1), step)
         run.log_metric("diverged", None, 0)
@@ -148,3 +153,25 @@ def test_mlflows_client_tells_the_house_itself(lab: House, tmp_path: Path) -> No
         assert (run["experiment"], run["status"], run["tags"]["team"]) == ("from mlflow", "finished", "x")
         assert run["metrics"]["loss"]["last"] == 0.2
         assert run["metrics"]["diverged"]["last"] is None
+
+
+def test_wandb_writes_runs_offline_and_they_come_back(lab: House, tmp_path: Path) -> None:
+    with Client(lab.url, lab.key) as client:
+        before = client.get_run(told(client, "to wandb"))
+        env = environment(lab, tmp_path) | {"PYTHONPATH": str(SOURCE), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+        done = subprocess.run(
+            [program("python"), str(FOLDER / "runs_of_wandb.py"), before["id"]],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert found["same"]
+        after = client.get_run(found["brought"]["to wandb"])
+        for name in ("name", "kind", "status", "params", "prompts", "data"):
+            assert after[name] == before[name]
+        assert after["metrics"]["loss"]["points"] == 12
+        assert (after["metrics"]["loss"]["last"], after["metrics"]["diverged"]["last"]) == (1 / 12, None)
+        assert (after["tags"]["team"], after["notes"][0]["text"]) == ("x", "looks fine")
+        assert b"".join(client.artifact(after["id"], "notes/log.txt")) == b"one\ntwo\n"
+        own = client.get_run(found["brought"]["theirs"])
+        assert (own["name"], own["params"], own["metrics"]["loss"]["points"]) == ("own", {"rate": 0.1}, 40)

@@ -29,6 +29,7 @@ Where = Annotated[str | None, typer.Option(help="Where the other tracker is: a U
 TRACKERS: Final = {
     "mlflow": "loopwright.runs.mlflow:Mlflow",
     "folder": "loopwright.runs.folder:Folder",
+    "wandb": "loopwright.runs.wandb_offline:Wandb",
 }
 _NAMES: Final = ", ".join(TRACKERS)
 
