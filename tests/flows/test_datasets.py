@@ -294,3 +294,52 @@ def test_an_upload_that_is_none_is_refused(house: House) -> None:
         answer = httpx.post(url, timeout=30, **options)  # type: ignore[arg-type]  # one of several forms
         assert answer.status_code == 400, answer.text
     assert httpx.post(url, files={"file": ("a.jsonl", b"{}")}, timeout=30).status_code == 401
+
+
+@pytest.fixture
+def browser(house: House) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=house.url, follow_redirects=True, timeout=60) as browser:
+        browser.post("/sign-in", data={"csrf": token(browser, "/sign-in"), "key": house.key})
+        yield browser
+
+
+def token(browser: httpx.Client, path: str) -> str:
+    return browser.get(path).text.split('name="csrf" value="')[1].split('"')[0]
+
+
+def test_a_page_takes_a_file_and_says_what_is_wrong_with_it(browser: httpx.Client) -> None:
+    csrf = token(browser, "/datasets")
+    attack = "<script>alert(1)</script>"
+    raw = f"q,a,kind\n{attack},<b>x</b>,{attack}\nplain,y,z\n".encode()
+    fields = {"csrf": csrf, "name": "paged", "column_inputs": "q", "column_expected": "a", "column_slices": "kind"}
+    page = browser.post("/datasets/import", data=fields, files={"file": ("paged.csv", raw)})
+    assert (page.status_code, page.url.path) == (200, "/datasets/paged")
+    assert attack not in page.text
+    assert "&lt;b&gt;x&lt;/b&gt;" in page.text
+    twin = browser.get("/datasets/paged.json").json()
+    assert twin["version"]["count"] == 2
+    assert twin["examples"][0]["inputs"] == {"q": attack}
+    assert len(browser.get("/datasets/paged.json", params={"slice": f"kind:{attack}"}).json()["examples"]) == 1
+    assert browser.get("/datasets/paged/export/csv").text.count("\n") == 3
+    assert browser.get("/datasets.json").json()["datasets"]
+    wrong = {"file": ("bad.jsonl", b'{"q": 1}\n' + attack.encode() + b"\n")}
+    page = browser.post("/datasets/import", data={"csrf": csrf, "name": "bad"}, files=wrong)
+    assert page.status_code == 400
+    assert "row 2: no JSON" in page.text
+    page = browser.post("/datasets/import", data={"csrf": csrf, "name": "paged"}, files=wrong)
+    assert "row 2: no JSON" in page.text
+    assert browser.post("/datasets/import", data={"csrf": "no", "name": "x"}, files=wrong).status_code == 403
+    assert (
+        browser.post(
+            "/datasets/import", data={"csrf": csrf, "name": "x"}, headers={"origin": "http://else"}, files=wrong
+        ).status_code
+        == 403
+    )
+    for path in (
+        "/datasets/nobody",
+        "/datasets/paged?version=7",
+        "/datasets/paged?split=x",
+        "/datasets/paged/export/xml",
+        "/datasets/paged?slice=x",
+    ):
+        assert browser.get(path).status_code in {400, 404}

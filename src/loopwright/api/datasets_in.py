@@ -8,7 +8,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -16,29 +15,24 @@ from loopwright.api.asking import Asker, House, Owner, actor
 from loopwright.api.datasets import which_of
 from loopwright.api.datasets_sources import calls, corrections, embedder_of, first
 from loopwright.api.filters import Filtered, aware
-from loopwright.api.multipart import Form, receive
 from loopwright.api.progress import Told, acted
 from loopwright.app import App
 from loopwright.core.errors import BadRequest, LoopwrightError
 from loopwright.core.money import NANO
 from loopwright.core.who import Principal
-from loopwright.datasets.columns import Columns, Taking, example_of
-from loopwright.datasets.dataset import DatasetVersion, Shares, side_of
-from loopwright.datasets.draft import slices_of, tags_of
+from loopwright.datasets.columns import example_of
+from loopwright.datasets.dataset import DatasetVersion, Shares
+from loopwright.datasets.draft import tags_of
 from loopwright.datasets.example import Example
-from loopwright.datasets.formats import format_of
 from loopwright.datasets.intake import Mode
 from loopwright.datasets.made import of_call, of_correction
-from loopwright.datasets.store import Upload
 from loopwright.datasets.synthesis import ALIKE, MOST, Answers, Made, Recipe, Synthesis
+from loopwright.datasets.uploading import FIELDS, mode_of, object_of, upload_of
+from loopwright.kit.multipart import receive
 from loopwright.kit.schema import Schema, schema
 
 router = APIRouter(prefix="/api")
 _PAGE: Final = 200
-_FIELDS: Final = (
-    "file", "format", "columns", "mode", "split", "tags", "slices", "mixed", "task", "input_schema", "output_schema",
-    "note",
-)  # fmt: skip
 _UPLOADED: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -48,7 +42,7 @@ _UPLOADED: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        name: {"type": "string", **({"format": "binary"} if name == "file" else {})} for name in _FIELDS
+                        name: {"type": "string", **({"format": "binary"} if name == "file" else {})} for name in FIELDS
                     },
                 }
             }
@@ -130,14 +124,14 @@ async def import_dataset(app: House, who: Asker, project_id: Owner, name: str, r
     async def act(told: Told) -> dict[str, Any]:
         try:
             with files.blobs.open(form.blob) as file:
-                upload = upload_of(form, file)
+                upload = upload_of(form.fields, form.filename or "", file)
                 version = await app.workshop.datasets.import_(
                     project_id,
                     name,
                     upload,
                     author=who.key_name,
                     note=form.fields.get("note", ""),
-                    mode=_mode(form.fields.get("mode", "")),
+                    mode=mode_of(form.fields),
                     schemas=_schemas(app, project_id, form.fields),
                     told=told,
                 )
@@ -290,44 +284,8 @@ async def copy_dataset(app: House, who: Asker, project_id: Owner, name: str, new
     return await acted(request, act)
 
 
-def upload_of(form: Form, file: Any) -> Upload:
-    """What is uploaded, and what is to be done with its rows.
-
-    Raises:
-        BadRequest: a field says what it cannot mean.
-    """
-    fields, name = form.fields, form.filename or ""
-    if unknown := fields.keys() - set(_FIELDS):
-        raise BadRequest(f"{min(unknown)[:60]!r} is none of {', '.join(_FIELDS)}", param=min(unknown)[:60])
-    taking = Taking(
-        columns=Columns.read(fields["columns"]) if fields.get("columns") else Columns(),
-        split=side_of(fields.get("split")),
-        tags=tags_of(fields.get("tags", "")),
-        slices=slices_of(_object(fields, "slices") or {}),
-    )
-    mixed = fields.get("mixed", "") in {"true", "1", "on"}
-    form_ = format_of(name, fields.get("format") or None)
-    return Upload(file=file, format=form_, source=name, taking=taking, mixed=mixed)
-
-
-def _mode(given: str) -> Mode:
-    if given not in {"", "append", "replace"}:
-        raise BadRequest(f"mode: {given[:40]!r} is neither append nor replace", param="mode")
-    return "replace" if given == "replace" else "append"
-
-
-def _object(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
-    given = fields.get(name)
-    if not given:
-        return None
-    try:
-        return msgspec.json.decode(given, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError):
-        raise BadRequest(f"{name}: a JSON object", param=name) from None
-
-
 def _schemas(app: App, project_id: int, fields: Mapping[str, str]) -> tuple[Schema | None, Schema | None]:
-    given = [_object(fields, name) for name in ("input_schema", "output_schema")]
+    given = [object_of(fields, name) for name in ("input_schema", "output_schema")]
     if fields.get("task"):
         task = app.workshop.held_tasks.find(project_id, fields["task"])
         given = [dict(task.input_schema), None if task.output_schema is None else dict(task.output_schema)]

@@ -13,10 +13,10 @@ from starlette.routing import Route
 from loopwright.access.audit import Actor
 from loopwright.api.callers import caller, house
 from loopwright.api.lines import check_kept
-from loopwright.api.multipart import Form, receive
 from loopwright.batches.files import NewFile
 from loopwright.core.errors import BadRequest
 from loopwright.core.who import Principal
+from loopwright.kit.multipart import Form, receive
 
 _PIECE: Final = 1 << 18
 _MOST: Final = 10_000

@@ -125,7 +125,7 @@ def _csv(file: BinaryIO) -> Iterator[Row | Problem]:
             if len(cells) == len(names):
                 yield begins, dict(zip(names, cells, strict=True))
             elif cells:
-                yield Problem(begins, f"it has {len(cells)} cells, and the first line names {len(names)}")
+                yield Problem(begins, f"cells: {len(cells)}, where the first line names {len(names)} columns")
             begins = reader.line_num + 1
     except csv.Error as error:
         if not broken:

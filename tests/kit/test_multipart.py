@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from loopwright.api.multipart import Form, receive
 from loopwright.core.errors import BadRequest, TooLarge
 from loopwright.kit.blobs import Blobs
+from loopwright.kit.multipart import Form, receive
 
 pytestmark = pytest.mark.anyio
 BOUNDARY = "xyz-boundary"
