@@ -1,8 +1,12 @@
 """Tasks with the unmodified SDKs: on scripted models, and on a real small one."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -261,3 +265,116 @@ def test_moderation_refuses_what_it_flags(client: OpenAI) -> None:
     assert asked(client, "task/polite", "good morning").parse().choices[0].message.content == "good morning"
     with pytest.raises(openai.PermissionDeniedError, match="moderation"):
         asked(client, "task/polite", "you are a stupid fucking idiot, I will kill you")
+
+
+TOLD = {
+    "description": "Says it again",
+    "model": "echo",
+    "variants": {"base": {"messages": [{"role": "user", "content": "one {{ input }}"}]}},
+}
+
+
+def test_a_stored_task_is_told_called_changed_and_forgotten(home: House, client: OpenAI) -> None:
+    made = home.api("POST", "/api/tasks", json={"name": "stored", "definition": TOLD})
+    assert made.status_code == 201, made.text
+    assert made.json()["problems"] == []
+    assert home.api("POST", "/api/tasks", json={"name": "stored", "definition": TOLD}).status_code == 409
+    assert home.api("PUT", "/api/tasks/echo", json={"definition": TOLD}).status_code == 409
+    assert asked(client, "task/stored", "x").parse().choices[0].message.content == "one x"
+    assert "task/stored" in [model.id for model in client.models.list()]
+    assert client.models.retrieve("task/stored").owned_by == "task"
+    changed = {**TOLD, "variants": {"base": {"messages": [{"role": "user", "content": "two {{ input }}"}]}}}
+    assert home.api("PUT", "/api/tasks/stored", json={"definition": changed}).json()["number"] == 2
+    assert asked(client, "task/stored", "x").parse().choices[0].message.content == "two x"
+    assert [each["number"] for each in home.api("GET", "/api/tasks/stored/history").json()["history"]] == [2, 1]
+    home.settled()
+    wait(lambda: home.api("GET", "/api/tasks/stored/figures").json()["variants"])
+    [figures] = home.api("GET", "/api/tasks/stored/figures").json()["variants"]
+    assert (figures["name"], figures["counts"]["requests"]) == ("base", 2)
+    seen = home.api("POST", "/api/tasks/stored/preview", json={"text": "x"}).json()
+    assert seen["request"]["messages"] == [{"role": "user", "content": "two x"}]
+    assert home.api("DELETE", "/api/tasks/stored").json() == {"deleted": "stored"}
+    assert home.api("GET", "/api/tasks/stored").status_code == 404
+    with pytest.raises(openai.NotFoundError):
+        asked(client, "task/stored", "x")
+
+
+def test_wrong_definitions_are_400_with_their_place(home: House) -> None:
+    wrong = {**TOLD, "variants": {"base": {"messages": [{"role": "user", "content": "{{ inptu }}"}]}}}
+    answer = home.api("PUT", "/api/tasks/wrong", json={"definition": wrong})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "variants.base.messages[0].content"
+    missing = {**TOLD, "model": "gone", "metrics": ["no_such"], "variants": {"base": {"prompt": "nowhere"}}}
+    said = home.api("PUT", "/api/tasks/lost", json={"definition": missing}).json()["problems"]
+    assert {each["where"] for each in said} == {"metrics", "prompt", "model"}
+    assert home.api("DELETE", "/api/tasks/lost").status_code == 200
+
+
+def test_only_administrators_tell_tasks(home: House) -> None:
+    key = home.api("POST", "/api/keys", json={"name": "reader", "project": "default"}).json()["secret"]
+    wait(lambda: home.api("GET", "/api/tasks", key=key).status_code == 200)
+    assert home.api("PUT", "/api/tasks/mine", key=key, json={"definition": TOLD}).status_code == 403
+    assert home.api("GET", "/api/tasks/echo", key=key).json()["variants"][0]["model"] == "task/echo@plain"
+    assert home.api("GET", "/api/tasks/echo?project=other", key=key).status_code == 404
+
+
+def test_a_stored_prompt_is_used_by_its_label_and_its_number(home: House, client: OpenAI) -> None:
+    for text in ("first", "second"):
+        told = {"variables": {"input": "string"}, "messages": [{"role": "user", "content": text + " {{ input }}"}]}
+        pushed = home.api("POST", "/api/prompts/greeting/versions", json={"definition": told})
+        assert pushed.status_code in (200, 201), pushed.text
+    task = {"model": "echo", "variants": {"new": {"prompt": "greeting"}, "old": {"prompt": "greeting@1", "weight": 0}}}
+    assert home.api("PUT", "/api/tasks/greet", json={"definition": task}).json()["problems"] == []
+    wait(lambda: client.models.retrieve("task/greet"))
+    raw = asked(client, "task/greet", "x")
+    assert raw.parse().choices[0].message.content == "second x"
+    assert call_of(home, raw)["call"]["prompt_version"] == "greeting@2"
+    assert asked(client, "task/greet@old", "x").parse().choices[0].message.content == "first x"
+
+
+def test_the_command_line_lists_shows_and_checks(home: House, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "LOOPWRIGHT_URL": home.url, "LOOPWRIGHT_API_KEY": home.key, "COLUMNS": "200"}
+        command = [sys.executable, "-m", "loopwright.cli.main", "tasks", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    assert "task" in run("list").stdout
+    names = [task["name"] for task in json.loads(run("list", "--json").stdout)["tasks"]]
+    assert {"echo", "long", "triage"} <= set(names)
+    shown = run("show", "long")
+    assert "self_consistency of 3" in shown.stdout, shown.stderr
+    assert run("check", "echo", "long").returncode == 0
+    (tmp_path / "task.yaml").write_text(run("show", "echo", "--yaml").stdout.replace("model: echo", "model: nobody"))
+    assert run("put", "bad", "task.yaml").returncode == 0
+    checked = run("check")
+    assert checked.returncode == 1
+    assert "there is no model 'nobody'" in checked.stderr
+    assert run("delete", "bad").returncode == 0
+    assert run("show", "bad").returncode == 1
+
+
+def test_lines_of_a_batch_ask_tasks(home: House, client: OpenAI) -> None:
+    lines = [
+        {"custom_id": f"{number}", "method": "POST", "url": "/v1/chat/completions",
+         "body": {"model": model, "messages": said("hello")}}
+        for number, model in enumerate(["task/echo", "task/echo", "task/long@voted"])
+    ]  # fmt: skip
+    file = client.files.create(file=("in.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="batch")
+    made = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    wait(lambda: client.batches.retrieve(made.id).status in ("completed", "failed"))
+    done = client.batches.retrieve(made.id)
+    assert done.status == "completed", done
+    assert done.output_file_id is not None
+    answers = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
+    texts = [answer["response"]["body"]["choices"][0]["message"]["content"] for answer in answers]
+    assert texts == ["say hello", "say hello", "hello"]
+
+
+def test_budgets_reserve_for_all_samples(home: House) -> None:
+    key = home.api("POST", "/api/keys", json={"name": "thrifty", "project": "default"}).json()
+    limit = {"kind": "tokens_per_minute", "amount": "2500", "key": key["key"]["id"]}
+    assert home.api("PUT", "/api/limits", json=limit).status_code == 200
+    client = OpenAI(base_url=f"{home.url}/v1", api_key=key["secret"], max_retries=0)
+    wait(lambda: asked(client, "task/echo"))
+    with pytest.raises(openai.RateLimitError):
+        asked(client, "task/long@voted")

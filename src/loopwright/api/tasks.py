@@ -100,7 +100,7 @@ async def task_figures(
 ) -> dict[str, Any]:
     """What its calls took and cost, by variant and by version of the prompt; of the last 30 days. From roll-ups."""
     task, end = _find(app, who, project_id, name), until or datetime.now(UTC)
-    span = CallFilter(project_id=project_id, task=task.name, since=since or end - timedelta(days=_DAYS), until=end)
+    span = CallFilter(project_id=project_id, task=task.name, since=since or _before(end), until=end)
     by_variant = await app.calls.by("variant", span)
     by_prompt = await app.calls.by("prompt_version", span)
     return {"since": span.since, "until": end, "variants": by_variant, "prompts": by_prompt}
@@ -128,6 +128,10 @@ def _find(app: App, who: Principal, project_id: int, name: str) -> Task:
     if not who.may_do(PREFIX + name):
         raise Refused(f"key {who.key_name!r} may not call {PREFIX + name[:80]!r}", param="name")
     return app.workshop.held_tasks.find(project_id, name)
+
+
+def _before(end: datetime) -> datetime:
+    return end - timedelta(days=_DAYS) if end.year > 1 else end
 
 
 async def _shown(app: App, task: Task, project_id: int) -> dict[str, Any]:
