@@ -13,6 +13,8 @@ from loopwright.cache import resealing as answers
 from loopwright.calls import resealing as texts
 from loopwright.core.errors import BadRequest, Conflict, NotFound, StartError
 from loopwright.datasets import resealing as examples
+from loopwright.evals import resealing as evaluations
+from loopwright.evals.ledger import keys_of_files
 from loopwright.feedback import resealing as feedback
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
@@ -26,6 +28,8 @@ BLOBS: Final = ("blobs", ARTIFACTS)
 """Folders of the data folder: files that clients uploaded and batches wrote, and files of runs."""
 JOURNALS: Final = "batches"
 """Folder of the finished lines of batches at work, in the data folder."""
+LEDGERS: Final = "evaluations"
+"""Folder of what evaluations at work have paid for, in the data folder."""
 _FILES: Final = 8
 """Files of a step."""
 
@@ -56,8 +60,9 @@ class Encryption:
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
         corrections, explanations and what is reviewed, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `streams` beginnings of streams; `spool`, `files` and `batches`
-        (those at work) lie on this machine.
+        `evaluations` answers, verdicts and templates,
+        `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
+        (of batches and evaluations at work) lie on this machine.
 
         Raises:
             Unavailable: the database cannot answer now.
@@ -70,10 +75,12 @@ class Encryption:
             "prompts": await prompts.keys_used(self.db),
             "tasks": await tasks.keys_used(self.db),
             "examples": await examples.keys_used(self.db),
+            "evaluations": await evaluations.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
             "batches": await asyncio.to_thread(batches_by_key, self.settings.home / JOURNALS),
+            "ledgers": await asyncio.to_thread(keys_of_files, self.settings.home / LEDGERS),
         }
 
     def left(self, used: Mapping[str, ByKey]) -> int:
@@ -81,7 +88,7 @@ class Encryption:
         return sum(
             count
             for kind, by_key in used.items()
-            if kind not in ("spool", "batches")
+            if kind not in ("spool", "batches", "ledgers")
             for key, count in by_key.items()
             if key != self.seal.first
         )
@@ -131,6 +138,7 @@ class Encryption:
             done += await prompts.reseal(self.db, self.seal)
             done += await tasks.reseal(self.db, self.seal)
             done += await examples.reseal(self.db, self.seal)
+            done += await evaluations.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -193,6 +201,8 @@ _NAMES: Final[Mapping[str, str]] = {
     "spool": "spool files",
     "files": "files",
     "batches": "batches at work",
+    "evaluations": "texts of evaluations",
+    "ledgers": "evaluations at work",
 }
 
 

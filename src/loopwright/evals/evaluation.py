@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+import msgspec
+
 from loopwright.core.money import usd
 from loopwright.evals.spec import Spec, spec_of
+from loopwright.kit.seal import Seal
 
 Status = Literal["queued", "running", "cancelling", "completed", "stopped", "cancelled", "failed"]
 OPEN: Final[tuple[Status, ...]] = ("queued", "running", "cancelling")
@@ -151,9 +154,22 @@ class Evaluation:
         return {**self.brief(), "spec": self.spec.as_json(), "findings": self.findings}
 
 
-def evaluation_of(row: Mapping[str, Any]) -> Evaluation:
-    """An Evaluation from its row."""
+def about(evaluation_id: str) -> bytes:
+    """What the spec of an evaluation is sealed for."""
+    return f"evaluations {evaluation_id}".encode()
+
+
+def evaluation_of(row: Mapping[str, Any], seal: Seal) -> Evaluation:
+    """An Evaluation from its row.
+
+    Raises:
+        Sealed: its key is not here.
+    """
     counted = {each.name: row[each.name] for each in fields(Tally)}
     apart = {"tally", "spec"}
     plain = {each.name: row[each.name] for each in fields(Evaluation) if each.name not in apart}
-    return Evaluation(**plain, spec=spec_of(row["spec"]), tally=Tally(**counted))
+    return Evaluation(
+        **plain,
+        spec=spec_of(msgspec.json.decode(seal.open(bytes(row["spec"]), about(row["id"])))),
+        tally=Tally(**counted),
+    )

@@ -8,11 +8,12 @@ from dataclasses import astuple, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from psycopg.types.json import Jsonb
 
-from loopwright.core.errors import Conflict, LoopwrightError, NotFound, Spent, Unavailable
+from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Spent, Unavailable
 from loopwright.core.who import Principal
-from loopwright.evals.evaluation import OPEN, Evaluation, Status, Tally, evaluation_of
+from loopwright.evals.evaluation import OPEN, Evaluation, Status, Tally, about, evaluation_of
 from loopwright.evals.spec import Spec, check
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.ids import Ids
@@ -56,21 +57,24 @@ class Evaluations:
             Spent: the project has too many evaluations that are not yet at their end.
         """
         check(spec)
-        named = (name.strip() or _named(spec, dataset))[:_NAME]
+        made = "eval_" + self._ids.new().replace("-", "")
+        told = _told(spec)
+        named = plain(name.strip() or _named(spec, dataset))[:_NAME]
         async with self.db.transaction() as connection:
             await connection.execute(
                 b"select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"evaluations of project {who.project_id}",)
             )
             await self._check_room(connection, who.project_id)
             cursor = await connection.execute(
-                b"insert into evaluations (id, project_id, key_id, name, spec, dataset, dataset_sha, status, total)"
-                b" values (%s, %s, %s, %s, %s, %s, %s, 'queued', %s) returning *",
+                b"insert into evaluations (id, project_id, key_id, name, spec, sealed_by, dataset, dataset_sha, status,"
+                b" total) values (%s, %s, %s, %s, %s, %s, %s, %s, 'queued', %s) returning *",
                 (
-                    "eval_" + self._ids.new().replace("-", ""),
+                    made,
                     who.project_id,
                     who.key_id,
                     named,
-                    Jsonb(spec.as_json()),
+                    self.seal.seal(told, about(made)),
+                    self.seal.first,
                     dataset,
                     dataset_sha,
                     total,
@@ -80,7 +84,7 @@ class Evaluations:
         assert row is not None
         with suppress(Unavailable):  # then it begins a minute later, by the schedule
             await self._jobs.defer(RUN)
-        return evaluation_of(row)
+        return evaluation_of(row, self.seal)
 
     async def _check_room(self, connection: Connection, project_id: int) -> None:
         cursor = await connection.execute(
@@ -106,7 +110,7 @@ class Evaluations:
         )
         if row is None:
             raise missing(evaluation_id)
-        return evaluation_of(row)
+        return evaluation_of(row, self.seal)
 
     async def list(
         self,
@@ -134,7 +138,7 @@ class Evaluations:
                 "limit": limit,
             },
         )
-        return [evaluation_of(row) for row in rows]
+        return [evaluation_of(row, self.seal) for row in rows]
 
     async def cancel(self, evaluation_id: str, *, project_id: int | None) -> Evaluation:
         """Have an evaluation end early: what was found by then stays. Again does nothing.
@@ -149,7 +153,7 @@ class Evaluations:
             (plain(evaluation_id), project_id, project_id),
         )
         if row is not None:
-            return evaluation_of(row)
+            return evaluation_of(row, self.seal)
         found = await self.show(evaluation_id, project_id=project_id)
         if found.status not in {"cancelling", "cancelled"}:
             raise Conflict(f"evaluation {found.id} is {found.status}: there is nothing left to cancel")
@@ -176,7 +180,7 @@ class Evaluations:
     async def unfinished(self) -> Sequence[Evaluation]:
         """Those not yet at their end, oldest first."""
         rows = await self.db.rows("select * from evaluations where status = any(%s) order by id", (list(OPEN),))
-        return [evaluation_of(row) for row in rows]
+        return [evaluation_of(row, self.seal) for row in rows]
 
     async def began(self, evaluation_id: str, *, total: int) -> bool:
         """It is at work. False when it was cancelled meanwhile."""
@@ -242,6 +246,13 @@ def enlist(jobs: Jobs, run: Callable[[], Awaitable[None]]) -> None:
 
 async def _elsewhere() -> None:
     raise LoopwrightError("evaluations are run beside the recorder")
+
+
+def _told(spec: Spec) -> bytes:
+    try:
+        return msgspec.json.encode(spec.as_json())
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise BadRequest(f"a text of the evaluation cannot be kept: {error}") from None
 
 
 def _named(spec: Spec, dataset: str) -> str:

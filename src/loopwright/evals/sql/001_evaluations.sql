@@ -5,7 +5,8 @@ create table evaluations (
     project_id         integer not null,
     key_id             integer not null,              -- the key that asks
     name               text not null,
-    spec               jsonb not null,                -- what it can be run again from
+    spec               bytea not null,                -- JSON, sealed: what it can be run again from
+    sealed_by          text,
     dataset            text not null,                 -- name@number
     dataset_sha        text not null,
     status             text not null check (status in (
