@@ -47,11 +47,26 @@ def test_defaults_make_sense() -> None:
         ({"model": "m", "question": "q", "form": "oracle"}, "args.form"),
         ({"model": "m", "question": "q", "labels": {"Yes": 1, "yes": 0}}, "args.labels"),
         ({"model": "m", "question": "q", "labels": {"a\nb": 1, "c": 0}}, "args.labels"),
+        ({"model": "m", "question": "q", "labels": {"a": 1e300, "b": -1e300}}, "args.labels"),
+        ({"model": "m", "question": "q", "labels": {"a": float("nan"), "b": 0}}, "args.labels"),
         ({"model": "m", "question": "q", "labels": {f"l{n}": n for n in range(21)}}, "args.labels"),
         ({"model": "m", "question": "q", "meanings": {"other": "x"}}, "args.meanings"),
         ({"model": "m", "question": "q", "parameters": {"tools": []}}, "args.parameters"),
     ],
-    ids=["model", "blank", "question", "long", "form", "case", "newline", "many", "meanings", "parameters"],
+    ids=[
+        "model",
+        "blank",
+        "question",
+        "long",
+        "form",
+        "case",
+        "newline",
+        "far",
+        "nan",
+        "many",
+        "meanings",
+        "parameters",
+    ],
 )
 def test_what_cannot_be_asked_is_refused_by_name(args: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:

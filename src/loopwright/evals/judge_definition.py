@@ -21,6 +21,7 @@ PROMPT: Final = 1
 """Number of the words around the question, in `judge_prompt`: raised with them, so that every card goes stale."""
 _LONGEST: Final = 20_000
 _MOST_LABELS: Final = 20
+_FARTHEST: Final = 1e9
 _OURS: Final = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "response_format", "tools", "loopwright"}
 )
@@ -132,16 +133,24 @@ def _check(found: Definition) -> None:
         raise BadRequest("judge: args.model names the model that judges", param="args.model")
     if not found.question.strip() or len(found.question) > _LONGEST or "\x00" in found.question:
         raise BadRequest(f"judge: args.question: 1 to {_LONGEST:,} characters", param="args.question")
-    if found.form != "pairwise" and not 2 <= len(found.labels) <= _MOST_LABELS:
-        raise BadRequest(f"judge: args.labels: 2 to {_MOST_LABELS} verdicts", param="args.labels")
-    for label in found.labels:
-        if not 0 < len(label) <= 60 or label != label.strip() or not label.isprintable():
-            raise BadRequest(f"judge: args.labels: {label[:80]!r} is no printable word", param="args.labels")
-    if len({label.casefold() for label in found.labels}) < len(found.labels):
-        raise BadRequest("judge: args.labels: two differ only in upper and lower case", param="args.labels")
+    _check_labels(found)
     if strange := [label for label in found.meanings if label not in found.verdicts]:
         raise BadRequest(f"judge: args.meanings: {strange[0][:80]!r} is no verdict", param="args.meanings")
     if len(msgspec.json.encode([found.meanings, found.parameters])) > _LONGEST:
         raise BadRequest(f"judge: args: over {_LONGEST:,} bytes of meanings and parameters", param="args")
     if taken := sorted(_OURS & found.parameters.keys()):
         raise BadRequest(f"judge: args.parameters: {taken[0]!r} is the judge's own to say", param="args.parameters")
+
+
+def _check_labels(found: Definition) -> None:
+    if found.form != "pairwise" and not 2 <= len(found.labels) <= _MOST_LABELS:
+        raise BadRequest(f"judge: args.labels: 2 to {_MOST_LABELS} verdicts", param="args.labels")
+    for label in found.labels:
+        if not 0 < len(label) <= 60 or label != label.strip() or not label.isprintable():
+            raise BadRequest(f"judge: args.labels: {label[:80]!r} is no printable word", param="args.labels")
+    if not all(abs(value) <= _FARTHEST for value in found.labels.values()):
+        raise BadRequest(
+            f"judge: args.labels: a verdict counts from {-_FARTHEST:g} to {_FARTHEST:g}", param="args.labels"
+        )
+    if len({label.casefold() for label in found.labels}) < len(found.labels):
+        raise BadRequest("judge: args.labels: two differ only in upper and lower case", param="args.labels")
