@@ -177,3 +177,17 @@ def test_runs_go_into_a_folder_and_come_back(lab: House, client: Client, tmp_pat
     assert (run["name"], run["prompts"], run["status"]) == ("whole", ["faq@2"], "finished")
     assert run["metrics"]["loss"]["points"] == 30
     assert b"".join(client.artifact(run["id"], "notes/log.txt")) == b"one\ntwo\n"
+
+
+def test_the_shapes_of_others_hold_it_all(lab: House, client: Client, tmp_path: Path) -> None:
+    run_id = told(client, "shapes", "one", 0.5, {"a": 1.0, "b": 0.0})
+    [comet] = json.loads(loopwright(lab, "export", run_id, "--to", "comet", "--where", str(tmp_path), "--json"))
+    experiment = json.loads((Path(comet["where"]) / "experiment.json").read_text())
+    assert experiment["metadata"]["experimentKey"] == run_id
+    assert {"name": "rate", "valueCurrent": "0.5"} in experiment["parameters"]
+    assert sum(point["metricName"] == "loss" for point in experiment["metrics"]) == 30
+    [trulens] = json.loads(loopwright(lab, "export", run_id, "--to", "trulens", "--where", str(tmp_path), "--json"))
+    rows = [json.loads(line) for line in (Path(trulens["where"]) / "feedbacks.jsonl").read_text().splitlines()]
+    assert [(row["record_id"], row["name"], row["result"]) for row in rows] == [
+        (f"{run_id}:a", "right", 1.0), (f"{run_id}:b", "right", 0.0),
+    ]  # fmt: skip

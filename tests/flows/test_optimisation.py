@@ -39,7 +39,7 @@ tasks:
     model: clerk
     variants: {base: {strategy: {kind: chain, steps: [{name: one, messages: [{role: user, content: "{{ input }}"}]}]}}}
 """
-PROMPT = {
+PROMPT: dict[str, Any] = {
     "variables": {"question": "string", "who": {"type": "string", "default": "Ada"}},
     "messages": [{"role": "system", "content": "Talk to {{ who }}."}, {"role": "user", "content": "{{ question }}"}],
 }

@@ -30,6 +30,8 @@ TRACKERS: Final = {
     "mlflow": "loopwright.runs.mlflow:Mlflow",
     "folder": "loopwright.runs.folder:Folder",
     "wandb": "loopwright.runs.wandb_offline:Wandb",
+    "comet": "loopwright.runs.comet:Comet",
+    "trulens": "loopwright.runs.trulens:Trulens",
 }
 _NAMES: Final = ", ".join(TRACKERS)
 

@@ -101,7 +101,9 @@ class Wandb:
 
 
 def _bundle(path: Path) -> Bundle:
-    run, config, notes, ended = None, {}, [], None
+    run, ended = None, None
+    config: dict[str, Any] = {}
+    notes: list[str] = []
     curves: dict[str, list[dict[str, Any]]] = {}
     for raw in _records(path):
         record = wire.Record()
