@@ -61,7 +61,7 @@ class LineRoad:
         hot = HotRoutes(
             chat=said, dialects=self._dialects, find=self._holder, refusals=said, ids=self._ids
         )  # of this one line, for what it is told on the way
-        with self._load.asking(line.model):
+        with self._load.asking(self._behind(line.model)):
             await hot.answer(exchange)
         usage = said.usage
         return Reply(
@@ -78,7 +78,15 @@ class LineRoad:
 
     async def free(self, model: str) -> bool:
         """See `batches.road.Road`."""
-        return await self._load.free(model)
+        return await self._load.free(self._behind(model))
+
+    def _behind(self, model: str) -> str:
+        """The model that works for a name: of a task, that of its first variant."""
+        name = model.removeprefix(PREFIX).partition("@")[0]
+        if name == model:
+            return model
+        found = next((task for task in self._app.workshop.held_tasks.listed(None) if task.name == name), None)
+        return model if found is None else next(iter(found.variants.values())).models[0]
 
     def judge(self, batch: Batch, model: str) -> Problem | None:
         """See `batches.road.Road`."""

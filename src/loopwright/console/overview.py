@@ -11,6 +11,7 @@ from loopwright.console.asking import RANGES, span_of
 from loopwright.console.figures import charts, totals
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
+from loopwright.tasks.task import PREFIX
 
 _POINTS = 60
 
@@ -65,3 +66,13 @@ def first_model(app: App, visit: Visit) -> str:
 def chat_models(app: App, visit: Visit) -> list[str]:
     """Models that answer chats and that the key may call."""
     return [card["name"] for card in app.cards() if "chat" in card["operations"] and visit.who.may_call(card["name"])]
+
+
+def chat_tasks(app: App, visit: Visit) -> list[str]:
+    """Tasks that the key may call, as `task/NAME`."""
+    found = []
+    for task in app.workshop.held_tasks.listed(visit.who.project_id):
+        asked = {model for variant in task.variants.values() if variant.weight for model in variant.models}
+        if visit.who.may_have_done(task.name, asked):
+            found.append(PREFIX + task.name)
+    return found

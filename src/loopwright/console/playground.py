@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from loopwright.app import App
 from loopwright.console.conversation import answered, asked
 from loopwright.console.forms import body_of, check_same_site
-from loopwright.console.overview import chat_models
+from loopwright.console.overview import chat_models, chat_tasks
 from loopwright.console.shell import Shell, View, Visit, check_token
 from loopwright.core.chat import Delta, answering
 from loopwright.core.chat import Request as Question
@@ -58,7 +58,7 @@ class Playground:
         ]
 
     async def _view(self, visit: Visit) -> View:
-        models = chat_models(self._app, visit)
+        models = [*chat_models(self._app, visit), *chat_tasks(self._app, visit)]
         routes = {each.name: each.strategy for each in self._app.routes if len(each.targets) > 1}
         typed = {"model": visit.asked("model") or (models[0] if models else ""), "max_tokens": "256"}
         if call_id := visit.asked("from"):
