@@ -14,6 +14,7 @@ from loopwright.app import App
 from loopwright.core.errors import BadRequest
 from loopwright.core.who import Principal
 from loopwright.evals.raters import agreement, check_done, criterion_named, exported
+from loopwright.evals.review_items import forget_gone
 from loopwright.feedback.given import NOTE, Author
 from loopwright.feedback.review import Review
 from loopwright.feedback.rubric import Level, criteria_of
@@ -84,6 +85,7 @@ async def create_review(app: House, who: Asker, project_id: Owner, new: NewRevie
         instructions=new.instructions,
         raters=new.raters,
     )
+    await forget_gone(app.calls, app.workshop.feedback, found.items)
     told = {"name": review.name, "items": len(found.items)}
     await app.audit.note(actor(who, request), "review.create", review.id, told, project_id=project_id)
     return {"review": await _shown(app, review, who), "left_out": found.left_out}
@@ -177,13 +179,12 @@ async def _review(app: App, who: Principal, review_id: str) -> Review:
 async def _readable(app: App, who: Principal, review_id: str) -> Review:
     """A review of which the asker may read what others said."""
     review = await _review(app, who, review_id)
-    progress = await app.workshop.turns.reviews.progress([review], rater_id=who.key_id)
-    check_done(progress[review.id], who)
+    check_done(await app.workshop.turns.reviews.progress_of(review, rater_id=who.key_id), who)
     return review
 
 
 async def _progress(app: App, review: Review, who: Principal) -> dict[str, Any]:
-    return (await app.workshop.turns.reviews.progress([review], rater_id=who.key_id))[review.id].shown()
+    return (await app.workshop.turns.reviews.progress_of(review, rater_id=who.key_id)).shown()
 
 
 async def _shown(app: App, review: Review, who: Principal) -> dict[str, Any]:

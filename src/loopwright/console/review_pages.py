@@ -13,9 +13,9 @@ from loopwright.calls.query import CallFilter
 from loopwright.console.asking import tag_of, whole_of
 from loopwright.console.key_ring import by
 from loopwright.console.shell import Shell, View, Visit
-from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Refused, Unauthenticated
+from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, Refused, Unauthenticated
 from loopwright.evals.raters import RELIABLE, TENTATIVE, agreement, check_done, criterion_named, exported
-from loopwright.evals.review_items import of_calls
+from loopwright.evals.review_items import forget_gone, of_calls
 from loopwright.feedback.given import Author
 from loopwright.feedback.review import Progress, Review
 from loopwright.feedback.rubric import Criterion, Mode, criteria_of
@@ -86,6 +86,7 @@ class ReviewPages:
             )
         except (BadRequest, Conflict) as error:
             return await self._again(visit, form, error)
+        await forget_gone(self._app.calls, self._app.workshop.feedback, found.items)
         told = {"name": review.name, "items": len(found.items)}
         await self._app.audit.note(by(visit), "review.create", review.id, told, project_id=review.project_id)
         return RedirectResponse(f"/reviews/{review.id}", 303)
@@ -166,10 +167,7 @@ class ReviewPages:
         return await self._turns.reviews.show(visit.request.path_params["review_id"], project_id=visit.project_id)
 
     async def _progress(self, visit: Visit, review: Review) -> Progress:
-        found = await self._turns.reviews.progress([review], rater_id=visit.who.key_id)
-        if review.id not in found:
-            raise NotFound(f"there is no review {review.name!r}: it was deleted just now")
-        return found[review.id]
+        return await self._turns.reviews.progress_of(review, rater_id=visit.who.key_id)
 
 
 def plot_of(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +20,7 @@ from loopwright.evals.store import Evaluations
 from loopwright.feedback.queues import ITEMS
 from loopwright.feedback.reading import answer_of, clipped, plain, question_of, variables
 from loopwright.feedback.review import NewItem
+from loopwright.feedback.store import Feedback
 
 _PAGE: Final = 200
 _LOOKED_AT: Final = 20_000
@@ -56,6 +57,16 @@ async def of_calls(calls: Calls, which: CallFilter, *, limit: int = 100) -> Foun
         if before is None:
             break
     return Found(items=tuple(items), left_out=looked - len(items))
+
+
+async def forget_gone(calls: Calls, feedback: Feedback, items: Sequence[NewItem]) -> None:
+    """Forget items whose call was deleted while they were made: who deleted it has not seen them."""
+    for item in items:
+        if item.call is not None:
+            try:
+                await calls.get(item.call.id, project_id=None, wait=0.0)
+            except NotFound:
+                await feedback.forget(project_id=None, call_id=item.call.id)
 
 
 def of_call(detail: CallDetail) -> NewItem | None:

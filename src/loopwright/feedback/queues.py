@@ -156,6 +156,17 @@ class Reviews:
             for row in rows
         }
 
+    async def progress_of(self, review: Review, *, rater_id: int) -> Progress:
+        """How far one review is.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        found = await self.progress([review], rater_id=rater_id)
+        if review.id not in found:
+            raise NotFound(f"there is no review {review.name!r}: it was deleted just now", param="review_id")
+        return found[review.id]
+
     async def ratings(self, review: Review) -> AsyncIterator[Rating]:
         """All that was said, item by item in their order, rater by rater.
 

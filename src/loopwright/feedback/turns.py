@@ -32,7 +32,7 @@ _FREE: Final = f"""
             bool_or(t.rater_id = %(rater)s) as mine, (array_agg(t.swapped order by t.taken_at))[1] as swapped
         from review_turns t where t.item_id = i.id and (t.state <> 'skipped' or t.rater_id = %(rater)s)) c on true
     where i.review_id = %(review)s and not coalesce(c.mine, false) and c.taken < %(raters)s
-    order by c.taken desc, i.position limit 1
+    order by c.taken desc, i.position limit 1 for key share of i
 """  # noqa: S608 - names of columns
 
 
