@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.responses import StreamingResponse
@@ -55,8 +56,7 @@ async def create_dataset(
     app: House, who: Asker, project_id: Owner, new: NewDataset, request: Request
 ) -> dict[str, Any]:
     """An empty dataset. Importing into a name that is not there makes one, too."""
-    inputs: Any = new.input_schema
-    outputs: Any = new.output_schema
+    inputs, outputs = stored(new.input_schema, "input_schema"), stored(new.output_schema, "output_schema")
     if new.task is not None:
         if inputs is not None or outputs is not None:
             raise BadRequest("task: either its schemas or your own", param="task")
@@ -142,6 +142,18 @@ async def export_dataset(
     # Before the answer begins: what is missing (pyarrow, a key) is an error, not half a file.
     first = await anext(written, b"")
     return StreamingResponse(_rest(first, written), media_type=TYPES[form], headers=_headers(found, form))
+
+
+def stored(value: Any, param: str) -> Any:
+    """JSON from a body as it can be stored.
+
+    Raises:
+        BadRequest: it holds half a character, say.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError, TypeError) as error:
+        raise BadRequest(f"{param}: it holds what cannot be stored: {str(error)[:200]}", param=param) from None
 
 
 def which_of(split: str | None, tag: str | None, slice_: str | None, origin: str | None) -> Which:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner, actor
-from loopwright.api.datasets import which_of
+from loopwright.api.datasets import stored, which_of
 from loopwright.api.datasets_sources import calls, corrections, embedder_of, first
 from loopwright.api.filters import Filtered, aware
 from loopwright.api.progress import Told, acted
@@ -298,7 +298,7 @@ def _schemas(app: App, project_id: int, fields: Mapping[str, str]) -> tuple[Sche
 
 def _read(at: int, row: Mapping[str, Any]) -> Example:
     try:
-        return example_of(row)
+        return example_of(stored(row, "examples"))
     except LoopwrightError as error:
         raise BadRequest(f"examples: row {at}: {error.message}", param="examples") from None
 
