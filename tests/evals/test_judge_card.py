@@ -147,8 +147,10 @@ def test_flips_agree_with_nobody() -> None:
         ([seen(1, "yes", "yes"), seen(1, "no", "no")], "same id"),
         ([seen(1, "perhaps", "yes")], "perhaps"),
         ([seen(1, "yes", "perhaps")], "no verdict of this judge"),
+        ([seen(1, "yes", "flip")], "no verdict of this judge"),
+        ([seen(1, "yes", "a", orders=(None, None))], "no verdict of this judge"),
     ],
-    ids=["none", "twice", "label", "verdict"],
+    ids=["none", "twice", "label", "verdict", "flip", "orders"],
 )
 def test_what_makes_no_card_is_refused(observed: list[Observation], why: str) -> None:
     with pytest.raises(BadRequest, match=why):

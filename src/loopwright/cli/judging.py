@@ -216,7 +216,7 @@ async def _observe(definition: Definition, thing: Labelled, ask: HttpAsk, again:
         return await _asked(definition, thing, ask, again, repeats)
     except UpstreamError as error:
         none = (None, None) if thing.pair else None
-        why = f"nobody answered: {error.message}"[:500]
+        why = f"nobody answered ({error.code})"  # not its message, which may quote what was asked
         return Observation(
             id=thing.id, human=thing.human, verdict=None, orders=none, missing=why, lengths=thing.lengths
         )

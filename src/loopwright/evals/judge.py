@@ -90,7 +90,8 @@ async def rule(definition: Definition, material: Material, ask: Ask) -> Ruling:
     try:
         said = await ask(body_of(definition, material))
     except InvalidOutput as error:
-        why = Verdict(label=None, missing=f"the judge's answer does not fit its schema: {error}"[:500])
+        # Not what it says: that may quote what was judged, and reasons are kept beside labels
+        why = Verdict(label=None, missing="the judge's answer does not fit its schema")
         return Ruling(verdict=why, said=Said(text="", model=error.model, cost_nano=None))
     return Ruling(verdict=read(said.text, definition.verdicts), said=said)
 

@@ -192,6 +192,7 @@ def _check(definition: Definition, observed: Sequence[Observation]) -> None:
     if len({each.id for each in observed}) < len(observed):
         raise BadRequest("observations: two have the same id", param="observations")
     allowed = {"a", "b", TIE} if definition.form == "pairwise" else set(definition.labels)
+    said = allowed | ({FLIP} if definition.form == "pairwise" else set())
     for each in observed:
         for label in each.human:
             if label is not None and label not in allowed:
@@ -199,8 +200,8 @@ def _check(definition: Definition, observed: Sequence[Observation]) -> None:
                     f"{each.id[:80]}: people's label {label[:60]!r} is none of {', '.join(sorted(allowed))}",
                     param="observations",
                 )
-        for label in each.all_verdicts:
-            if label is not None and label not in allowed | {FLIP}:
+        for label in (each.verdict, *each.all_verdicts):
+            if label is not None and label not in said:
                 raise BadRequest(f"{each.id[:80]}: {label[:60]!r} is no verdict of this judge", param="observations")
 
 
