@@ -217,3 +217,22 @@ def test_reports_for_ci_and_people() -> None:
     assert r"a\|b" in page
     assert "2 scores missing**, 1 because the evaluator raised" in page
     assert "informs only" in page
+
+
+def test_what_passes_alone_and_not_among_many_says_so() -> None:
+    better = [1.0] * 6 + [1.0, 0.0] * 27
+    worse = [0.0] * 6 + [1.0, 0.0] * 27
+    alone = judged(spec(), table(worse, better))
+    assert alone["verdict"] == "pass"
+    many = Spec(
+        targets=tuple(Target(name=name, model=name) for name in ("old", "new", "b", "c", "d", "e")),
+        dataset="d",
+        evaluators=({"kind": "right"},),
+        baseline="old",
+        gate=Gate(),
+    )
+    told = judged(many, table(worse, better, *[worse] * 4))
+    [first, *_] = told["criteria"]
+    assert first["verdict"] == "not enough evidence"
+    assert "alone it would pass, but not among 5 criteria" in first["reason"]
+    assert first["examples_needed"] > 60

@@ -176,6 +176,14 @@ def test_a_budget_stops_and_an_evaluation_can_be_cancelled(house: House) -> None
         ({"targets": [{"model": "good", "parameters": {"stream": True}}]}, 400, "stream"),
         ({"targets": ["good"], "budget_usd": 0}, 400, "budget_usd"),
         ({"targets": ["good"], "what": 1}, 400, "what"),
+        ({"targets": [{"name": "a\x00", "model": "good"}]}, 400, "NUL"),
+        ({"targets": ["a\x00"]}, 404, "there is no model"),
+        ({"targets": ["good"], "dataset": "a\x00"}, 404, "dataset"),
+        ({"targets": ["good"], "tag": "a\x00"}, 400, ""),
+        ({"targets": [{"model": "good", "prompt": "a\x00"}]}, 404, "prompt"),
+        ({"targets": ["good"], "evaluators": [{"kind": "contains", "args": {"texts": ["\x00"]}}]}, 400, "NUL"),
+        ({"targets": ["good"], "limit": 10**30}, 400, "limit"),
+        ({"targets": ["good"], "gate": {"bars": {"exact_match": 1e300}}}, 400, "exact_match"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_before(house: House, body: dict[str, Any], status: int, said: str) -> None:

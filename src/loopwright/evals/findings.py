@@ -246,6 +246,8 @@ def _add_worst(figure: dict[str, Any], slices: Sequence[Mapping[str, Any]], at: 
     if not known or figure["mean"] is None:
         return
     name, worst = min(known, key=lambda each: (sign * each[1]["mean"], each[0]))
+    if sign * worst["mean"] >= sign * figure["mean"]:
+        return
     figure["worst_slice"] = {"slice": name, **worst, "gap": number(worst["mean"] - figure["mean"])}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -27,9 +28,13 @@ class _Asked:
     which: int
     measure: Measure
     kind: Literal["comparison", "bar"]
+    decide: Callable[[float], Decision]
+    """The decision at a level."""
     decision: Decision
     missing: float
     """Share of the examples without a finding."""
+    because: str = ""
+    """Why it does not pass though it would alone."""
 
 
 def judged(
@@ -82,9 +87,9 @@ def _comparisons(
             if measure not in kept or (only and measure.name not in only):
                 continue
             mine, other, _ = pair_of(table, measure, at, baseline, which)
-            decision = _compared(plan, measure, mine, other)
+            at_level = partial(_compared, plan, measure, mine, other)
             missing = 1 - mine.size / len(table) if len(table) else 1.0
-            asked[f"{at} {which}"] = _Asked(at, which, measure, "comparison", decision, missing)
+            asked[f"{at} {which}"] = _Asked(at, which, measure, "comparison", at_level, at_level(plan.alpha), missing)
     return _held(asked, plan)
 
 
@@ -96,14 +101,14 @@ def _bars(spec: Spec, plan: Gate, measures: Sequence[Measure], kept: Sequence[Me
                 continue
             values = table.values(at, which)
             found = values[np.isfinite(values)]
-            decision = _reached(plan, measure, found)
+            at_level = partial(_reached, plan, measure, found)
             missing = 1 - found.size / len(table) if len(table) else 1.0
-            asked[f"{at} {which}"] = _Asked(at, which, measure, "bar", decision, missing)
+            asked[f"{at} {which}"] = _Asked(at, which, measure, "bar", at_level, at_level(plan.alpha), missing)
     return _held(asked, plan)
 
 
-def _compared(plan: Gate, measure: Measure, mine: Floats, other: Floats) -> Decision:
-    shared: dict[str, Any] = {"alpha": plan.alpha, "power": plan.power}
+def _compared(plan: Gate, measure: Measure, mine: Floats, other: Floats, alpha: float) -> Decision:
+    shared: dict[str, Any] = {"alpha": alpha, "power": plan.power}
     if measure.pair:
         return decide(mine, None, kind="score", margin=0.5 + plan.margin, span=1.0, **shared)
     if _binary(mine) and _binary(other) and -1 < plan.margin < 1:
@@ -115,8 +120,8 @@ def _compared(plan: Gate, measure: Measure, mine: Floats, other: Floats) -> Deci
     return decide(sign * mine, sign * other, kind="score", margin=plan.margin, **shared)
 
 
-def _reached(plan: Gate, measure: Measure, found: Floats) -> Decision:
-    shared: dict[str, Any] = {"alpha": plan.alpha, "power": plan.power}
+def _reached(plan: Gate, measure: Measure, found: Floats, alpha: float) -> Decision:
+    shared: dict[str, Any] = {"alpha": alpha, "power": plan.power}
     bar = plan.bars[measure.name]
     if _binary(found) and -1 < bar < 1:
         flip = not measure.higher_is_better
@@ -128,15 +133,23 @@ def _reached(plan: Gate, measure: Measure, found: Floats) -> Decision:
 def _held(asked: dict[str, _Asked], plan: Gate) -> list[_Asked]:
     """All of one family held together by Holm."""
     decisions = corrected({name: each.decision for name, each in asked.items()}, alpha=plan.alpha)
-    return [
-        _Asked(each.target, each.which, each.measure, each.kind, decisions[name], each.missing)
-        for name, each in asked.items()
-    ]
+    return [_corrected(each, decisions[name], len(asked), plan) for name, each in asked.items()]
+
+
+def _corrected(asked: _Asked, decision: Decision, family: int, plan: Gate) -> _Asked:
+    """With its decision among the others; one that would pass alone says how many examples it needs among them."""
+    if asked.decision.verdict != "pass" or decision.verdict == "pass" or decision.p is None:
+        return replace(asked, decision=decision)
+    among = asked.decide(plan.alpha / family)
+    because = (
+        f"alone it would pass, but not among {family} criteria at {plan.alpha:g} in all (p by Holm is {decision.p:.3g})"
+    )
+    return replace(asked, decision=replace(decision, examples_needed=among.examples_needed), because=because)
 
 
 def _told(spec: Spec, plan: Gate, asked: _Asked) -> dict[str, Any]:
     decision, verdict = asked.decision, asked.decision.verdict
-    reason = decision.reason
+    reason = asked.because or decision.reason
     if verdict == "pass" and asked.missing > plan.max_missing:
         verdict = UNCERTAIN
         reason = f"{asked.missing:.1%} of the examples have no finding, more than {plan.max_missing:.0%}; {reason}"

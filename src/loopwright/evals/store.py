@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Spent, Unavailable
 from loopwright.core.who import Principal
@@ -194,7 +193,7 @@ class Evaluations:
 
     async def note(self, evaluation_id: str, findings: Mapping[str, Any]) -> None:
         """What is found so far."""
-        await self.db.run("update evaluations set findings = %s where id = %s", (Jsonb(findings), evaluation_id))
+        await self.db.run("update evaluations set findings = %s::jsonb where id = %s", (_json(findings), evaluation_id))
 
     async def finish(
         self,
@@ -211,12 +210,12 @@ class Evaluations:
             Unavailable: the database cannot answer now; do it again.
         """
         await self.db.run(
-            "update evaluations set status = %s, problem = %s, findings = coalesce(%s, findings), verdict = %s,"
+            "update evaluations set status = %s, problem = %s, findings = coalesce(%s::jsonb, findings), verdict = %s,"
             " ended_at = now() where id = %s and status = any(%s)",
             (
                 status,
                 None if problem is None else plain(problem, 2_000),
-                None if findings is None else Jsonb(findings),
+                None if findings is None else _json(findings),
                 verdict,
                 evaluation_id,
                 list(OPEN),
@@ -250,9 +249,17 @@ async def _elsewhere() -> None:
 
 def _told(spec: Spec) -> bytes:
     try:
-        return msgspec.json.encode(spec.as_json())
+        told = msgspec.json.encode(spec.as_json())
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"a text of the evaluation cannot be kept: {error}") from None
+        raise BadRequest(f"something in the evaluation cannot be kept: {error}") from None
+    if b"\\u0000" in told:
+        raise BadRequest("a text of the evaluation holds NUL, which cannot be kept")
+    return told
+
+
+def _json(findings: Mapping[str, Any]) -> str:
+    """As PostgreSQL can keep it, whatever evaluators called their figures."""
+    return msgspec.json.encode(findings, enc_hook=str).decode().replace("\\u0000", "\\ufffd")
 
 
 def _named(spec: Spec, dataset: str) -> str:
@@ -265,5 +272,5 @@ def missing(evaluation_id: str) -> NotFound:
 
 
 def plain(text: str, longest: int = 200) -> str:
-    """PostgreSQL's text has no NUL."""
-    return text.replace("\x00", "")[:longest]
+    """As PostgreSQL can keep it: without NUL, without halves of characters."""
+    return text.replace("\x00", "")[:longest].encode("utf-8", "replace").decode()
