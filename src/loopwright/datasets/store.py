@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -22,6 +23,8 @@ from loopwright.kit.schema import Schema, schema
 from loopwright.kit.seal import PLAIN, Seal
 
 __all__ = ["Datasets", "Page", "Upload", "Which"]
+_AT_ONCE: Final = 2
+"""Imports of one process at once: each holds a connection of the pool to its end."""
 _CREATE: Final = """
     insert into datasets (project_id, name, description, shares, input_schema, output_schema)
     values (%s, %s, %s, %s, %s, %s) returning *
@@ -35,6 +38,7 @@ class Datasets(Reading):
         """Datasets in `db`; a version has at most `most` examples."""
         super().__init__(db, seal=seal)
         self._most = most
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def create(
         self,
@@ -164,7 +168,7 @@ class Datasets(Reading):
         # Made before, so that a dataset that is new does not keep others of its name waiting.
         fresh = await self._made(project_id, name, "", None, None, None)
         try:
-            async with self._db.transaction() as connection:
+            async with self._turns, self._db.transaction() as connection:
                 dataset = await self._locked(connection, project_id, name)
                 checking = replace(
                     about.checking,
