@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep each answer here, as JSONL")
     told = parser.parse_args()
     client = OpenAI(base_url=told.url, api_key=told.key, max_retries=2, timeout=300)
-    kept: list[dict[str, Any]] = []
+    out = None if told.out is None else told.out.open("w", encoding="utf-8", buffering=1)
     readers: dict[str, tuple[Callable[[Example, str], Any], int]] = {
         "bbq": (choice, 60), "gsm8k": (number, 200), "geo": (query, 80),
     }  # fmt: skip
@@ -74,10 +74,10 @@ def main() -> None:
             text = answer.choices[0].message.content or ""
             found = reader(example, text)
             nothing += found is None
-            kept.append({"set": name, "text": text, "found": found, "choices": example.metadata.get("choices")})
+            kept = {"set": name, "text": text, "found": found, "choices": example.metadata.get("choices")}
+            if out is not None:
+                out.write(json.dumps(kept) + "\n")
         print(f"{name:8} {len(some):8} {nothing / len(some):14.1%}", flush=True)
-    if told.out is not None:
-        told.out.write_text("".join(json.dumps(each) + "\n" for each in kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ ENTRIES: Final = (
     Entry(name="bench", module="loopwright.cli.bench", help="Measure any OpenAI-compatible endpoint under load."),
     Entry(name="batches", module="loopwright.cli.batches", help="Many requests in one file, within a day."),
     Entry(name="datasets", module="loopwright.cli.datasets", help="Examples in versions: import, split, export."),
+    Entry(name="benchmarks", module="loopwright.cli.benchmarks", help="Public benchmarks, from files you have."),
     Entry(name="eval", module="loopwright.cli.evals", help="Variants measured on datasets, and gates for CI."),
     Entry(name="guardrails", module="loopwright.cli.guardrails", help="Try personal data and moderation on a text."),
     Entry(
