@@ -115,7 +115,8 @@ def choice(text: str, options: Sequence[str] | Mapping[str, str]) -> str | None:
         options: labels (`["A", "B"]`, `["positive", "negative"]`), or label to its text (`{"A": "The grandfather"}`).
 
     The whole answer, then what it states as its answer, then how it begins, then the only option it names. Options are
-    told apart by their labels, and by their texts where they have some. More than one is None.
+    told apart by their labels, and by their texts where they have some. More than one is None, and so is a label with
+    the text of another option; an answer that repeats the list of options takes none by that.
     """
     labelled = dict(options) if isinstance(options, Mapping) else dict.fromkeys(options, "")
     said = spoken(text)
@@ -129,28 +130,53 @@ def choice(text: str, options: Sequence[str] | Mapping[str, str]) -> str | None:
     same = [label for label, words in texts.items() if words == _folded(said[:_READ])]
     if len(same) == 1:
         return same[0]
-    return _stated(said[-_READ:], labelled, texts) or _begun(said, labelled, texts) or _named(said, labelled, texts)
+    found = _stated(said[-_READ:], labelled, texts)
+    if found is None and not _listed(said, labelled):
+        found = _begun(said, labelled, texts)
+        found = _named(said, labelled, texts) if found is None else found
+    return found or None
 
 
 def _stated(said: str, labelled: Mapping[str, str], texts: Mapping[str, str]) -> str | None:
-    """What is called the answer; the last such statement counts."""
+    """What is called the answer; the last such statement counts. Empty is a contradiction."""
     boxed = _BOXED.findall(said)
     rests = [boxed[-1]] if boxed else []
     rests += [found["rest"] for found in reversed(list(_ANSWER.finditer(said)))]
     rests += [found["rest"] for found in reversed(list(_CHOSEN.finditer(said)))]
     for rest in rests:
-        found = _leading(rest, labelled) or _only(_folded(rest.partition(". ")[0]), texts)
+        found = _leading(rest, labelled)
+        if found is not None:
+            return _settled(found, rest, texts)
+        found = _only(_folded(rest.partition(". ")[0]), texts)
         if found is not None:
             return found
     return None
 
 
+def _listed(said: str, labelled: Mapping[str, str]) -> bool:
+    """Whether it repeats the list of options: lines that begin with several labels."""
+    lines = (line.lstrip(" \t*_(").rstrip() for line in said[:_READ].split("\n"))
+    begun = {
+        label for line in lines for label in labelled if line.startswith(label) and line[len(label) :][:1] in ".):"
+    }
+    return len(begun) > 1
+
+
+def _settled(label: str, rest: str, texts: Mapping[str, str]) -> str:
+    """The label, unless the text of another option follows it."""
+    words = _folded(rest).removeprefix(_folded(label)).strip()
+    if not words or words.startswith(texts.get(label, "\0")):
+        return label
+    other = any(words == text or words.startswith(text + " ") for name, text in texts.items() if name != label)
+    return "" if other else label
+
+
 def _begun(said: str, labelled: Mapping[str, str], texts: Mapping[str, str]) -> str | None:
-    """How the answer begins: `B) …`, `**B**`, or with the text of an option."""
+    """How the answer begins: `B) …`, `**B**`, or with the text of an option. Empty is a contradiction."""
     first = said[:_READ].partition("\n")[0][:500]
     found = _leading(first, labelled, strict=True)
     if found is not None:
-        return found
+        return _settled(found, first, texts)
     words = _folded(first)
     starts = [label for label, text in texts.items() if words == text or words.startswith(text + " ")]
     if " or " in words and _only(words, texts) is None:
