@@ -60,7 +60,7 @@ def test_a_prompt_is_begun_checked_and_pushed_without_scripts(house: House, name
             f"/prompts/{name}/edit", data={**fields, "text": TEXT.replace("{{ name }}", "{{ nmae }}"), "what": "push"}
         )
         assert wrong.status_code == 400
-        assert "line:10: variable &#39;nmae&#39; is not declared; did you mean &#39;name&#39;?" in wrong.text
+        assert "line 10: variable &#39;nmae&#39; is not declared; did you mean &#39;name&#39;?" in wrong.text
         second = client.post(
             f"/prompts/{name}/edit", data={**fields, "text": TEXT.replace("Hello", "Hi"), "what": "push"}
         )

@@ -108,7 +108,7 @@ class PromptEditing:
             raise Refused(f"key {visit.who.key_name!r} is not an administrator's: it may try, but not push")
         project = await project_of(self._app, visit)
         name = check_name(form.get("name", "").strip()) if base is None else base.name
-        prompt = await asyncio.to_thread(parsed, form.get("text", ""), "the text")
+        prompt = await asyncio.to_thread(parsed, form.get("text", ""), "")
         store, author = self._app.workshop.prompts, visit.who.key_name
         version, made = await store.pushed(
             project.id, name, prompt.document, author=author, note=form.get("note", "").strip()
@@ -184,7 +184,7 @@ def _tried(
     Raises:
         BadRequest: it cannot be; names the line.
     """
-    prompt = parsed(text, "line")
+    prompt = parsed(text, "")
     values, invented = prompt.sample()
     try:
         messages = prompt.render(values)

@@ -48,7 +48,7 @@ def parsed(text: str, where: str, *, markdown: bool = False, shared: Mapping[str
     """The definition that a file's text is.
 
     Raises:
-        BadRequest: it cannot be used; names `where`, the line in it and the variable.
+        BadRequest: it cannot be used; names `where` (if it is not empty), the line in it and the variable.
     """
     places, borrowed = Places(), dict[str, Partial]()
     try:
@@ -68,10 +68,11 @@ def _located(fault: Fault, where: str, places: Places, borrowed: Mapping[str, Pa
         where, line = str(of_partial.path), fault.line
     else:
         line = places.line(fault.place, fault.line) if fault.place else fault.line
-    place = f"{where}:{line}" if line else where
+    place = f"{where}:{line}" if where and line else f"line {line}" if line else where
     about = "" if fault.variable is None else f"variable {fault.variable!r} "
     named = f"{fault.place}: " if fault.place and not about else ""
-    return BadRequest(f"{place}: {named}{about}{fault.message}", param=fault.param)
+    said = f"{named}{about}{fault.message}"
+    return BadRequest(f"{place}: {said}" if place else said, param=fault.param)
 
 
 def _with_shared(

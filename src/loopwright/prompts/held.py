@@ -33,14 +33,22 @@ class _Shelf:
 
     latest: int
     labels: Mapping[str, int]
+    hashes: tuple[tuple[str, int], ...]
+    """Of the versions that are held, with their numbers."""
 
     def number(self, ref: str | None) -> int | None:
-        """The number a reference means; None for a hash, or for what is not there."""
+        """The number a reference means; None for what is not there."""
         if ref is None:
             return self.labels.get(PRODUCTION, self.latest)
         if ref in self.labels:
             return self.labels[ref]
-        return self.latest if ref == LATEST else number_of(ref)
+        if ref == LATEST:
+            return self.latest
+        number, digits = number_of(ref), hash_of(ref)
+        if number is not None or digits is None:
+            return number
+        found = [number for sha, number in self.hashes if sha.startswith(digits)]
+        return found[0] if len(found) == 1 else None
 
 
 class Held:
@@ -50,6 +58,7 @@ class Held:
         self._db = db
         self._seal = seal
         self._store = Prompts(db, seal)
+        self._loading = asyncio.Lock()
         self._shelves: dict[tuple[int, str], _Shelf] = {}
         self._rows: dict[tuple[int, str, int], Mapping[str, Any]] = {}
         self._read: dict[int, Version] = {}
@@ -68,13 +77,6 @@ class Held:
             known = [each for project, each in self._shelves if project == project_id]
             raise NotFound(f"there is no prompt {name[:100]!r}{hint(name, known)}", param="prompt")
         number = shelf.number(ref)
-        if number is None and ref is not None and (digits := hash_of(ref)):
-            of_hash = [
-                at[2]
-                for at, row in self._rows.items()
-                if at[:2] == (project_id, name) and row["sha"].startswith(digits)
-            ]
-            number = of_hash[0] if len(of_hash) == 1 else None
         found = None if number is None else self._version((project_id, name, number))
         if found is None:
             raise NotFound(
@@ -120,6 +122,10 @@ class Held:
         Raises:
             Unavailable: the database does not answer; what was known stays known.
         """
+        async with self._loading:  # else one that began earlier could end later, with what was
+            await self._load()
+
+    async def _load(self) -> None:
         shelves = await self._db.rows(
             "select p.project_id, p.name, (select max(v.number) from prompt_versions v where v.prompt_id = p.id) as latest,"
             " (select coalesce(json_object_agg(l.label, l.number), '{}') from prompt_labels l where l.prompt_id = p.id)"
@@ -145,8 +151,13 @@ class Held:
             for row in wanted
             if row["id"] in have
         }
+        hashes: dict[tuple[int, str], list[tuple[str, int]]] = {}
+        for (project_id, name, number), row in self._rows.items():
+            hashes.setdefault((project_id, name), []).append((row["sha"], number))
         self._shelves = {
-            (row["project_id"], row["name"]): _Shelf(latest=row["latest"], labels=row["labels"])
+            (at := (row["project_id"], row["name"])): _Shelf(
+                latest=row["latest"], labels=row["labels"], hashes=tuple(hashes.get(at, ()))
+            )
             for row in shelves
             if row["latest"] is not None
         }
