@@ -137,6 +137,8 @@ def test_flips_agree_with_nobody() -> None:
     assert card.figures["accuracy"].estimate == 0
     assert card.figures["flips"].estimate == 1
     assert card.figures["kappa"].estimate == 0
+    assert card.figures["sensitivity"].estimate == card.figures["specificity"].estimate == 0
+    assert card.corrected(0.5, 100) is None
     assert not trust(card).trusted
 
 

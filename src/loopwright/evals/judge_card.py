@@ -74,10 +74,11 @@ class Card:
         """What share of `n` people would pass of which the judge passed `share` (Rogan-Gladen).
 
         Returns:
-            None when its sensitivity and specificity are not known, or it is no better than chance.
+            None when its sensitivity and specificity are not known, it is no better than chance, or a judge of pairs:
+            those that flipped are neither passed nor failed.
         """
         hit, spared = self.figures.get("sensitivity"), self.figures.get("specificity")
-        if hit is None or spared is None or not n:
+        if hit is None or spared is None or not n or self.form == "pairwise":
             return None
         return rogan_gladen(
             share, n, sensitivity=hit.estimate, positives=self.positives, specificity=spared.estimate,
@@ -254,18 +255,18 @@ def _accuracy(
 def _errors(
     definition: Definition, judged: Sequence[Observation], figures: dict[str, Estimate], absent: dict[str, str]
 ) -> tuple[str | None, int, int]:
-    """Sensitivity and specificity where labels fall into two: passed or not; of pairs, the first better or not."""
+    """Sensitivity and specificity where labels fall into two: passed or not; of pairs, the first or the second better."""
     if definition.form == "pairwise":
-        positive: str | None = "a"
-        good = {"a"}
+        good, bad, positive = {"a"}, {"b"}, "a"
     else:
         good = {label for label in definition.labels if definition.passed(label)}
-        positive = "passed" if len(good) > 1 else next(iter(good), None)
-    if not good or (definition.form != "pairwise" and len(good) == len(definition.labels)):
+        bad = definition.labels.keys() - good
+        positive = "passed" if len(good) > 1 else next(iter(good), "")
+    if not good or not bad:
         absent["sensitivity"] = absent["specificity"] = "nobody said from which verdict on an answer passes (`least`)"
         return None, 0, 0
     hits = [each.verdict in good for each in judged if each.truth in good]
-    spared = [each.verdict not in good for each in judged if each.truth not in good]
+    spared = [each.verdict in bad for each in judged if each.truth in bad]
     for name, found in (("sensitivity", hits), ("specificity", spared)):
         if found:
             figures[name] = wilson(sum(found), len(found))
