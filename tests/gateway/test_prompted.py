@@ -1,10 +1,13 @@
+import asyncio
 import json
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
+from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import BadRequest, NotFound, Refused, Unavailable, UnknownModel
 from loopwright.core.who import HOUSE, Principal
 from loopwright.gateway.performed import VARIANT
@@ -286,3 +289,32 @@ async def test_needs_count_every_request() -> None:
     made = road({"model": "cheap", "variants": {"base": {"strategy": {"kind": "chain", "steps": steps}}}})
     first, second = made.chat.preview(HOUSE, "task/t", {"input": "x"}).needs
     assert second.input > first.output == 1024
+
+
+async def test_who_hangs_up_ends_every_request_and_pays_for_those_that_came() -> None:
+    first, closed = asyncio.Event(), []
+
+    class Slow(Player):
+        async def __call__(self, request: Request, /) -> AsyncGenerator[Delta, None]:
+            if len(self.requests) < 2:
+                async for delta in super().__call__(request):
+                    yield delta
+                first.set()
+                return
+            try:
+                await asyncio.sleep(60)
+                yield Delta()
+            finally:
+                closed.append(request)
+
+    made = Road(players={"cheap": Slow(last)}, tasks={"t": voting()})
+    asked = asyncio.ensure_future(deltas(made.chat, ask("x", model="task/t", stream=True)))
+    await first.wait()
+    await asyncio.sleep(0.01)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert len(closed) == 3
+    [record] = made.spool.records
+    assert record.outcome == "cancelled"
+    assert record.cost_nano == 2 * (10 * 1000 + 2 * 2000)

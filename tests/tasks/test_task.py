@@ -79,6 +79,7 @@ def test_an_unknown_variant_is_refused_with_the_nearest() -> None:
         ({"model": "m", "variants": {"base": {**SAY, "strategy": {"kind": "x"}}}}, "variants.base.strategy.kind"),
         ({"model": "m", "variants": {"base": {**SAY, "memory": 1}}}, "variants.base.memory"),
         ({"model": "m", "variants": None}, "variants"),
+        ({"model": "m", "input": {1: 2}, "variants": {"base": SAY}}, None),
     ],
 )
 def test_what_comes_by_rest_is_refused_with_its_place(told: Any, param: str | None) -> None:

@@ -78,6 +78,8 @@ def check_json(document: object, what: str) -> None:
         if depth > _DEEPEST or nodes > _MOST_NODES:
             raise BadRequest(f"{what} is nested deeper than {_DEEPEST} or holds more than {_MOST_NODES} values")
         if isinstance(value, Mapping):
+            if not all(isinstance(name, str) for name in value):
+                raise BadRequest(f"{what} holds a name that is no text: put it in quotes")
             held.extend((each, depth + 1) for pair in value.items() for each in pair)
         elif isinstance(value, list | tuple):
             held.extend((each, depth + 1) for each in value)
