@@ -185,7 +185,7 @@ def test_shares_add_up_and_larger_tests_hold_smaller_ones() -> None:
 
 def test_signatures_are_the_same_in_every_process() -> None:
     """They are stored: another numpy must not make others of the same text."""
-    assert signed("My card has not arrived yet.").hex()[:16] == "e8984d846b8fffde"
+    assert signed("My card has not arrived yet.").hex()[:16] == "116d114cd0f34bd2"
     assert signed("  my CARD has\nnot arrived yet. ") == signed("My card has not arrived yet.")
 
 

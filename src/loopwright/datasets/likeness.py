@@ -23,6 +23,7 @@ VALUES: Final = 128
 _PIECE: Final = 5
 _MOST: Final = 2_000
 """Pieces of a text that are looked at: those of the smallest hashes, the same ones in a copy of it."""
+_BLOCK: Final = 256
 _BAND: Final = 4
 _LONGEST: Final = 200_000
 """Characters of a text that are looked at."""
@@ -39,11 +40,11 @@ Numbers = NDArray[np.uint64]
 Hashes = NDArray[np.uint32]
 
 # Signatures are stored, so these are the same in every process and with every numpy, for ever.
-_DRAWN: Final[Numbers] = np.frombuffer(
-    b"".join(blake2b(b"loopwright %d" % at, digest_size=64).digest() for at in range(VALUES // 4)), dtype="<u8"
-).astype(np.uint64)
-_FACTORS: Final[Numbers] = _DRAWN[:VALUES] | np.uint64(1)
-_ADDENDS: Final[Numbers] = _DRAWN[VALUES:]
+_DRAWN: Final[Hashes] = np.frombuffer(
+    b"".join(blake2b(b"loopwright %d" % at, digest_size=64).digest() for at in range(VALUES // 8)), dtype="<u4"
+).astype(np.uint32)
+_FACTORS: Final[Hashes] = _DRAWN[:VALUES] | np.uint32(1)
+_ADDENDS: Final[Hashes] = _DRAWN[VALUES:]
 _POWERS: Final[Numbers] = np.array([0x9E3779B1**at % 2**64 for at in range(_PIECE)], dtype=np.uint64)
 
 
@@ -80,10 +81,13 @@ def signature(text: Hashes, boilerplate: Hashes | None = None) -> bytes:
         rest = text[~np.isin(text, boilerplate, assume_unique=True)]
         text = rest if len(rest) else text
     text = text[:_MOST]
-    # Multiply-shift on 64 bits; the high half is well mixed, and numpy wraps as it should.
-    spread = (text.astype(np.uint64)[:, None] * _FACTORS + _ADDENDS) >> np.uint64(32)
-    least = spread.min(axis=0)
-    return (_mixed(least) >> np.uint64(56)).astype(np.uint8).tobytes()
+    least = np.full(VALUES, 2**32 - 1, np.uint32)
+    for start in range(0, len(text), _BLOCK):
+        # x·a + b modulo 2^32 with an odd a: a permutation for each value. In blocks, so that it stays in the cache.
+        spread = text[start : start + _BLOCK, None] * _FACTORS
+        spread += _ADDENDS
+        np.minimum(least, spread.min(axis=0), out=least)
+    return (_mixed(least.astype(np.uint64)) >> np.uint64(56)).astype(np.uint8).tobytes()
 
 
 def likeness(a: bytes, b: bytes) -> float:
