@@ -17,7 +17,8 @@ def answered() -> set[str]:
     for path in (PACKAGE / "api").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         prefix = re.search(r'APIRouter\(prefix="([^"]*)"', text)
-        found |= {f"{verb.upper()} {prefix[1] if prefix else ''}{route}" for verb, route in ROUTER.findall(text)}
+        start = prefix[1] if prefix else ""
+        found |= {f"{verb.upper()} {start}{route.replace(':path', '')}" for verb, route in ROUTER.findall(text)}
         found |= {f"{verb or 'GET'} {re.sub(r':path', '', route)}" for route, verb in MOUNTED.findall(text)}
         found |= {f"POST {route}" for route in HOT.findall(text)}
     return found

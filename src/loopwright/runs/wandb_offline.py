@@ -1,7 +1,7 @@
 """Weights & Biases without an account: runs written offline by its own library, and read from what it wrote.
 
 Nothing is sent anywhere: `wandb sync FOLDER/wandb/offline-run-…` does that, where and when a person wants it. Needs the
-library (`pip install wandb`), which is no dependency of ours.
+library (`pip install 'loopwright[wandb]'`), which is no dependency of ours.
 """
 
 from __future__ import annotations
