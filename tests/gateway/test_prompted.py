@@ -10,6 +10,7 @@ import pytest
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import BadRequest, NotFound, Refused, Unavailable, UnknownModel
 from loopwright.core.who import HOUSE, Principal
+from loopwright.evals.ranking import Ranking
 from loopwright.gateway.performed import VARIANT
 from loopwright.kit.settings_privacy import PolicySettings, PrivacySettings
 from tests.gateway.roads import ask, deltas, events
@@ -246,6 +247,26 @@ async def test_the_best_of_several_answers() -> None:
     record = made.spool.records[0]
     assert record.tags["loopwright.best_score"] == "11"
     assert json.loads(record.request)["loopwright"]["steps"][0]["said"] == "no score: empty"
+
+
+async def test_a_judge_chooses_and_is_on_the_bill() -> None:
+    said = ["bad one", "good one", "bad two"]
+
+    def judged(request: Request, _number: int) -> str:
+        good = "good one" in json.dumps(request.body["messages"])
+        return '{"verdict": "pass"}' if good else '{"verdict": "fail"}'
+
+    judge = {"kind": "judge", "args": {"model": "dear", "question": "Is it good?"}}
+    base = {"messages": USER, "strategy": {"kind": "best_of_n", "samples": 3, "evaluator": judge}}
+    players = {"cheap": Player(lambda _request, number: said[number]), "dear": Player(judged)}
+    made = Road(players=players, tasks={"t": {"model": "cheap", "variants": {"base": base}}}, rank=Ranking())
+    [delta] = await deltas(made.chat, ask("x", model="task/t"))
+    assert text_of(delta.raw) == "good one"
+    [record] = made.spool.records
+    assert record.cost_nano == 3 * (10 * 1000 + 2 * 2000) + 3 * (10 * 10_000 + 2 * 20_000)
+    steps = json.loads(record.request)["loopwright"]["steps"]
+    assert [step["name"] for step in steps] == ["sample 1", "sample 2", "sample 3", *["evaluator"] * 3]
+    assert [step["said"] for step in steps[:3]] == ["score 0", "score 1", "score 0"]
 
 
 async def test_an_unpriced_step_makes_the_call_unpriced() -> None:

@@ -60,6 +60,8 @@ class Tallied:
             async with answering(self.inner, request) as answer:
                 async for delta in answer:
                     came += len(delta.raw)
+                    if delta.done and not request.stream and request.operation == "chat":
+                        made.answer = _text(delta.raw)
                     usage = delta.usage or usage
                     if delta.provider:
                         made.provider, made.target = delta.provider, delta.model
@@ -135,12 +137,19 @@ class Asker:
         async with answering(lambda one: tallied.noted(one, made), request) as answer:
             async for delta in answer:
                 raw = delta.raw or raw
-        found = whole(raw)
-        message = (choice_of(found) or {}).get("message")
-        made.answer = text(message.get("content")) if isinstance(message, dict) else ""
-        return Whole(body=found, text=made.answer, made=made)
+        return Whole(body=whole(raw), text=made.answer, made=made)
 
 
 def _messages(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     found = body.get("messages")
     return found if isinstance(found, list) else ()
+
+
+def _text(raw: bytes) -> str:
+    """What a whole answer says.
+
+    Raises:
+        UpstreamBroke: it is no JSON.
+    """
+    message = (choice_of(whole(raw)) or {}).get("message")
+    return text(message.get("content")) if isinstance(message, dict) else ""
