@@ -1,9 +1,9 @@
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from loopwright.cache import tally
 from loopwright.cache.cache import Cache
@@ -24,7 +24,7 @@ def entry(key: bytes = b"k" * 32, **changes: object) -> Entry:
         key=key, body=b'{"a":1}', expires=time.time() + 60, call_id=IDS.new(), project_id=1, key_id=2, session="s",
         tags={"team": "x"}, model="m", target="t", usage=Usage(input=3, output=4), cost_nano=5, started_ns=time.time_ns(),
     )  # fmt: skip
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 async def until(condition: object) -> None:

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from loopwright.cache import resealing, shared
 from loopwright.cache.cache import Cache
