@@ -57,6 +57,7 @@ def test_a_choice_among_words() -> None:
     ("text", "value"),
     [
         ("#### 1,234", "1234"),
+        ("so 48\n#### 48\n#### 3\n#### 4", "48"),
         ("so 5 and 6.", "6"),
         ("The answer is $5.50. That is 3 more.", "5.50"),
         ("\\boxed{-7}", "-7"),

@@ -60,10 +60,10 @@ def number(text: str) -> Decimal | None:
     `1,234.50`, `$12`, `3/4`, `1e3`, `-7` and `50%` (as 50) are read; words (`twelve`) are not.
     """
     said = _FRACTION.sub(r"\1/\2", spoken(text)[-_READ:])
-    for pattern in (_MARKED, _BOXED):
+    for pattern, at in ((_MARKED, 0), (_BOXED, -1)):  # models go on after their first `####`, as other harnesses know
         marked = [found for part in pattern.findall(said) if (found := _first_number(part)) is not None]
         if marked:
-            return marked[-1]
+            return marked[at]
     for stated in reversed(list(_ANSWER.finditer(said))):
         # "The answer is 3 * 4 = 12": what follows the last sign of equality is the result.
         value = _first_number(stated["rest"].rpartition("=")[2])
