@@ -10,7 +10,7 @@ from typing import Final
 from loopwright.console.charts import HEIGHT, WIDTH, Tick
 from loopwright.runs.run import Point
 
-LOOKS: Final = ("main", "p99", "p95", "bad")
+LOOKS: Final = ("main", "other", "p95", "p99")
 """Classes of the stylesheet, for up to four runs."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 10, 10, 22
 _ROWS: Final = 12
