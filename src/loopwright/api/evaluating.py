@@ -24,7 +24,7 @@ from loopwright.evals.evaluation import Evaluation
 from loopwright.evals.evaluator import Tools
 from loopwright.evals.measure import Measure
 from loopwright.evals.paced import Paced
-from loopwright.evals.road import Road
+from loopwright.evals.road import Prepared, Road
 from loopwright.evals.runner import Runner
 from loopwright.evals.sample import examples
 from loopwright.evals.spec import Target
@@ -71,8 +71,12 @@ class _Model:
     """Parsed, by the names of the inputs."""
 
     def body(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Its prompt or templates filled, or what the inputs say by themselves."""
-        return {**self.target.parameters, "model": self.target.model, "messages": self._messages(inputs)}
+        """Its prompt or templates filled, or what the inputs say by themselves: messages, and the tools that go with them."""
+        body = {**self.target.parameters, "model": self.target.model, "messages": self._messages(inputs)}
+        tools = inputs.get("tools")
+        if self.version is None and self.target.messages is None and isinstance(tools, list) and tools:
+            body.setdefault("tools", tools)
+        return body
 
     def _messages(self, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
         if self.version is not None:
@@ -88,6 +92,13 @@ class _Model:
             return template.render(given)
         except Fault as fault:
             raise fault.refused(_where(self.target)) from None
+
+
+def pinned(target: Target, prepared: Prepared) -> Target:
+    """A target with the version its prompt has now: what it is evaluated with, whatever labels do."""
+    if isinstance(prepared, _Model) and prepared.version is not None:
+        return replace(target, prompt=prepared.version.spoken)
+    return target
 
 
 class EvaluationRoad:
