@@ -28,7 +28,7 @@ from processes import command_of, cpu, free_port, started, tree
 AIM: Final = 1_500
 CONFIG: Final = """
 providers:
-  script: {kind: scripted, args: {answers: [{match: "7$", text: "no idea"}], otherwise: "$last"}}
+  script: {kind: scripted, args: {answers: [{match: "7$", text: "no idea"}], otherwise: "$last", chunk: 100}}
 models:
   script: {provider: script, price: {input: 1.0, output: 2.0}}
 """

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner, Seen, actor
-from loopwright.api.evaluating import EvaluationRoad
+from loopwright.api.evaluating import EvaluationRoad, pinned
 from loopwright.api.lines import check_kept
 from loopwright.app import App
 from loopwright.core.errors import BadRequest, Refused
@@ -275,6 +275,7 @@ async def _planned(
     )
     check(spec)
     prepared = [await road.prepare(asks, target) for target in targets]
+    spec = replace(spec, targets=tuple(map(pinned, targets, prepared)))
     measures = fitting.measures(spec, road, asks, app.chat)
     names = [measure.name for measure in measures]
     check_names(spec, names)

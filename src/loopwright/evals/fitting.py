@@ -125,6 +125,7 @@ class Fitting:
                     **({"prompt": target.prompt} if target.prompt else {}),
                     **target.parameters,
                 },
+                prompts=() if target.prompt is None else (target.prompt,),
                 data=data,
                 evaluation_id=evaluation.id,
                 target=target.name[:200],
