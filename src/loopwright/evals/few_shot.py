@@ -29,9 +29,15 @@ class FewShot:
         """As `Method` says.
 
         Raises:
-            BadRequest: no example of the train part says what the answer should be.
+            BadRequest: no example of the train part says what the answer should be, or the variant shows some already.
             Spent: the budget does not reach further.
         """
+        if start.shots:
+            raise BadRequest(
+                "the variant shows examples of its own, which would stand among the chosen ones\n"
+                "Improve a variant without `examples`, or use --method instructions",
+                param="TASK",
+            )
         usable = [example for example in train if example.expected not in (None, "", [])]
         if not usable:
             raise BadRequest("dataset: no example of its train split says what the answer should be", param="dataset")

@@ -136,7 +136,10 @@ class Board:
 class Method(Protocol):
     """A way to search. Plug-in group `loopwright.optimisers`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As it is asked for."""
+        ...
 
     async def search(self, start: Candidate, board: Board, train: Sequence[Example]) -> None:
         """Have candidates scored on the board until there is nothing left to try.
