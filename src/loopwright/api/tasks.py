@@ -93,6 +93,7 @@ async def task_figures(
     app: House,
     who: Asker,
     project_id: Owner,
+    seen: Seen,
     name: str,
     *,
     since: datetime | None = None,
@@ -100,7 +101,8 @@ async def task_figures(
 ) -> dict[str, Any]:
     """What its calls took and cost, by variant and by version of the prompt; of the last 30 days. From roll-ups."""
     task, end = _find(app, who, project_id, name), until or datetime.now(UTC)
-    span = CallFilter(project_id=project_id, task=task.name, since=since or _before(end), until=end)
+    whose = seen if task.source == "file" else project_id  # every project has those of the configuration
+    span = CallFilter(project_id=whose, task=task.name, since=since or _before(end), until=end)
     by_variant = await app.calls.by("variant", span)
     by_prompt = await app.calls.by("prompt_version", span)
     return {"since": span.since, "until": end, "variants": by_variant, "prompts": by_prompt}

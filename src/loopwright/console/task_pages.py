@@ -86,11 +86,14 @@ class TaskPages:
         task = self._task(visit, project_id)
         now = dt.datetime.now(dt.UTC)
         span = span_of(visit.request.query_params, default=_SPAN, now=now)
-        which = CallFilter(project_id=project_id, task=task.name, since=span.since, until=span.until or now)
+        # Every project has those of the configuration: an administrator who names none sees the calls of all.
+        every = task.source == "file" and not visit.asked("project")
+        whose = visit.project_id if every else project_id
+        which = CallFilter(project_id=whose, task=task.name, since=span.since, until=span.until or now)
         by_variant, by_prompt, page = await asyncio.gather(
             self._app.calls.by("variant", which),
             self._app.calls.by("prompt_version", which),
-            self._app.calls.page(CallFilter(project_id=project_id, task=task.name), limit=_CALLS),
+            self._app.calls.page(CallFilter(project_id=whose, task=task.name), limit=_CALLS),
         )
         found = await self._app.examiner.examine(task, project_id)
         history = await self._app.workshop.tasks.history(project_id, task.name)
