@@ -15,6 +15,8 @@ from loopwright.datasets.formats import Format, rows
 from loopwright.datasets.intake import Batch
 
 _BATCH: Final = 500
+_BYTES: Final = 8_000_000
+"""Of a file, from which on a batch has fewer rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Upload:
 
 async def of_file(upload: Upload) -> AsyncIterator[Batch]:
     """The rows of a file, read in threads."""
-    source = _batches(_drafts(upload))
+    source = _batches(_drafts(upload), upload.file)
     while batch := await asyncio.to_thread(next, source, None):
         yield batch
 
@@ -67,13 +69,14 @@ def _draft(row: int, example: Example) -> Draft:
     return Draft(row=row, example=example, seed=seed if isinstance(seed, str) else None)
 
 
-def _batches(drafts: Iterator[Draft | Problem]) -> Iterator[Batch]:
+def _batches(drafts: Iterator[Draft | Problem], file: BinaryIO) -> Iterator[Batch]:
     batch: list[Draft | Problem] = []
+    began = file.tell()
     for draft in drafts:
         batch.append(draft)
-        if len(batch) == _BATCH:
+        if len(batch) == _BATCH or abs(file.tell() - began) > _BYTES:
             yield batch
-            batch = []
+            batch, began = [], file.tell()
     if batch:
         yield batch
 
