@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -191,3 +192,24 @@ def test_the_shapes_of_others_hold_it_all(lab: House, client: Client, tmp_path: 
     assert [(row["record_id"], row["name"], row["result"]) for row in rows] == [
         (f"{run_id}:a", "right", 1.0), (f"{run_id}:b", "right", 0.0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("experiments/create", {"name": "a\x00b"}),
+        ("runs/create", {"experiment_id": "9" * 20}),
+        ("runs/create", {"experiment_id": "0", "start_time": 1e300}),
+        ("runs/create", []),
+        ("runs/search", {"experiment_ids": 5}),
+        ("runs/search", {"experiment_ids": ["0"], "filter": "(((("}),
+        ("runs/search", {"experiment_ids": ["0"], "order_by": 5}),
+        ("runs/search", {"experiment_ids": ["0"], "page_token": "x"}),
+        ("runs/update", {"run_id": "x", "status": ["FINISHED"]}),
+        ("runs/log-batch", {"run_id": "x", "metrics": [{"key": "a", "value": "nope"}]}),
+        ("runs/log-inputs", {"run_id": "x", "datasets": [{"dataset": {"name": {}}}]}),
+    ],
+)
+def test_what_mlflow_would_never_send_is_refused_in_its_own_words(lab: House, path: str, said: Any) -> None:
+    answer = lab.api("POST", f"/api/2.0/mlflow/{path}", json=said)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")

@@ -132,7 +132,7 @@ async def update_run(app: House, who: Asker, request: Request) -> dict[str, Any]
     """End a run, or name it."""
     said = await _said(request)
     status = said.get("status")
-    if status is not None and status not in _STATUS:
+    if status is not None and (not isinstance(status, str) or status not in _STATUS):
         raise BadRequest(f"status: {str(status)[:40]!r} is none of {', '.join(_STATUS)}", param="status")
     run = await app.workshop.runs.change(
         _text(said, "run_id"),
@@ -202,10 +202,10 @@ async def search_runs(app: House, who: Asker, request: Request) -> dict[str, Any
     """Runs of experiments that a filter means."""
     said = await _said(request)
     found: list[Run] = []
-    for each in said.get("experiment_ids") or []:
-        owner = await _experiment(app, who, str(each))
+    for each in _texts(said, "experiment_ids"):
+        owner = await _experiment(app, who, each)
         found += await app.workshop.runs.list(project_id=who.project_id, experiment=owner.id, limit=_SEARCHED)
-    kept = shapes.ordered(shapes.chosen(found, str(said.get("filter") or "")), said.get("order_by") or [])
+    kept = shapes.ordered(shapes.chosen(found, str(said.get("filter") or "")), _texts(said, "order_by"))
     start = _whole(said.get("page_token") or 0)
     end = start + max(1, min(_whole(said.get("max_results") or 1_000), 50_000))
     page = {"runs": [shapes.run_out(run) for run in kept[start:end]]}
@@ -329,6 +329,13 @@ def _list(said: Mapping[str, Any], member: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise BadRequest(f"{member}: is no list of objects", param=member)
     return found
+
+
+def _texts(said: Mapping[str, Any], member: str) -> list[str]:
+    found = said.get(member) or []
+    if not isinstance(found, list) or not all(isinstance(each, str | int) for each in found):
+        raise BadRequest(f"{member}: is no list of texts", param=member)
+    return [str(each) for each in found]
 
 
 def _text(said: Mapping[str, Any], member: str) -> str:
