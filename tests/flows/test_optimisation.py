@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loopwright import Client
-from tests.flows.house import House
+from tests.flows.house import House, wait
 
 CONFIG = """
 providers:
@@ -145,6 +145,36 @@ def test_the_budget_holds(shop: House) -> None:
     poor = improved(shop, "polite", "--budget", "1000", "--max-usd", "0.004")
     assert "is spent" in poor["stopped"]
     assert float(poor["spent"]["usd"]) < 0.006
+
+
+def test_runs_of_an_evaluation_compare_down_to_the_example(shop: House, client: Client) -> None:
+    better = {**PROMPT, "messages": [{"role": "system", "content": "Say please."}, PROMPT["messages"][1]]}
+    number = client.push_prompt("polite", better)["version"]["number"]
+    measured = {"kind": "regex", "name": "polite", "args": {"pattern": "please"}}
+    body = {
+        "targets": [
+            {"name": "before", "model": "clerk", "prompt": "polite@1"},
+            {"name": "after", "model": "clerk", "prompt": f"polite@{number}"},
+        ],
+        "dataset": "polite",
+        "split": "test",
+        "evaluators": [measured],
+        "experiment": "manners",
+    }
+    made = shop.api("POST", "/api/evaluations", json=body)
+    assert made.status_code == 201, made.text
+    wait(lambda: len([run for run in client.runs(kind="evaluation")["runs"] if run["status"] == "finished"]) == 2)
+    runs = {run["target"]: run for run in client.runs(experiment="manners")["runs"]}
+    assert {run["evaluation_id"] for run in runs.values()} == {made.json()["id"]}
+    found = client.compare_runs(runs["before"]["id"], runs["after"]["id"], changed=True)
+    examples = found["examples"]
+    assert (examples["both"], examples["better"], examples["worse"], len(examples["pairs"])) == (40, 20, 0, 20)
+    pair = examples["pairs"][0]
+    assert (pair["change"], pair["a"]["scores"], pair["b"]["scores"]) == (1.0, {"polite": 0.0}, {"polite": 1.0})
+    assert (pair["a"]["output"], pair["b"]["output"][:18]) == (
+        "told: Talk to Ada., after 2 turns",
+        "told: Say please.,",
+    )
 
 
 def test_mistakes_are_told(shop: House) -> None:
