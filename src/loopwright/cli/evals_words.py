@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from loopwright.core.errors import BadRequest
 
-TASK = "task/"
+TASK: Final = "task/"
+_NEXT: Final = re.compile(r",(?=[A-Za-z_]\w*=)")
+"""The comma before a name and its sign, none within a value."""
 
 
 def target_of(
@@ -53,7 +56,7 @@ def evaluator_of(text: str) -> dict[str, Any]:
             raise BadRequest(f"--evaluator: this is no JSON: {error}", param="--evaluator") from None
         return dict(told)
     kind, sign, rest = text.partition(":")
-    return {"kind": kind, **({"args": parameters_of(rest.split(","), "--evaluator")} if sign else {})}
+    return {"kind": kind, **({"args": parameters_of(_NEXT.split(rest), "--evaluator")} if sign else {})}
 
 
 def parameters_of(given: list[str], option: str) -> dict[str, Any]:
