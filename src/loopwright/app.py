@@ -115,6 +115,11 @@ class App:
             if "chat" in card.operations and who.may_call(card.name)
         ]
 
+    def leads_to(self, model: str) -> str | None:
+        """What the name of a model stands for now, to tell whether it is still the one it was; None is not known."""
+        target = self.targets.get(model)
+        return None if target is None else f"{target.provider}/{target.model}"
+
     @property
     def examiner(self) -> Examiner:
         """Tells whether tasks can be done here."""

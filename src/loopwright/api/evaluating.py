@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.api.engine_load import EngineLoad
-from loopwright.api.judges import behind
 from loopwright.api.lines import kept
 from loopwright.app import App, build
 from loopwright.core.chat import Chat, Embedder, Request
@@ -281,7 +280,7 @@ async def evaluate(settings: Settings) -> None:
         settings.home / FOLDER,
         examples=partial(examples, workshop.datasets),
         measuring=measuring,
-        trusting=partial(workshop.fitting.trusted, behind=partial(behind, app)),
+        trusting=partial(workshop.fitting.trusted, behind=app.leads_to),
         ended=ended,
     )
     try:

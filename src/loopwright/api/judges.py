@@ -9,12 +9,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner, actor
-from loopwright.app import App
-from loopwright.core.errors import BadRequest, Conflict, NotFound
-from loopwright.evals.cards import Kept, Named
-from loopwright.evals.judge_card import KAPPA, calibrated, trust
-from loopwright.evals.judge_definition import Definition
+from loopwright.core.errors import Conflict, NotFound
+from loopwright.evals.judge_card import KAPPA, calibrated
 from loopwright.evals.observation import MOST, Observation
+from loopwright.evals.standing import newest, standing
 
 router = APIRouter(prefix="/api")
 _COUNT: Final = 2**53
@@ -78,15 +76,8 @@ class NewCard(Input):
 async def list_judges(app: House, project_id: Owner, bar: _Bar = KAPPA) -> dict[str, Any]:
     """The judges of a project by name, each with its newest card for every model."""
     judges = await app.workshop.cards.judges(project_id)
-    kept = await app.workshop.cards.page(project_id, limit=1000)
-    shown = []
-    for judge in judges:
-        newest: dict[str, Kept] = {}
-        for each in kept:
-            if each.judge == judge.name:
-                newest.setdefault(each.card.model, each)
-        shown.append({**judge.shown(), "cards": [_brief(app, judge, each, bar) for each in newest.values()]})
-    return {"judges": shown}
+    found = newest(judges, await app.workshop.cards.versions(project_id), leads_to=app.leads_to, bar=bar)
+    return {"judges": [{**judge.shown(), "cards": [each.brief() for each in found[judge.name]]} for judge in judges]}
 
 
 @router.get("/judges/{judge}", tags=["judges"])
@@ -129,7 +120,7 @@ async def list_cards(
     kept = await app.workshop.cards.page(project_id, judge, before=before, limit=limit + 1)
     shown = kept[:limit]
     return {
-        "cards": [_whole(app, found, each, bar) for each in shown],
+        "cards": [standing(found, each, leads_to=app.leads_to, bar=bar).whole() for each in shown],
         "next": shown[-1].id if len(kept) > limit else None,
     }
 
@@ -149,11 +140,11 @@ async def add_card(
     observed = [_observation(each) for each in new.observations]
     card = await asyncio.to_thread(calibrated, found.name, definition, observed)
     kept = await app.workshop.cards.add(
-        project_id, card, observed, author=who.key_name, behind=behind(app, definition.model) or ""
+        project_id, card, observed, author=who.key_name, behind=app.leads_to(definition.model) or ""
     )
     told = {"card": kept.id, "model": card.model, "sha": card.sha}
     await app.audit.note(actor(who, request), "judge.calibrate", f"judge {found.name}", told, project_id=project_id)
-    return _whole(app, found, kept, bar)
+    return standing(found, kept, leads_to=app.leads_to, bar=bar).whole()
 
 
 @router.get("/judges/{judge}/cards/{card_id}/observations", tags=["judges"])
@@ -163,12 +154,6 @@ async def list_observations(app: House, project_id: Owner, judge: str, card_id: 
         raise NotFound(f"there is no card {str(card_id)[:30]}", param="card_id")
     await app.workshop.cards.judge(project_id, judge)
     return {"observations": list(await app.workshop.cards.observations(project_id, card_id))}
-
-
-def behind(app: App, model: str) -> str | None:
-    """What the name of a model leads to now; None is not known."""
-    target = app.targets.get(model)
-    return None if target is None else f"{target.provider}/{target.model}"
 
 
 def _observation(given: ObservationIn) -> Observation:
@@ -188,34 +173,3 @@ def _observation(given: ObservationIn) -> Observation:
         output_tokens=given.output_tokens,
         cost_nano=given.cost_nano,
     )
-
-
-def _definition(judge: Named, model: str) -> Definition | None:
-    try:
-        return judge.definition(model)
-    except BadRequest:
-        return None
-
-
-def _brief(app: App, judge: Named, kept: Kept, bar: float) -> dict[str, Any]:
-    model = kept.card.model
-    stale = kept.stale(_definition(judge, model), behind(app, model))
-    found = trust(kept.card, bar)
-    kappa = kept.card.figures.get("kappa")
-    return {
-        "id": kept.id,
-        "model": model,
-        "sha": kept.sha,
-        "created_at": kept.created_at.isoformat(),
-        "author": kept.author,
-        "stale": stale,
-        "trusted": found.trusted and stale is None,
-        "reasons": [*([f"the card is stale: {stale}"] if stale else []), *found.reasons],
-        "bar": bar,
-        "labelled": kept.card.labelled,
-        "kappa": None if kappa is None else kappa.shown,
-    }
-
-
-def _whole(app: App, judge: Named, kept: Kept, bar: float) -> dict[str, Any]:
-    return {**_brief(app, judge, kept, bar), "card": kept.card.as_json()}

@@ -197,6 +197,16 @@ class Cards:
         )
         return tuple(_kept(row) for row in rows)
 
+    async def versions(self, project_id: int, judge: str | None = None) -> tuple[Kept, ...]:
+        """The newest card of each version of each judge, newest first: of the last thousand versions."""
+        rows = await self._db.rows(
+            f"select {_COLUMNS} from judge_cards where id in (select max(id) from judge_cards"  # noqa: S608 - names of columns
+            " where project_id = %(project)s and (%(judge)s::text is null or judge = %(judge)s) group by judge, sha)"
+            " order by id desc limit 1000",
+            {"project": project_id, "judge": judge},
+        )
+        return tuple(_kept(row) for row in rows)
+
     async def latest(self, project_id: int, sha: str, *, behind: str | None = None) -> Kept | None:
         """The newest card of a version of a judge; of a model that leads elsewhere by now there is none."""
         row = await self._db.row(
