@@ -1,10 +1,10 @@
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Sealed, TooLarge
@@ -250,9 +250,9 @@ async def test_two_imports_at_once_are_two_versions(datasets: Datasets) -> None:
     async def brought(at: int) -> None:
         await datasets.import_(1, "sums", upload(numbered(50, at * 50)), author="ann")
 
-    async with anyio.create_task_group() as group:
+    async with asyncio.TaskGroup() as group:
         for at in range(4):
-            group.start_soon(brought, at)
+            group.create_task(brought(at))
     assert [each.count for each in await datasets.versions(1, "sums")] == [200, 150, 100, 50]
 
 
