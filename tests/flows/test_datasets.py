@@ -298,7 +298,7 @@ def test_an_upload_that_is_none_is_refused(house: House) -> None:
         {"files": {"file": ("a.jsonl", b'{"q": 1}\n')}, "data": {"columns": "[1"}, "headers": headers},
         {"files": {"file": ("a.jsonl", b'{"q": 1}\n')}, "data": {"nonsense": "1"}, "headers": headers},
     ):
-        answer = httpx.post(url, timeout=30, **options)  # type: ignore[arg-type]  # one of several forms
+        answer = httpx.post(url, timeout=30, **options)
         assert answer.status_code == 400, answer.text
     assert httpx.post(url, files={"file": ("a.jsonl", b"{}")}, timeout=30).status_code == 401
 

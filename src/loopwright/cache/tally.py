@@ -63,7 +63,16 @@ class Tally:
             return
         taken, self._open = self._open, {}
         rows = [
-            (_EPOCH + timedelta(days=day), project, model, one.hits, one.semantic, one.misses, one.saved_nano, one.unpriced)
+            (
+                _EPOCH + timedelta(days=day),
+                project,
+                model,
+                one.hits,
+                one.semantic,
+                one.misses,
+                one.saved_nano,
+                one.unpriced,
+            )
             for (day, project, model), one in sorted(taken.items())
         ]
         try:

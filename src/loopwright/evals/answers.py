@@ -23,13 +23,17 @@ async def beside(
 ) -> dict[str, Any]:
     """What `across` told, each example with what went in, what should have come out, and what came in `a` and `b`."""
     names = [each["example_id"] for each in told["examples"]]
-    found: dict[str, dict[str, Any]] = {name: {"inputs": None, "expected": None, "a": None, "b": None} for name in names}
+    found: dict[str, dict[str, Any]] = {
+        name: {"inputs": None, "expected": None, "a": None, "b": None} for name in names
+    }
     for side, evaluation in (("a", a), ("b", b)):
         rows = await answers(datasets, evaluation, await named(store, evaluation, names))
         for row in rows:
             into = found[row["example_id"]]
             into["inputs"], into["expected"] = row["inputs"] or into["inputs"], row["expected"] or into["expected"]
-            into[side] = next((each["text"] for each in row["answers"] if each["target"] == told[f"target_{side}"]), None)
+            into[side] = next(
+                (each["text"] for each in row["answers"] if each["target"] == told[f"target_{side}"]), None
+            )
     return {**told, "examples": [{**each, **found[each["example_id"]]} for each in told["examples"]]}
 
 
