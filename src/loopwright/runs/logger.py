@@ -26,11 +26,11 @@ _KEPT: Final = 500_000
 class Server(Protocol):
     """What the logger asks of a client."""
 
-    def log_run(self, run_id: str, **said: Any) -> dict[str, Any]:
+    def log_run(self, run_id: str, /, **said: Any) -> dict[str, Any]:
         """Say more of a run."""
         ...
 
-    def change_run(self, run_id: str, **change: Any) -> dict[str, Any]:
+    def change_run(self, run_id: str, /, **change: Any) -> dict[str, Any]:
         """End a run, or name it."""
         ...
 

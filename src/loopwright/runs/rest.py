@@ -94,7 +94,7 @@ class RunsRest(Rest):
         """One run with its notes and artifacts."""
         return self._object("GET", f"/api/runs/{_quoted(run_id)}")
 
-    def change_run(self, run_id: str, **change: Any) -> dict[str, Any]:
+    def change_run(self, run_id: str, /, **change: Any) -> dict[str, Any]:
         """Give a run another `name`, or end it: `status`, `ended_at`, `error`."""
         return self._object("PATCH", f"/api/runs/{_quoted(run_id)}", body=change)
 
@@ -102,7 +102,7 @@ class RunsRest(Rest):
         """Forget a run."""
         self._object("DELETE", f"/api/runs/{_quoted(run_id)}")
 
-    def log_run(self, run_id: str, **said: Any) -> dict[str, Any]:
+    def log_run(self, run_id: str, /, **said: Any) -> dict[str, Any]:
         """Say more of a run: `params`, `metrics` (points), `tags`, `prompts`, `data`."""
         return self._object("POST", f"/api/runs/{_quoted(run_id)}/log", body=said)
 
