@@ -15,6 +15,7 @@ from loopwright.console.detail import Detail
 from loopwright.console.echoes import Echoes
 from loopwright.console.evaluation_pages import EvaluationPages
 from loopwright.console.experiments import ExperimentPages
+from loopwright.console.judge_pages import JudgePages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
 from loopwright.console.overview import Overview
@@ -72,6 +73,7 @@ def console(app: App) -> list[Route]:
         *Budgets(shell).routes(),
         *DatasetPages(shell).routes(),
         *EvaluationPages(shell).routes(),
+        *JudgePages(shell).routes(),
         *ExperimentPages(shell).routes(),
         *KeyRing(shell).routes(),
         shell.route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
