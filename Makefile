@@ -43,7 +43,7 @@ up: $(STAMP) ## start everything; prints the URLs and where the key is
 	@exec $(BIN)/loopwright up
 
 test: $(STAMP) $(CLIENTS)/.installed browser ## run every test
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25
 
 lint: $(STAMP) ## ruff, mypy, the floors of the house
 	$(BIN)/ruff check
