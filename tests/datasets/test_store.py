@@ -150,6 +150,10 @@ async def test_ids_are_there_once(datasets: Datasets) -> None:
     rows = [*numbered(3), *numbered(2)]
     with pytest.raises(BadRequest, match=r"row 4: id 'q0' is there already, in row 1\nrow 5: id 'q1'"):
         await datasets.import_(1, "sums", upload(rows), author="ann")
+    with pytest.raises(BadRequest) as caught:
+        await datasets.import_(1, "sums", upload([{"answer": "1"}, *rows]), author="ann")
+    assert [line.split(":")[0] for line in caught.value.message.splitlines()[1:]] == ["row 1", "row 5", "row 6"]
+    assert "3 rows are wrong" in caught.value.message
     nameless = [{"question": row["question"], "answer": row["answer"]} for row in rows]
     version = await datasets.import_(1, "sums", upload(nameless), author="ann")
     assert (version.count, version.changes.repeated) == (3, 2)

@@ -20,7 +20,7 @@ from loopwright.core.errors import BadRequest, TooLarge
 from loopwright.datasets.dataset import Changes, Dataset, DatasetVersion
 from loopwright.datasets.draft import Checking, Draft, Problem, Problems
 from loopwright.datasets.likeness import VALUES, Hashes, Signatures, common, signature
-from loopwright.datasets.rows import STAGED, Read, about_boilerplate, example_of, read, staged, version_of
+from loopwright.datasets.rows import STAGED, Read, about_boilerplate, example_of, identified, read, staged, version_of
 from loopwright.datasets.sides import Placed, Rows, code_of, place, split_of
 from loopwright.kit.db import Connection
 from loopwright.kit.seal import Seal
@@ -36,6 +36,7 @@ create temp table staged (
     split text, tags text[], slices jsonb, origin text, call_id uuid, seed text, kin bigint
 ) on commit drop
 """
+_IDS: Final = ("row", "id", "named")
 _TWICE: Final = b"""
 select id, array_agg(row order by row) as rows, count(*) over () as ids from staged
 group by id having count(*) > 1 and bool_or(named) order by min(row) limit 20
@@ -137,10 +138,9 @@ class Intake:
         await self._connection.execute(_STAGE)
         async for batch in batches:
             await self._take(batch)
-        self._problems.check(self._about.source)
+        await self._check_ids()
         if not self._rows and self._about.mode == "append":
             raise BadRequest(f"{self._about.source}: there is no example in it", param="file")
-        await self._check_ids()
         return await self._version()
 
     # ---- rows in ----
@@ -160,7 +160,11 @@ class Intake:
         self._rows += len(batch)
         if self._rows > self._about.most:
             raise TooLarge(f"{self._about.source}: more than {self._about.most:,} examples (datasets.examples)")
-        if self._problems.count or not good:
+        if not good:
+            return
+        if self._problems.count:
+            # Nothing of it will be stored; what is still looked for is ids that come twice.
+            await self._copy(_IDS, [(one.row, identified(one.example), bool(one.example.id)) for one in good])
             return
         reads = await asyncio.to_thread(lambda: [read(draft) for draft in good])
         if not self._known:
@@ -168,13 +172,16 @@ class Intake:
         rows = await asyncio.to_thread(
             lambda: [staged(each, signature(each.pieces, self._boilerplate), self._seal) for each in reads]
         )
+        await self._copy(STAGED, rows)
+        self._told("reading", self._rows, None)
+
+    async def _copy(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         async with (
             self._connection.cursor() as cursor,
-            cursor.copy(f"copy staged ({', '.join(STAGED)}) from stdin".encode()) as copy,
+            cursor.copy(f"copy staged ({', '.join(columns)}) from stdin".encode()) as copy,
         ):
             for row in rows:
                 await copy.write_row(row)
-        self._told("reading", self._rows, None)
 
     async def _decide(self, reads: Sequence[Read]) -> None:
         """What counts as boilerplate: as decided by an earlier import, or by the examples that are there and these."""
@@ -204,11 +211,12 @@ class Intake:
 
     async def _check_ids(self) -> None:
         rows = await self._all(_TWICE.decode(), ())
+        wrong = self._problems.count
         for row in rows:
             first, second = row["rows"][:2]
             self._problems.add(Problem(second, f"id {row['id'][:80]!r} is there already, in row {first}"))
         if rows:
-            self._problems.count = rows[0]["ids"]
+            self._problems.count = wrong + rows[0]["ids"]
         self._problems.check(self._about.source)
 
     # ---- the version ----
