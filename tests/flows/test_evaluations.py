@@ -225,13 +225,17 @@ def test_the_gate_of_the_command_line(house: House) -> None:
     uncertain = run(house, *few, "--junit", str(junit), "--markdown", str(told))
     assert uncertain.returncode == 1, uncertain.stderr
     assert "not enough evidence" in uncertain.stderr + uncertain.stdout
-    assert "detect" in uncertain.stderr
+    assert "one comparison at 0.05" in " ".join(uncertain.stderr.split())
     suite = ET.parse(junit).getroot()
     assert suite.get("failures") == "1"
     assert "not enough evidence" in told.read_text()
     allowed = run(house, *few, "--allow-uncertain", "--json")
     assert allowed.returncode == 0, allowed.stderr
     assert json.loads(allowed.stdout)["verdict"] == "not enough evidence"
+    before = house.api("GET", "/api/evaluations").json()["evaluations"][0]["id"]
+    nowhere = run(house, *words, "--markdown", str(house.folder / "nowhere" / "report.md"))
+    assert (nowhere.returncode, "there is no folder" in nowhere.stderr) == (2, True)
+    assert house.api("GET", "/api/evaluations").json()["evaluations"][0]["id"] == before
     passed = run(house, *words)
     assert passed.returncode == 0, passed.stdout + passed.stderr
     worse = ("eval", "run", "task/echo@plain", "--dataset", "echo", "--gate", "--bar", "exact_match=0.99")
@@ -253,7 +257,10 @@ def test_evaluations_are_listed_shown_and_compared(house: House) -> None:
     compared = json.loads(run(house, "eval", "compare", first["id"], second["id"], "--json").stdout)
     assert compared["paired"] == 60
     assert compared["comparisons"][0]["wins"] == 6
-    text = run(house, "eval", "compare", first["id"], second["id"])
+    text = run(house, "eval", "compare", first["id"], "last")
     assert text.returncode == 0
+    assert run(house, "eval", "compare", "last", first["id"]).returncode == 0
+    examples = run(house, "eval", "show", "last", "--sort", "position", "--limit", "1").stdout
+    assert "q0: say 0 → say 0" in examples
     assert "exact_match" in text.stdout
     assert run(house, "eval", "show", "eval_nothing").returncode == 1

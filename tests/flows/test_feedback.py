@@ -169,6 +169,11 @@ def test_the_command_line_scores_corrects_and_reviews(house: House, client: Clie
         "what it should have been\n",
     ]
     assert run(house, "correct", call_id).returncode == 2
+    house.settled()
+    assert run(house, "score", "last", "tone=plain").returncode == 0
+    assert {each["name"]: each["label"] for each in client.scores(call_id)}["tone"] == "plain"
+    assert run(house, "correct", "last", "--output", "the newest").returncode == 0
+    assert client.correction(call_id)["history"][0]["output"] == "the newest"
     made = run(
         house, "reviews", "create", "by command", "-c", "helpful:1-5=Does it help?", "-c", "true:yes,no",
         "--session", "commanded", "--raters", "1", "--json",

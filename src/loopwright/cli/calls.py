@@ -90,7 +90,7 @@ def show(
 ) -> None:
     """Show one call with its conversation."""
     with reach(url, api_key) as client:
-        detail = client.call(_last(client) if call_id == "last" else call_id)
+        detail = client.call(named(client, call_id))
     if as_json:
         show_json(detail)
         return
@@ -198,7 +198,14 @@ def _key_id(client: Client, which: str) -> int:
     return int(which) if which.isdigit() else int(find(client, which)["id"])
 
 
-def _last(client: Client) -> str:
+def named(client: Client, which: str) -> str:
+    """The id of a call that was named, or of the newest for `last`.
+
+    Raises:
+        NotFound: no call is on record yet.
+    """
+    if which != "last":
+        return which
     newest = client.calls(limit=1)["calls"]
     if not newest:
         raise NotFound("no call is on record yet\nMake one: loopwright chat -m hello")

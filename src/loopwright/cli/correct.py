@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from loopwright.cli.calls import named
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import say, show_json
 from loopwright.core.errors import BadRequest
@@ -19,7 +20,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def correct(
     call_id: Annotated[
-        str, typer.Argument(help="Id of a call: `x-loopwright-call-id` of its answer.", metavar="CALL_ID")
+        str,
+        typer.Argument(help="Id of a call (`x-loopwright-call-id` of its answer), or `last`.", metavar="CALL_ID|last"),
     ],
     *,
     output: Annotated[str | None, typer.Option("--output", "-o", help="The right answer.", metavar="TEXT")] = None,
@@ -36,7 +38,7 @@ def correct(
     """Say what the answer to a call should have been. The latest correction counts; those before stay on record."""
     right = _right(output, file, parse=parse)
     with reach(url, api_key) as client:
-        made = client.correct(call_id, right, note=note, author=author)
+        made = client.correct(named(client, call_id), right, note=note, author=author)
     if as_json:
         show_json(made)
     else:

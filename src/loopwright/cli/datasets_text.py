@@ -74,8 +74,8 @@ def show_dataset(dataset: dict[str, Any], versions: list[dict[str, Any]]) -> Non
             ("name", dataset["name"]),
             ("description", dataset["description"]),
             ("shares", f"train {shares['train']} %, validation {shares['validation']} %, test {shares['test']} %"),
-            ("input schema", _line(dataset["input_schema"])),
-            ("output schema", _line(dataset["output_schema"])),
+            ("input schema", line_of(dataset["input_schema"])),
+            ("output schema", line_of(dataset["output_schema"])),
         ]
     )
     columns = (
@@ -125,8 +125,8 @@ def show_examples(examples: list[dict[str, Any]]) -> None:
     )
     rows = [
         [
-            clip(each["id"], 24), each.get("split") or "", clip(_line(each["inputs"]), 80), clip(_line(each["expected"]), 40),
-            ",".join(each.get("tags", [])), each.get("origin", "import"),
+            clip(each["id"], 24), each.get("split") or "", clip(line_of(each["inputs"]), 80),
+            clip(line_of(each["expected"]), 40), ",".join(each.get("tags", [])), each.get("origin", "import"),
         ]
         for each in examples
     ]  # fmt: skip
@@ -138,7 +138,8 @@ def _sides(version: dict[str, Any]) -> str:
     return "/".join(f"{version['splits'].get(side, 0):,}" for side in ("train", "validation", "test"))
 
 
-def _line(value: Any) -> str:
+def line_of(value: Any) -> str:
+    """Inputs or a reference in one line: the text where it is one, else JSON."""
     if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), str):
         return str(next(iter(value.values())))
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from loopwright.cli.evals_text import show_comparisons, show_evaluation, show_plan, watched
+from loopwright.cli.evals_text import show_comparisons, show_evaluation, show_plan, show_results, watched
 from loopwright.cli.evals_words import evaluator_of, numbers_of, parameters_of, slices_of, target_of
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
@@ -99,6 +99,7 @@ def run(
     Exit 0: done, or the gate passed. 1: it failed, stopped early, or there is not enough evidence (see
     --allow-uncertain). 2: wrong usage.
     """
+    _check_folders(junit, markdown)
     parameters = parameters_of(parameter or [], "--parameter")
     every = [target_of(each, prompt=prompt, template=template, parameters=parameters) for each in targets]
     if baseline is not None:
@@ -222,19 +223,12 @@ def show(
         show_json({**evaluation, **({"results": rows} if worst is not None else {})})
         return
     show_evaluation(evaluation)
-    for row in rows:
-        say(f"{row['example_id']}: {clip(row['inputs'], 200)} → {clip(row['expected'], 100)}")
-        for answer in row["answers"]:
-            scores = ", ".join(
-                f"{name} {'missing' if each['value'] is None else format(each['value'], 'g')}"
-                for name, each in answer["scores"].items()
-            )
-            say(f"  {answer['target']}: {clip(answer['error'] or answer['text'], 200)} ({scores})", style="dim")
+    show_results(rows)
 
 
 @app.command("compare")
 def compare(
-    a: Annotated[str, typer.Argument(help="The earlier evaluation.", metavar="A")],
+    a: Annotated[str, typer.Argument(help="The earlier one, or `last`.", metavar="A|last")],
     b: Annotated[str, typer.Argument(help="The later one, or `last`.", metavar="B|last")],
     *,
     target_a: Annotated[str | None, typer.Option(help="Target of A; else its first that is no baseline.")] = None,
@@ -245,7 +239,7 @@ def compare(
 ) -> None:
     """Compare two evaluations on the examples both have."""
     with reach(url, api_key) as client:
-        told = client.compare_evaluations(a, _named(client, b), target_a=target_a, target_b=target_b)
+        told = client.compare_evaluations(_named(client, a), _named(client, b), target_a=target_a, target_b=target_b)
     if as_json:
         show_json(told)
         return
@@ -277,6 +271,13 @@ def _named(client: Client, which: str) -> str:
     if not newest:
         raise NotFound("there is no evaluation yet\nMake one: loopwright eval run TARGET --dataset NAME")
     return str(newest[0]["id"])
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Reports can be written where they should: found out before anything is paid."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise BadRequest(f"{path}: there is no folder {path.parent} to write it to", param="FILE")
 
 
 def _write(

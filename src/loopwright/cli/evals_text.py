@@ -10,6 +10,7 @@ import plotext
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from loopwright.cli.datasets_text import line_of
 from loopwright.cli.quantities import local_text, seconds_text
 from loopwright.cli.screen import Column, clip, console, say, show_facts, show_table
 from loopwright.client import Client
@@ -46,8 +47,9 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     )
     can = plan["detectable"]
     if can is not None:
+        compared = "one comparison" if can["comparisons"] == 1 else f"{can['comparisons']} comparisons"
         say(
-            f"So many can detect ({can['power']:.0%} of the time, {can['comparisons']} comparisons at {can['alpha']:g} in all)"
+            f"So many can detect ({can['power']:.0%} of the time, {compared} at {can['alpha']:g} in all)"
             f" a true difference of {can['share']:.3f} between shares of right answers, or {can['share_alike']:.3f} between"
             f" variants that differ on one example in ten; of scores from 0 to 1, {can['score']:.3f}.",
             style="dim",
@@ -100,6 +102,21 @@ def show_comparisons(comparisons: list[dict[str, Any]]) -> None:
         Column(title="worst slice", least=10, weight=2),
     )
     show_table(columns, [_comparison(each) for each in comparisons], empty="")
+
+
+def show_results(rows: list[dict[str, Any]]) -> None:
+    """Examples, and below each what every target answered and how it scored."""
+    out = console()
+    for row in rows:
+        asked, wanted = clip(line_of(row["inputs"]), 200), clip(line_of(row["expected"]), 100)
+        out.print(Text(f"{clip(row['example_id'])}: {asked} → {wanted}"))
+        for answer in row["answers"]:
+            scores = ", ".join(
+                f"{name} {'missing' if each['value'] is None else format(each['value'], 'g')}"
+                for name, each in answer["scores"].items()
+            )
+            told = clip(answer["error"] or answer["text"], 200)
+            out.print(Text(f"  {answer['target']}: {told} ({scores})"), style="dim")
 
 
 def figure(told: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from loopwright.cli.calls import named
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import say, show_json
 from loopwright.core.errors import BadRequest
@@ -19,7 +20,8 @@ _FAILURES: Final = {"fail": False, "failed": False, "false": False, "no": False}
 @app.command()
 def score(
     call_id: Annotated[
-        str, typer.Argument(help="Id of a call: `x-loopwright-call-id` of its answer.", metavar="CALL_ID")
+        str,
+        typer.Argument(help="Id of a call (`x-loopwright-call-id` of its answer), or `last`.", metavar="CALL_ID|last"),
     ],
     said: Annotated[
         list[str],
@@ -38,6 +40,7 @@ def score(
     """Say how good the answer to a call is. The same name again takes back what was said before."""
     scores = [_read(each) for each in said]
     with reach(url, api_key) as client:
+        call_id = named(client, call_id)
         given = [
             client.score(call_id, name, **value, explanation=explanation, author=author, source=source)
             for name, value in scores
