@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from loopwright.cli.quantities import local_text
+from loopwright.cli.quantities import local_text, seconds_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
 from loopwright.cli.tasks_improve import improve
@@ -179,7 +179,7 @@ def _variant(variant: dict[str, Any], took: dict[str, Any] | None) -> list[objec
     counts, p95 = took["counts"], took["latency"]["p95"]
     cost = f"${counts['cost_nano'] / 1e9:.6f}".rstrip("0").rstrip(".")
     unpriced = f" (+{counts['unpriced']} unpriced)" if counts["unpriced"] else ""
-    slow = "" if p95 is None else f"{p95 / _MICRO:.2f} s"
+    slow = "" if p95 is None else seconds_text(p95 / _MICRO)
     return [*row, counts["requests"], counts["errors"] or "", cost + unpriced, slow]
 
 
