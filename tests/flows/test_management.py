@@ -210,6 +210,13 @@ def test_a_route_that_is_not_there_says_so_in_json(house: House, method: str, pa
     assert answer.json()["error"]["message"]
 
 
+def test_a_body_that_is_no_json_object_is_told_what_to_send(house: House) -> None:
+    bodies: list[dict[str, Any]] = [{"content": '{"name": "form"}'}, {"json": "text"}, {"json": [1]}]
+    for body in bodies:
+        answer = house.api("POST", "/api/projects", **body)
+        assert (answer.status_code, "application/json" in answer.json()["error"]["message"]) == (400, True), body
+
+
 def test_openapi_names_every_route(house: House) -> None:
     paths = house.api("GET", "/api/openapi.json").json()["paths"]
     assert {"/api/calls", "/api/calls/{call_id}", "/api/overview", "/api/models", "/api/keys", "/api/status"} <= set(

@@ -121,6 +121,9 @@ def say_errors(api: FastAPI) -> None:
         first: dict[str, Any] = dict(error.errors()[0])
         where = [str(part) for part in first["loc"] if part not in {"query", "body", "path"}]
         param = ".".join(where) or None
+        if param is None and first["type"] in {"model_attributes_type", "dict_type"}:
+            told = "the request: send a JSON object, as `content-type: application/json`"
+            return await ours(request, BadRequest(told))
         return await ours(request, BadRequest(f"{param or 'the request'}: {first['msg']}", param=param))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
