@@ -35,6 +35,24 @@ async def until(condition: object) -> None:
     raise AssertionError("waited in vain")
 
 
+async def test_many_answers_at_once_are_learnt_by_all(database_url: str) -> None:
+    db = await Database.open(database_url, size=6)
+    await migrate(db, ["cache"])
+    one, two = Cache(db, CacheSettings()), Cache(db, CacheSettings())
+    watching = [asyncio.create_task(cache.watch()) for cache in (one, two)]
+    await asyncio.sleep(0.3)
+    # Keys that are as long as they get where they are told.
+    held = [entry(b"\xff" * 6 + at.to_bytes(2, "big") + bytes(24)) for at in range(1_200)]
+    for each in held:
+        one.put(each)
+    await until(lambda: all(two.elsewhere(each.key) for each in held))
+    for task in watching:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await db.close()
+
+
 async def test_workers_share_and_forget_together(database_url: str) -> None:
     db = await Database.open(database_url, size=6)
     await migrate(db, ["cache"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -115,12 +115,22 @@ async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]
         timeout_graceful_shutdown=int(server.drain_timeout),
         backlog=4096,
     )
-    watching = asyncio.create_task(app.watch())
     # What exists now lives as long as the process: the collector need not look at it again (15-20 % of CPU).
     gc.collect()
     gc.freeze()
+    await watched(uvicorn.Server(config), app.watch(), listening)
+
+
+async def watched(server: uvicorn.Server, watch: Coroutine[Any, Any, None], listening: socket.socket) -> None:
+    """Serve while `watch` keeps what is held in memory current; when it fails, finish what is being answered and fail.
+
+    A worker whose watch has ended would go on with keys that were revoked and limits that nobody renews: its supervisor
+    starts another one.
+    """
+    watching = asyncio.create_task(watch)
+    watching.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await server.serve(sockets=[listening])
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

@@ -20,7 +20,7 @@ from loopwright.kit.seal import PLAIN, Seal, key_of
 CHANNEL: Final = "loopwright_cache"
 _NEAR: Final = 5_000
 """Newest answers of a partition that are compared."""
-_NOTICE: Final = 250
+_NOTICE: Final = 150
 """Keys in one NOTIFY, which holds 8,000 bytes."""
 _LEVEL: Final = 3
 _LARGEST: Final = 1 << 30
