@@ -46,6 +46,24 @@ class Asked:
             aside=aside,
         )
 
+    def plain(self, operation: Operation, model: str, raw: bytes, house: wire.House | None) -> Request:
+        """A Request that is answered in the very form it is asked in, whole; `raw` is what may leave."""
+        return Request(
+            id=self.call_id,
+            operation=operation,
+            model=model,
+            body=wire.Body(raw),
+            raw=raw,
+            stream=False,
+            who=self.who,
+            started_ns=self.started_ns,
+            trace=wire.new_trace(self.traceparent),
+            client=self.client,
+            session=None if house is None else house.session,
+            tags={} if house is None else house.tags,
+            formed=False,
+        )
+
 
 class Voice(Protocol):
     """Says one answer in a dialect. Made for one request, so it may remember what it said."""

@@ -31,21 +31,7 @@ class Moderations:
         model = found.model or moderating.HOUSE_MODEL
         # Written anew: whoever reads this later finds each member once, as it was checked here.
         raw = wire.with_fields(asked.raw if house is None else wire.without(asked.raw, "loopwright"), model=model)
-        return Request(
-            id=asked.call_id,
-            operation=_OPERATION,
-            model=model,
-            body=wire.Body(raw),
-            raw=raw,
-            stream=False,
-            who=asked.who,
-            started_ns=asked.started_ns,
-            trace=wire.new_trace(asked.traceparent),
-            client=asked.client,
-            session=None if house is None else house.session,
-            tags={} if house is None else house.tags,
-            formed=False,
-        )
+        return asked.plain(_OPERATION, model, raw, house)
 
     def voice(self, _request: Request) -> None:
         """As it came."""

@@ -33,21 +33,7 @@ class Rerank:
         house = found.loopwright
         # Written anew: whoever reads this later finds each member once, as it was checked here.
         raw = wire.with_fields(asked.raw) if house is None else wire.without(asked.raw, "loopwright")
-        return Request(
-            id=asked.call_id,
-            operation=_OPERATION,
-            model=found.model,
-            body=wire.Body(raw),
-            raw=raw,
-            stream=False,
-            who=asked.who,
-            started_ns=asked.started_ns,
-            trace=wire.new_trace(asked.traceparent),
-            client=asked.client,
-            session=None if house is None else house.session,
-            tags={} if house is None else house.tags,
-            formed=False,
-        )
+        return asked.plain(_OPERATION, found.model, raw, house)
 
     def voice(self, _request: Request) -> None:
         """As it came."""
