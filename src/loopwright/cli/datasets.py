@@ -11,7 +11,7 @@ import typer
 
 from loopwright.cli.datasets_text import progress, show_dataset, show_examples, show_version, tell
 from loopwright.cli.quantities import local_text
-from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
 from loopwright.cli.screen import Column, say, show_json, show_table
 from loopwright.core.errors import BadRequest
 
@@ -23,7 +23,6 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="The dataset.", metavar="NAME")]
 Ref = Annotated[str, typer.Argument(help="The dataset, and perhaps its version.", metavar="NAME[@NUMBER]")]
-Project = Annotated[str | None, typer.Option(help="Of this project; only administrators may name another's.")]
 Note = Annotated[str | None, typer.Option(help="Why; kept with the version.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag of every example.")]
 OfTag = Annotated[str | None, typer.Option("--tag", help="Only examples with this tag.")]

@@ -12,7 +12,7 @@ import typer
 
 from loopwright.cli.judges_text import LIST_COLUMNS, PAIRS_COLUMNS, pairs_row, row_of, show_card
 from loopwright.cli.judging import Plan, judged
-from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
 from loopwright.cli.screen import say, show_json, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest
@@ -38,7 +38,6 @@ Verdicts = Annotated[
     Path | None,
     typer.Option(help="Keep each verdict here at once; what is in it already is not asked again.", metavar="FILE"),
 ]
-Project = Annotated[str | None, typer.Option(help="Project; administrators may name another's.")]
 
 
 @app.command("list")

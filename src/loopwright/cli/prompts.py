@@ -19,7 +19,7 @@ from loopwright.cli.prompts_text import (
     values_of,
 )
 from loopwright.cli.quantities import local_text
-from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
 from loopwright.cli.screen import Column, say, show_facts, show_json, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
@@ -33,7 +33,6 @@ app = typer.Typer(
 )
 
 Named = Annotated[str, typer.Argument(help="A prompt; @ names a version: label, number, hash.", metavar="NAME[@REF]")]
-Project = Annotated[str | None, typer.Option(help="Of this project; else the key's own.")]
 Folder = Annotated[Path, typer.Option("--to", help="Folder of the files.", metavar="FOLDER")]
 Format = Annotated[Literal["yaml", "md"], typer.Option("--format", help="Of files that are new.")]
 _FOLDER: Final = Path("prompts")

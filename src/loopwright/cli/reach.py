@@ -28,6 +28,7 @@ ApiKey = Annotated[
         show_envvar=True,
     ),
 ]
+Project = Annotated[str | None, typer.Option(help="Of this project; only administrators may name another's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Config = Annotated[
     Path | None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from loopwright.cli.quantities import local_text, seconds_text
-from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
 from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
 from loopwright.cli.tasks_improve import improve
 from loopwright.core.errors import BadRequest
@@ -20,7 +20,6 @@ app = typer.Typer(help="Tasks: list, show, check, put, delete, improve.", no_arg
 app.command("improve")(improve)
 
 Name = Annotated[str, typer.Argument(help="Name of the task.", metavar="NAME")]
-Project = Annotated[str | None, typer.Option(help="Of this project; else the key's own.")]
 _MICRO: Final = 1_000_000
 
 
