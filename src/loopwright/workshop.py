@@ -38,7 +38,6 @@ from loopwright.tasks.store import Tasks
 class Workshop:
     """The rooms of the workshop, opened."""
 
-    db: Database
     prompts: Prompts
     """The registry."""
     held_prompts: HeldPrompts
@@ -78,7 +77,6 @@ class Workshop:
         await held.load()
         datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
         return cls(
-            db=db,
             prompts=Prompts(db, seal),
             held_prompts=prompts,
             tasks=Tasks(db, seal),
