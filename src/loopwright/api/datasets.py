@@ -15,7 +15,7 @@ from loopwright.core.errors import BadRequest
 from loopwright.datasets.dataset import DatasetVersion, Shares, side_of
 from loopwright.datasets.example import Example, Origin
 from loopwright.datasets.exports import ENDINGS, TYPES, OutFormat, pieces, shown
-from loopwright.datasets.store import Which
+from loopwright.datasets.reading import Which, slice_of
 
 router = APIRouter(prefix="/api")
 Version = Annotated[str, Query(description="Its number, or `latest`.", max_length=20)]
@@ -162,12 +162,9 @@ def which_of(split: str | None, tag: str | None, slice_: str | None, origin: str
     Raises:
         BadRequest: it names none.
     """
-    name, colon, value = (slice_ or "").partition(":")
-    if slice_ is not None and not (colon and name):
-        raise BadRequest(f"slice: {slice_[:60]!r} is not of the form name:value", param="slice")
-    if any("\x00" in text for text in (tag or "", slice_ or "")):
-        raise BadRequest("tag and slice: no NUL", param="tag")
-    return Which(split=side_of(split), tag=tag, slice=(name, value) if slice_ is not None else None, origin=origin)
+    if "\x00" in (tag or ""):
+        raise BadRequest("tag: no NUL", param="tag")
+    return Which(split=side_of(split), tag=tag, slice=slice_of(slice_), origin=origin)
 
 
 async def _rest(first: bytes, written: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

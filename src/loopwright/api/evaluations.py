@@ -17,6 +17,7 @@ from loopwright.core.errors import BadRequest, Refused
 from loopwright.core.money import NANO
 from loopwright.core.who import Principal
 from loopwright.datasets.dataset import DatasetVersion
+from loopwright.datasets.reading import slice_of
 from loopwright.evals import reports, results
 from loopwright.evals.across import across
 from loopwright.evals.answers import answers, beside
@@ -187,7 +188,7 @@ async def get_results(
         sort=sort,
         evaluator=evaluator,
         target=target,
-        slice=_slice(slice),
+        slice=slice_of(slice),
         offset=offset,
         limit=limit + 1,
     )
@@ -337,12 +338,3 @@ def _metrics(app: App, project_id: int, targets: tuple[Target, ...]) -> list[dic
             if task.metrics:
                 return [dict(each) for each in task.metrics]
     raise BadRequest("evaluators: name at least one; no target is a task with metrics", param="evaluators")
-
-
-def _slice(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    name, sign, value = text.partition(":")
-    if not sign or "\x00" in text:
-        raise BadRequest("slice: write it as name:value", param="slice")
-    return name, value

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, Literal
 from loopwright.batches.batch import OPEN, StoredFile, file_of
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Spent, Unavailable
 from loopwright.kit.blobs import Blobs
-from loopwright.kit.db import Connection, Database
+from loopwright.kit.db import Connection, Database, plain
 from loopwright.kit.ids import Ids
 from loopwright.kit.settings_batches import FileSettings
 
@@ -128,7 +128,7 @@ class Files:
         """
         row = await self._db.row(
             "select * from files where id = %s and project_id = %s and (expires_at is null or expires_at > now())",
-            (_plain(file_id), project_id),
+            (plain(file_id), project_id),
         )
         if row is None:
             raise NotFound(
@@ -161,8 +161,8 @@ class Files:
             _NEWEST if order == "desc" else _OLDEST,
             {
                 "project": project_id,
-                "purpose": None if purpose is None else _plain(purpose),
-                "after": None if after is None else _plain(after),
+                "purpose": None if purpose is None else plain(purpose),
+                "after": None if after is None else plain(after),
                 "limit": limit,
             },
         )
@@ -251,8 +251,3 @@ def _check_words(new: NewFile) -> None:
 
 async def _lock(connection: Connection, what: str) -> None:
     await connection.execute(b"select pg_advisory_xact_lock(hashtextextended(%s, 0))", (what,))
-
-
-def _plain(text: str) -> str:
-    """PostgreSQL's text has no NUL."""
-    return text.replace("\x00", "")[:200]

@@ -15,7 +15,7 @@ from loopwright.batches.files import Files, NewFile
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Spent, Unavailable
 from loopwright.core.who import Principal
 from loopwright.kit.blobs import Blobs
-from loopwright.kit.db import Database
+from loopwright.kit.db import Database, plain
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs
 from loopwright.kit.seal import Seal
@@ -143,7 +143,7 @@ class Batches:
         """
         row = await self._db.row(
             "select * from batches where id = %s and (%s::int is null or project_id = %s)",
-            (_plain(batch_id), project_id, project_id),
+            (plain(batch_id), project_id, project_id),
         )
         if row is None:
             raise _missing(batch_id)
@@ -165,7 +165,7 @@ class Batches:
             {
                 "project": project_id,
                 "status": status,
-                "after": None if after is None else _plain(after),
+                "after": None if after is None else plain(after),
                 "limit": limit,
             },
         )
@@ -181,7 +181,7 @@ class Batches:
         row = await self._db.row(
             "update batches set status = 'cancelling', cancelling_at = now() where id = %s"
             " and (%s::int is null or project_id = %s) and status in ('validating', 'in_progress') returning *",
-            (_plain(batch_id), project_id, project_id),
+            (plain(batch_id), project_id, project_id),
         )
         if row is not None:
             return batch_of(row)
@@ -287,8 +287,3 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> None:
 
 def _missing(batch_id: str) -> NotFound:
     return NotFound(f"there is no batch {batch_id[:80]!r}: it never was, or is past its retention", param="batch_id")
-
-
-def _plain(text: str) -> str:
-    """PostgreSQL's text has no NUL."""
-    return text.replace("\x00", "")[:200]

@@ -16,6 +16,7 @@ from loopwright.console.key_ring import by
 from loopwright.console.scatter import scattered
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.core.errors import BadRequest
+from loopwright.datasets.reading import slice_of
 from loopwright.evals import results
 from loopwright.evals.across import across
 from loopwright.evals.answers import answers, beside
@@ -90,7 +91,7 @@ class EvaluationPages:
             sort=sort,
             evaluator=visit.asked("evaluator"),
             target=visit.asked("target"),
-            slice=_slice(visit.asked("slice")),
+            slice=slice_of(visit.asked("slice")),
             offset=offset,
             limit=_EXAMPLES + 1,
         )
@@ -207,12 +208,3 @@ def _offset(text: str | None) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 8 or int(text) > _MOST:
         raise BadRequest("offset is a number of rows", param="offset")
     return int(text)
-
-
-def _slice(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    name, sign, value = text.partition(":")
-    if not sign or "\x00" in text or len(text) > 300:
-        raise BadRequest("slice: write it as name:value", param="slice")
-    return name, value

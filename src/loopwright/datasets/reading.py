@@ -9,15 +9,17 @@ from typing import Final
 
 from psycopg.types.json import Jsonb
 
-from loopwright.core.errors import NotFound
+from loopwright.core.errors import BadRequest, NotFound
 from loopwright.datasets.dataset import Dataset, DatasetVersion, parted
 from loopwright.datasets.example import Example, Split
 from loopwright.datasets.rows import dataset_of, example_of, version_of
-from loopwright.kit.db import Database
+from loopwright.kit.db import Database, plain
 from loopwright.kit.nearest import hint
 from loopwright.kit.seal import PLAIN, Seal
 
 _PAGE: Final = 500
+_SLICE: Final = 300
+"""Characters of a slice as it is named."""
 VERSIONS: Final = """
     select v.*, d.name, d.project_id from dataset_versions v join datasets d on d.id = v.dataset_id
 """
@@ -43,6 +45,20 @@ class Which:
     slice: tuple[str, str] | None = None
     """Name and value."""
     origin: str | None = None
+
+
+def slice_of(text: str | None) -> tuple[str, str] | None:
+    """Name and value of a slice as a query names it: `name:value`.
+
+    Raises:
+        BadRequest: it is not written so.
+    """
+    if text is None:
+        return None
+    name, colon, value = text.partition(":")
+    if not (colon and name) or "\x00" in text or len(text) > _SLICE:
+        raise BadRequest(f"slice: {text[:60]!r} is not of the form name:value", param="slice")
+    return name, value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +217,3 @@ class Reading:
         )
         assert row is not None
         return row["groups"], row["largest"]
-
-
-def plain(text: str, longest: int = 200) -> str:
-    """PostgreSQL's text has no NUL."""
-    return text.replace("\x00", "")[:longest]

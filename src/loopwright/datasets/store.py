@@ -16,9 +16,9 @@ from loopwright.datasets.dataset import Dataset, DatasetVersion, Shares, check_n
 from loopwright.datasets.draft import Checking
 from loopwright.datasets.example import Example
 from loopwright.datasets.intake import Batch, Import, Intake, Mode, Told
-from loopwright.datasets.reading import VERSIONS, Page, Reading, Which, plain
+from loopwright.datasets.reading import VERSIONS, Page, Reading, Which
 from loopwright.datasets.rows import dataset_of, version_of
-from loopwright.kit.db import Connection, Database
+from loopwright.kit.db import Connection, Database, plain
 from loopwright.kit.schema import Schema, schema
 from loopwright.kit.seal import PLAIN, Seal
 

@@ -19,8 +19,8 @@ from loopwright.evals.ledger import Ledger, Paid, Result
 from loopwright.evals.measure import RAISED, Measure, details_of
 from loopwright.evals.paced import Paced
 from loopwright.evals.road import Prepared, Road
-from loopwright.evals.store import plain
 from loopwright.evals.table import Cell, Table
+from loopwright.kit.db import plain
 
 T = TypeVar("T")
 

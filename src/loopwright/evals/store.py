@@ -14,7 +14,7 @@ from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFou
 from loopwright.core.who import Principal
 from loopwright.evals.evaluation import OPEN, Evaluation, Status, Tally, about, evaluation_of
 from loopwright.evals.spec import Spec, check
-from loopwright.kit.db import Connection, Database
+from loopwright.kit.db import Connection, Database, plain
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs
 from loopwright.kit.seal import PLAIN, Seal
@@ -269,8 +269,3 @@ def _named(spec: Spec, dataset: str) -> str:
 def missing(evaluation_id: str) -> NotFound:
     """There is no such evaluation."""
     return NotFound(f"there is no evaluation {evaluation_id[:80]!r}: it never was, or was deleted", param="id")
-
-
-def plain(text: str, longest: int = 200) -> str:
-    """As PostgreSQL can keep it: without NUL, without halves of characters."""
-    return text.replace("\x00", "")[:longest].encode("utf-8", "replace").decode()

@@ -234,3 +234,8 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     attempts = [line for line in lines if line.startswith("- ")]
     return (attempts or lines or [type(error).__name__])[-1 if attempts else 0]
+
+
+def plain(text: str, longest: int = 200) -> str:
+    """As PostgreSQL can keep it: without NUL, without halves of characters."""
+    return text.replace("\x00", "")[:longest].encode("utf-8", "replace").decode()
