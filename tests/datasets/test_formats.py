@@ -72,6 +72,14 @@ async def test_what_goes_out_comes_back_as_it_was(form: Format) -> None:
         assert [example_of(row) for row in good(raw, form)] == examples
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\u2028", "\x0b"])
+async def test_every_end_of_a_line_in_a_text_comes_back(form: Format, end: str) -> None:
+    example = Example(id="one", inputs={f"a{end}name": f"a{end}b", "other": end}, expected=f"{end}c")
+    assert [example_of(row) for row in good(await written([example], form), form)] == [example]
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_readers(raw: bytes) -> None:
     for form in ("jsonl", "csv", "parquet"):

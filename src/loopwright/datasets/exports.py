@@ -147,7 +147,8 @@ def cells(example: Example) -> dict[str, str | None]:
 
 async def _csv(opened: Opened, columns: list[str]) -> AsyncIterator[bytes]:
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, columns, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    # RFC 4180's end of a line, for the writer quotes a lone CR only where its line ends hold one.
+    writer = csv.DictWriter(out, columns, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
     async for batch in _batches(opened):
         writer.writerows(cells(example) for example in batch)
