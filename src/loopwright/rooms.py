@@ -17,5 +17,6 @@ ROOMS: Final = (
     "feedback",
     "runs",
     "evals",
+    "retrieval",
 )
 """In the order of their migrations."""

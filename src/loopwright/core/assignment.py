@@ -95,6 +95,8 @@ class Assignment:
     several: bool = False
     """Several requests make the answer: `made` says what they took."""
     made: list[Made] = field(default_factory=list, compare=False)
+    beside: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What was looked up for it, as JSON: `retrieval`, `memory`. Whoever makes another of this hands on the very same."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -126,4 +128,4 @@ class Assignment:
             out["messages"] = [*self.messages]
         if self.made:
             out["steps"] = [made.shown() for made in self.made]
-        return out
+        return out | self.beside

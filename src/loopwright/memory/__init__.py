@@ -1,0 +1,1 @@
+"""What people corrected, remembered: shown to the next request that is like it, and measured."""

@@ -1,0 +1,1 @@
+"""Collections of documents: taken in, indexed, searched, measured."""
