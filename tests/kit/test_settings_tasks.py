@@ -67,8 +67,8 @@ SAY = "messages: [{role: user, content: '{{ input }}'}]"
         (f"{ONE}        prompt: p\n        {SAY}\n", "tasks.t.variants.v: has both of prompt and messages"),
         (f"{ONE}        weight: 1\n", "tasks.t.variants.v: has neither of prompt and messages"),
         (f"{ONE}        prompt: 'a b'\n", "11:17: tasks.t.variants.v.prompt: not the name of a prompt"),
-        (f"{ONE}        memory: {{}}\n        {SAY}\n", "tasks.t.variants.v.memory: not yet"),
-        (f"{ONE}        retrieval: docs\n        {SAY}\n", "11:20: tasks.t.variants.v.retrieval: not yet"),
+        (f"{ONE}        memory: all\n        {SAY}\n", "tasks.t.variants.v.memory: "),
+        (f"{ONE}        retrieval: {{}}\n        {SAY}\n", "tasks.t.variants.v.retrieval.collections: is empty"),
         (f"{ONE}        adapter: a\n        {SAY}\n", "tasks.t.variants.v.adapter: not yet"),
         (
             f"{ONE}        messages:\n          - role: user\n            content: 'a {{{{ inptu }}}}'\n",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from loopwright.core.assignment import Assignment
-from loopwright.tasks.task import Task, Variant
+from loopwright.tasks.task import Shot, Task, Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,25 @@ class Asked:
     """In OpenAI's form."""
 
 
-Word = Callable[[int, Mapping[str, Any]], Asked]
-"""From the number of a step and the values of its variables to what it asks."""
+class Word(Protocol):
+    """Words the steps of a call."""
+
+    def __call__(
+        self, number: int, values: Mapping[str, Any], /, *, shots: Sequence[Shot] = (), context: str | None = None
+    ) -> Asked:
+        """What a step asks.
+
+        Args:
+            number: of the step, from 0.
+            values: of its variables.
+            shots: shown behind the variant's own examples, the nearest to the question last.
+            context: passages that the answer is to stand on, as they are to be shown.
+
+        Raises:
+            BadRequest: a template cannot be rendered with these values.
+            NotFound: there is no such prompt or version.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ So the record, limits and scopes see what the call is for; what is asked of mode
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -18,10 +18,10 @@ from loopwright.core.chat import Delta, Request, Trace, answering
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, UnknownModel
 from loopwright.core.who import Principal
 from loopwright.gateway.inputs import inputs_of
-from loopwright.gateway.plan import Asked, Plan
+from loopwright.gateway.plan import Asked, Plan, Word
 from loopwright.gateway.worded import Worder
 from loopwright.kit.nearest import hint
-from loopwright.tasks.task import PREFIX, Task, Variant
+from loopwright.tasks.task import PREFIX, Shot, Task, Variant
 
 _BYTES_A_TOKEN: Final = 3
 """As `Admitted` counts: rather too many."""
@@ -160,18 +160,21 @@ class Prompted:
         user = request.body.get("user")
         return task, task.chosen(request.session or (user if isinstance(user, str) and user else None))
 
-    def _word(self, task: Task, variant: Variant, request: Request, *, keep: bool) -> Callable[..., Asked]:
+    def _word(self, task: Task, variant: Variant, request: Request, *, keep: bool) -> Word:
         """How each step is worded; `keep`: what a stream needs is handed on."""
         said = request.body if keep else {name: value for name, value in request.body.items() if name not in _STREAM}
         last = len(variant.steps) - 1
 
-        def word(number: int, values: Mapping[str, Any]) -> Asked:
+        def word(
+            number: int, values: Mapping[str, Any], /, *, shots: Sequence[Shot] = (), context: str | None = None
+        ) -> Asked:
             return self.worder.asked(
                 task,
                 variant.steps[number],
                 values,
                 project_id=request.who.project_id,
-                shots=variant.examples,
+                shots=(*variant.examples, *shots) if shots else variant.examples,
+                context=context,
                 beside=said if number == last else None,
             )
 
@@ -193,6 +196,9 @@ class Prompted:
     def _needs(self, variant: Variant, first: Asked, inputs: Mapping[str, Any]) -> tuple[Need, ...]:
         """What all its requests are taken to need: what a later step is asked is as long as all that came before."""
         prompt = len(msgspec.json.encode(first.body)) // _BYTES_A_TOKEN + 1
+        # What will be looked up for it is added where it has been admitted.
+        prompt += 0 if variant.retrieval is None else variant.retrieval.tokens
+        prompt += 0 if variant.memory is None else variant.memory.tokens
         if variant.strategy.kind != "chain":
             need = Need(model=first.model, input=prompt, output=self._longest(first.body))
             return (need,) * variant.strategy.samples

@@ -20,6 +20,9 @@ _HEAD: Final = frozenset({"system", "developer"})
 _LENGTHS: Final = frozenset({"max_tokens", "max_completion_tokens"})
 _NOT_HANDED_ON: Final = frozenset({"model", "messages"})
 _NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+CONTEXT: Final = "context"
+"""The variable that passages are shown by."""
+_MENTIONED: Final = re.compile(rf"\b{CONTEXT}\b")
 _PLAIN: Final = frozenset({"type", "title", "description"})
 _MOST: Final = 10_000
 """Parsed templates that are remembered."""
@@ -75,6 +78,7 @@ class Worder:
         *,
         project_id: int,
         shots: Sequence[Shot] = (),
+        context: str | None = None,
         beside: Mapping[str, Any] | None = None,
     ) -> Asked:
         """What a step asks with these values of its variables.
@@ -85,6 +89,7 @@ class Worder:
             values: of the inputs, and of the answers of steps before.
             project_id: whose prompts are meant.
             shots: examples to show.
+            context: passages to show: where a template says `context`, else behind the instructions.
             beside: what the client said of the answer (parameters); the step's own win.
 
         Raises:
@@ -92,7 +97,11 @@ class Worder:
             NotFound: there is no such prompt or version.
         """
         render, prompt = self._renderer(task, step, project_id)
+        if context is not None:
+            values = {**values, CONTEXT: context}
         messages = _with_shots(render, values, shots, task.text_input)
+        if context is not None and not render.shows(CONTEXT):
+            messages = _behind_instructions(messages, context)
         return Asked(
             name=step.name,
             model=step.model,
@@ -146,6 +155,8 @@ class Worder:
         if known is not None and known[0] is step:
             return known[1], known[2]
         names = _variables(task)
+        if any(_MENTIONED.search(str(message.get("content"))) for message in step.messages):
+            names.append(CONTEXT)
         document = {
             "variables": {name: {"type": "any", "required": False} for name in names},
             "messages": [dict(message) for message in step.messages],
@@ -166,6 +177,10 @@ class _Render(Protocol):
         """The messages of these values."""
         ...
 
+    def shows(self, variable: str, /) -> bool:
+        """Whether a template uses a variable."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Inline:
@@ -179,6 +194,9 @@ class _Inline:
         except Fault as fault:
             raise fault.refused(self.where) from None
 
+    def shows(self, variable: str) -> bool:
+        return variable in self.parsed.variables
+
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
@@ -187,6 +205,9 @@ class _Stored:
     def __call__(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         known = self.version.variables
         return self.version.render({name: value for name, value in values.items() if name in known})
+
+    def shows(self, variable: str) -> bool:
+        return variable in self.version.variables
 
 
 def _variables(task: Task) -> list[str]:
@@ -207,6 +228,15 @@ def _with_shots(
         answer = shot.output if isinstance(shot.output, str) else msgspec.json.encode(shot.output).decode()
         shown += [*question, {"role": "assistant", "content": answer}]
     return [*head, *shown, *turn]
+
+
+def _behind_instructions(messages: Sequence[Mapping[str, Any]], context: str) -> list[dict[str, Any]]:
+    """With passages as the end of the instructions: many chat templates take one system message only."""
+    kept = [dict(message) for message in messages]
+    if kept and kept[0].get("role") in _HEAD and isinstance(kept[0].get("content"), str):
+        kept[0]["content"] = f"{kept[0]['content']}\n\n{context}"
+        return kept
+    return [{"role": "system", "content": context}, *kept]
 
 
 def _parted(

@@ -46,6 +46,28 @@ class StrategySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalSettings:
+    """What is looked up for a variant before it answers. See docs/grounding.md."""
+
+    collections: tuple[str, ...] = ()
+    """Those that are searched."""
+    tokens: Annotated[int, Between(low=50, high=1_000_000)] = 1_200
+    """Of passages that are shown, at most."""
+    k: Annotated[int, Between(low=1, high=100)] = 6
+    """Passages that are shown, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """What people corrected, shown to a variant as examples. See docs/memory.md."""
+
+    tokens: Annotated[int, Between(low=50, high=1_000_000)] = 1_000
+    """Of examples that are shown, at most."""
+    k: Annotated[int, Between(low=1, high=64)] = 4
+    """Examples that are shown, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantSettings:
     """One way to do a task."""
 
@@ -63,10 +85,10 @@ class VariantSettings:
     """Shown before the question, each with `input` (text or variables) and `output`."""
     strategy: StrategySettings = field(default_factory=StrategySettings)
     """How many requests make one answer."""
-    retrieval: object = None
-    """Not yet."""
-    memory: object = None
-    """Not yet."""
+    retrieval: RetrievalSettings | None = None
+    """Collections that are searched for it, and how the answer stands on what was found; not set is none."""
+    memory: MemorySettings | None = None
+    """Corrections of its task that are shown to it; not set is none."""
     adapter: object = None
     """Not yet."""
 

@@ -94,9 +94,10 @@ def problems(name: str, task: TaskSettings) -> Found:
 
 
 def _variant(task: TaskSettings, variant: VariantSettings, given: frozenset[str] | None) -> Found:
-    for later in ("retrieval", "memory", "adapter"):
-        if getattr(variant, later) is not None:
-            yield (later,), "not yet: this version has none; leave it out"
+    if variant.adapter is not None:
+        yield ("adapter",), "not yet: this version has none; leave it out"
+    if variant.retrieval is not None and not variant.retrieval.collections:
+        yield ("retrieval", "collections"), "is empty; allowed: the names of collections"
     yield from _parameters(variant.parameters, ("parameters",))
     strategy = variant.strategy
     yield from _strategy(strategy, variant)

@@ -14,7 +14,14 @@ from loopwright.core.errors import UnknownModel
 from loopwright.kit.nearest import hint
 from loopwright.kit.schema import Schema, schema
 from loopwright.kit.settings_json import json_of
-from loopwright.kit.settings_tasks import StepSettings, StrategySettings, TaskSettings, VariantSettings
+from loopwright.kit.settings_tasks import (
+    MemorySettings,
+    RetrievalSettings,
+    StepSettings,
+    StrategySettings,
+    TaskSettings,
+    VariantSettings,
+)
 from loopwright.kit.settings_tasks_check import DEFAULT_INPUT, text_input
 
 PREFIX: Final = "task/"
@@ -74,6 +81,10 @@ class Variant:
     strategy: Strategy
     steps: tuple[Step, ...]
     """What is asked, in order; one unless it is a chain."""
+    retrieval: RetrievalSettings | None = None
+    """What is looked up for it."""
+    memory: MemorySettings | None = None
+    """What it is shown of corrections."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -211,6 +222,8 @@ def _variant(
         examples=shots,
         strategy=_strategy(said.strategy),
         steps=steps,
+        retrieval=said.retrieval,
+        memory=said.memory,
     )
 
 
