@@ -125,6 +125,10 @@ class App:
         """Tells whether tasks can be done here."""
         return Examiner(worder=self.prompted.worder, models=self.targets.keys(), evaluator=self.workshop.ranking.check)
 
+    def keeps(self, who: Principal, model: str = "") -> bool:
+        """Whether the texts of what a key asks (of `model`) may be kept: batches and evaluations are nothing else."""
+        return not isinstance(self.recorded, Guarded) or self.recorded.policies.keeps(who, model)
+
     async def waiting(self) -> Waiting:
         """What is spooled on this machine and not yet in the database."""
         return await waiting(self.db, self.settings.home / "spool", self.calls.seal)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner, Seen, actor
-from loopwright.api.evaluating import EvaluationRoad, pinned
-from loopwright.api.lines import check_kept
 from loopwright.app import App
-from loopwright.core.errors import BadRequest, Refused
 from loopwright.core.money import NANO
 from loopwright.core.who import Principal
 from loopwright.datasets.dataset import DatasetVersion
@@ -22,15 +19,11 @@ from loopwright.evals import reports, results
 from loopwright.evals.across import across
 from loopwright.evals.answers import answers, beside
 from loopwright.evals.evaluation import Status
-from loopwright.evals.findings import detectable
 from loopwright.evals.results import Sort
-from loopwright.evals.sample import count, first, version_of
-from loopwright.evals.spec import MOST_EVALUATORS, MOST_TARGETS, Gate, Spec, Target, check, check_names
-from loopwright.tasks.task import PREFIX
+from loopwright.evals.spec import MOST_EVALUATORS, MOST_TARGETS, Gate, Spec, Target
+from loopwright.laboratory.planning import planned
 
 router = APIRouter(prefix="/api")
-_SCORES: Final = 5_000_000
-"""Scores of one evaluation."""
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Count = Annotated[int, Field(ge=1, le=10_000_000)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -247,67 +240,27 @@ async def delete_evaluation(
 async def _planned(
     app: App, who: Principal, project_id: int, new: NewEvaluation
 ) -> tuple[Spec, DatasetVersion, dict[str, Any]]:
-    """An evaluation checked as far as it can be before it is asked.
-
-    Raises:
-        BadRequest, NotFound, Refused: what is wrong with it.
-    """
-    road, fitting = EvaluationRoad(app), app.workshop.fitting
-    asks = await road.holder(who.key_id, project_id)
-    if asks is None:
-        raise Refused(f"key {who.key_name!r} may not evaluate in another project")
-    check_kept(app, asks)
-    targets = tuple(_target(each) for each in new.targets)
-    told = [{"kind": each} if isinstance(each, str) else _spoken(each) for each in new.evaluators]
-    spec = Spec(
-        targets=targets,
-        dataset=new.dataset,
-        evaluators=await fitting.resolved(project_id, told or _metrics(app, project_id, targets)),
-        baseline=new.baseline,
-        gate=None if new.gate is None else _gate(new.gate),
-        split=new.split,
-        tag=new.tag,
-        slice=new.slice,
-        limit=new.limit,
-        seed=new.seed,
-        budget_nano=None if new.budget_usd is None else int(new.budget_usd * NANO),
-        fresh=new.fresh,
-        experiment=new.experiment,
+    """What a body asks for, checked. Raises what `planned` raises."""
+    return await planned(
+        app,
+        who,
+        project_id,
+        Spec(
+            targets=tuple(_target(each) for each in new.targets),
+            dataset=new.dataset,
+            evaluators=tuple({"kind": each} if isinstance(each, str) else _spoken(each) for each in new.evaluators),
+            baseline=new.baseline,
+            gate=None if new.gate is None else _gate(new.gate),
+            split=new.split,
+            tag=new.tag,
+            slice=new.slice,
+            limit=new.limit,
+            seed=new.seed,
+            budget_nano=None if new.budget_usd is None else int(new.budget_usd * NANO),
+            fresh=new.fresh,
+            experiment=new.experiment,
+        ),
     )
-    check(spec)
-    prepared = [await road.prepare(asks, target) for target in targets]
-    spec = replace(spec, targets=tuple(map(pinned, targets, prepared)))
-    measures = fitting.measures(spec, road, asks, app.chat)
-    names = [measure.name for measure in measures]
-    check_names(spec, names)
-    spec = replace(spec, evaluators=tuple({**measure.spec, "name": measure.name} for measure in measures))
-    version = await version_of(app.workshop.datasets, project_id, new.dataset)
-    total = await count(app.workshop.datasets, version, spec)
-    _check_size(app, total, spec)
-    example = await first(app.workshop.datasets, version, spec)
-    for each in prepared:
-        each.body(example.inputs)
-    return spec, version, {
-        "dataset": version.ref,
-        "examples": total,
-        "questions": total * len(targets),
-        "evaluators": names,
-        "detectable": detectable(spec, names, total),
-    }  # fmt: skip
-
-
-def _check_size(app: App, total: int, spec: Spec) -> None:
-    most = app.settings.evaluations.examples
-    if total > most:
-        raise BadRequest(
-            f"dataset: {total:,} examples, and an evaluation may have {most:,} (evaluations.examples): give a `limit`",
-            param="limit",
-        )
-    scores = total * len(spec.targets) * len(spec.evaluators)
-    if scores > _SCORES:
-        raise BadRequest(
-            f"dataset: {scores:,} scores, and an evaluation may have {_SCORES:,}: give a `limit`", param="limit"
-        )
 
 
 def _target(given: TargetIn | str) -> Target:
@@ -328,13 +281,3 @@ def _spoken(given: EvaluatorIn) -> dict[str, Any]:
 
 def _gate(given: GateIn) -> Gate:
     return Gate(**{**given.model_dump(), "evaluators": tuple(given.evaluators)})
-
-
-def _metrics(app: App, project_id: int, targets: tuple[Target, ...]) -> list[dict[str, Any]]:
-    """What a task says of how it is measured."""
-    for target in targets:
-        if target.model.startswith(PREFIX):
-            task = app.workshop.held_tasks.find(project_id, target.model.removeprefix(PREFIX).partition("@")[0])
-            if task.metrics:
-                return [dict(each) for each in task.metrics]
-    raise BadRequest("evaluators: name at least one; no target is a task with metrics", param="evaluators")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from loopwright.api.engine_load import EngineLoad
 from loopwright.api.hot import HotRoutes
 from loopwright.api.spoken import dialects
 from loopwright.app import App, build
@@ -27,8 +26,7 @@ from loopwright.core.chat import Delta, Request, answering
 from loopwright.core.errors import LoopwrightError, Refused
 from loopwright.core.money import Usage
 from loopwright.core.who import Principal
-from loopwright.gateway.guarded import Guarded
-from loopwright.kit import wire
+from loopwright.engines.spare import EngineLoad
 from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs, Retry
@@ -93,7 +91,7 @@ class LineRoad:
         who = self._app.keys.holder(batch.key_id)
         if who is None:
             return Problem(code="invalid_api_key", message="the key that made the batch has ended or was revoked")
-        if not kept(self._app, who, model):
+        if not self._app.keeps(who, model):
             return Problem(code="no_store", message=f"the texts of {model!r} are not kept (privacy, no-store)")
         judge = self._judge_task if model.startswith(PREFIX) else self._judge_model
         return judge(batch, who, model)
@@ -207,32 +205,13 @@ class _LineExchange:
         return ""
 
 
-def kept(app: App, who: Principal, model: str = "") -> bool:
-    """Whether the texts of what a key asks (of `model`) may be kept: a batch and its files are nothing else."""
-    if not isinstance(app.recorded, Guarded):
-        return True
-    asked = Request(
-        id="",
-        operation="chat",
-        model=model,
-        body={},
-        raw=None,
-        stream=False,
-        who=who,
-        started_ns=0,
-        trace=wire.new_trace(),
-    )
-    policy = app.recorded.policies.of(asked)
-    return policy is None or policy.store
-
-
 def check_kept(app: App, who: Principal) -> None:
     """Refuse what would keep texts of a project that keeps none.
 
     Raises:
         Refused: its policy is no-store.
     """
-    if not kept(app, who):
+    if not app.keeps(who):
         raise Refused(
             f"project {who.project!r} keeps no texts (privacy, no-store), and files and batches are kept:"
             " use a project that may"

@@ -16,7 +16,6 @@ from typing import Final
 import typer
 import uvloop
 
-from loopwright.api.evaluating import evaluate
 from loopwright.cli.starting import raise_file_limit, start_log
 from loopwright.core.errors import Unavailable
 from loopwright.evals.runner import TIDY
@@ -27,6 +26,7 @@ from loopwright.kit.processes import Program, Supervisor
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
+from loopwright.laboratory.working import evaluate
 
 app = typer.Typer(add_completion=False)
 _LOOK: Final = 0.5

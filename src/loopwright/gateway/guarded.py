@@ -12,6 +12,7 @@ from typing import Final
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.privacy import Privacy, Sensitive, Trail
+from loopwright.core.who import Principal
 from loopwright.gateway.recorded import Recorded
 from loopwright.kit.settings import ModelSettings
 from loopwright.kit.settings_privacy import PolicySettings, PrivacySettings, SensitiveSettings
@@ -43,10 +44,7 @@ class Policies:
 
     def of(self, request: Request) -> Privacy | None:
         """The policy of a request, with a trail of its own; None when it is under none."""
-        project, model = request.who.project, request.model
-        found = self._projects.get(project, self._default)
-        if model in self._names or model.startswith("task/"):
-            found = self._joined(project, model, found)
+        found = self._named(request.who.project, request.model)
         if request.assignment is not None:  # whatever it is called by, a model's own policy holds
             for asked in request.assignment.models:
                 found = found.joined(self._names.get(asked, _OPEN))
@@ -56,6 +54,14 @@ class Policies:
         if found == _OPEN and not self._trail:
             return None
         return replace(found, trail=Trail())
+
+    def keeps(self, who: Principal, model: str = "") -> bool:
+        """Whether texts that somebody asks (of `model`) may be kept."""
+        return self._named(who.project, model).store
+
+    def _named(self, project: str, model: str) -> Privacy:
+        found = self._projects.get(project, self._default)
+        return self._joined(project, model, found) if model in self._names or model.startswith("task/") else found
 
     def _joined(self, project: str, model: str, base: Privacy) -> Privacy:
         known = self._known.get((project, model))

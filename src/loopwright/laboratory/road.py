@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from loopwright.api.engine_load import EngineLoad
-from loopwright.api.lines import kept
-from loopwright.app import App, build
+from loopwright.app import App
 from loopwright.core.chat import Chat, Embedder, Request
 from loopwright.core.errors import BadRequest, Refused, UnknownModel
 from loopwright.core.who import Principal
+from loopwright.engines.spare import EngineLoad
 from loopwright.evals.asked import plain_messages, task_body
-from loopwright.evals.evaluation import Evaluation
 from loopwright.evals.evaluator import Tools
-from loopwright.evals.measure import Measure
-from loopwright.evals.paced import Paced
-from loopwright.evals.road import Prepared, Road
-from loopwright.evals.runner import Runner
-from loopwright.evals.sample import examples
+from loopwright.evals.road import Prepared
 from loopwright.evals.spec import Target
 from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.kit import wire
 from loopwright.kit.ids import Ids
 from loopwright.kit.nearest import hint
-from loopwright.kit.settings import Settings
 from loopwright.prompts.definition import Definition
 from loopwright.prompts.fault import Fault
 from loopwright.prompts.variables import NAME
@@ -39,9 +29,6 @@ from loopwright.prompts.version import Version, read, split
 from loopwright.tasks.task import PREFIX, Variant
 
 CLIENT: Final = "loopwright eval"
-FOLDER: Final = "evaluations"
-"""Of the data folder: what evaluations at work have paid for."""
-_POOL: Final = 4
 _OURS: Final = frozenset({"model", "messages", "loopwright", "stream", "stream_options", "n"})
 
 
@@ -140,7 +127,7 @@ class EvaluationRoad:
             raise BadRequest(
                 f"targets: parameters of {target.name!r}: {taken[0]!r} is not theirs to say", param="targets"
             )
-        if not kept(self._app, who, target.model):
+        if not self._app.keeps(who, target.model):
             raise Refused(f"the texts of {target.model!r} are not kept (privacy, no-store), and evaluations keep them")
         if target.model.startswith(PREFIX):
             return await self._task(who, target)
@@ -256,38 +243,3 @@ def _template(target: Target, names: frozenset[str]) -> Definition:
 
 def _where(target: Target) -> str:
     return f"targets: messages of {target.name[:80]!r}"
-
-
-async def evaluate(settings: Settings) -> None:
-    """Run evaluations in this process until cancelled: over a house of its own, with the same limits and the same record.
-
-    Raises:
-        StartError: the database does not answer, or another process runs evaluations in this data folder.
-    """
-    app = await build(replace(settings, database=replace(settings.database, pool=_POOL)))
-    watching = asyncio.create_task(app.watch())
-    road, workshop = EvaluationRoad(app), app.workshop
-
-    def measuring(evaluation: Evaluation, road: Road, who: Principal, paced: Paced) -> list[Measure]:
-        return workshop.fitting.measures(evaluation.spec, road, who, paced)
-
-    async def ended(evaluation: Evaluation) -> None:
-        await workshop.fitting.record(evaluation)
-
-    runner = Runner(
-        workshop.evaluations,
-        road,
-        settings.home / FOLDER,
-        examples=partial(examples, workshop.datasets),
-        measuring=measuring,
-        trusting=partial(workshop.fitting.trusted, behind=app.leads_to),
-        ended=ended,
-    )
-    try:
-        await runner.run()
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        await road.close()
-        await app.close()

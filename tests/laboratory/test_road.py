@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from loopwright.api.evaluating import _Model
 from loopwright.evals.spec import Target
+from loopwright.laboratory.road import _Model
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 MESSAGES = [{"role": "user", "content": "x"}]
