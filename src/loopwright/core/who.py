@@ -23,6 +23,8 @@ class Principal:
     """Tasks this key may call as `task/NAME`; None means every task."""
     operations: frozenset[str] | None = None
     """Routes of /v1 this key may use, by the name of their operation; None means every route."""
+    labels: frozenset[str] | None = None
+    """Of documents with labels, this key finds those with one of these; None means every document."""
     until: float | None = None
     """Unix seconds at which the key, or the secret that was given for it, ends."""
 
