@@ -60,7 +60,27 @@ def _imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module or "")
-    return names
+    return names | _postponed(path)
+
+
+def _postponed(path: Path) -> set[str]:
+    """What stands behind `Postponed("name")`; a name that is no plain string is shown as it is written."""
+    return {
+        each.value if isinstance(each, ast.Constant) and isinstance(each.value, str) else ast.unparse(each)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Postponed"
+        for each in node.args
+    }
+
+
+def test_only_libraries_are_postponed() -> None:
+    own = {
+        f"{shown(path)} postpones {name}"
+        for path in package_files()
+        for name in _postponed(path)
+        if not re.fullmatch(r"[a-z_.]+", name) or name.partition(".")[0] in {"loopwright", *sys.stdlib_module_names}
+    }
+    assert not own
 
 
 def test_core_knows_the_standard_library_only() -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import version
-from typing import Final
-
-from genai_prices import Usage as ListUsage
-from genai_prices import calc_price
-from genai_prices.types import ModelPrice, TieredPrices
+from typing import Any, Final
 
 from loopwright.core.money import Price, per_million
+from loopwright.kit.postponed import Postponed
 from loopwright.kit.settings import PriceSettings
 
+_list: Final = Postponed("genai_prices")
+_types: Final = Postponed("genai_prices.types")
 _RATES: Final = {
     "input": "input_mtok",
     "output": "output_mtok",
@@ -46,8 +45,8 @@ def listed(model: str, *, base_url: str | None, now: datetime | None = None) -> 
     if base_url is None:
         return None
     try:
-        found = calc_price(
-            ListUsage(input_tokens=1, output_tokens=1),
+        found = _list.calc_price(
+            _list.Usage(input_tokens=1, output_tokens=1),
             model_ref=model,
             provider_api_url=base_url,
             genai_request_timestamp=now,
@@ -58,17 +57,19 @@ def listed(model: str, *, base_url: str | None, now: datetime | None = None) -> 
     return _price(found.model_price, source)
 
 
-def _price(price: ModelPrice, source: str) -> Price | None:
+def _price(price: Any, source: str) -> Price | None:
     rates = {ours: getattr(price, theirs, None) for ours, theirs in _RATES.items()}
     if rates["input"] is None and rates["output"] is None:
         return None
-    starts = sorted({tier.start for rate in rates.values() if isinstance(rate, TieredPrices) for tier in rate.tiers})
+    starts = sorted(
+        {tier.start for rate in rates.values() if isinstance(rate, _types.TieredPrices) for tier in rate.tiers}
+    )
     above = tuple((start, _flat(rates, start, source)) for start in starts)
     return _flat(rates, None, source, above)
 
 
 def _flat(
-    rates: dict[str, Decimal | TieredPrices | None],
+    rates: dict[str, Any],
     start: int | None,
     source: str,
     above: tuple[tuple[int, Price], ...] = (),
@@ -84,11 +85,11 @@ def _flat(
     )
 
 
-def _rate(rate: Decimal | TieredPrices | None, start: int | None) -> int | None:
+def _rate(rate: Any, start: int | None) -> int | None:
     """Picodollars a token: of the base tier, or of the highest tier that `start` reaches."""
     if rate is None:
         return None
-    if not isinstance(rate, TieredPrices):
+    if not isinstance(rate, _types.TieredPrices):
         return per_million(rate)
     reached = [tier for tier in rate.tiers if start is not None and tier.start <= start]
     return per_million(max(reached, key=lambda tier: tier.start).price if reached else rate.base)

@@ -7,13 +7,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from loopwright.datasets.dataset import SPLITS, Shares
 from loopwright.datasets.example import Split
 from loopwright.datasets.likeness import ALIKE, Signatures, alike, likeness_to
+from loopwright.kit.postponed import Postponed
 
+sparse: Final = Postponed("scipy.sparse")
+csgraph: Final = Postponed("scipy.sparse.csgraph")
 _CODES: Final[dict[Split | None, int]] = {None: 0, **{name: 1 << at for at, name in enumerate(SPLITS)}}
 _SIDES: Final[dict[int, Split | None]] = {code: name for name, code in _CODES.items()}
 
@@ -97,8 +98,8 @@ def _groups(rows: Rows) -> tuple[NDArray[np.int64], int]:
     same = np.stack([order[equal], order[equal + 1]], axis=1)
     edges = np.concatenate([same, alike(rows.signatures), rows.tied.reshape(-1, 2)])
     size = len(rows.keys)
-    graph = coo_array((np.ones(len(edges), np.bool_), (edges[:, 0], edges[:, 1])), shape=(size, size))
-    count, groups = connected_components(graph, directed=False)
+    graph = sparse.coo_array((np.ones(len(edges), np.bool_), (edges[:, 0], edges[:, 1])), shape=(size, size))
+    count, groups = csgraph.connected_components(graph, directed=False)
     return groups.astype(np.int64), int(count)
 
 

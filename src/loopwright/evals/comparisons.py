@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, gammaln, ndtr
 
 from loopwright.core.errors import BadRequest
 from loopwright.evals.intervals import (
@@ -23,7 +22,9 @@ from loopwright.evals.intervals import (
     normal,
     resampled_means,
 )
+from loopwright.kit.postponed import Postponed
 
+special: Final = Postponed("scipy.special")
 _EXACT: Final = 14
 """Differences that are not zero up to which a permutation test goes through all signs: 16,384."""
 _STEPS: Final = 60
@@ -127,12 +128,15 @@ def mcnemar(
     apart, least = gained + lost, min(gained, lost)
     p = 1.0
     if apart:
-        p = min(1.0, 2 * float(bdtr(least, apart, 0.5)))
+        p = min(1.0, 2 * float(special.bdtr(least, apart, 0.5)))
         if method == "mid-p":
             weight = math.exp(
-                gammaln(apart + 1) - gammaln(least + 1) - gammaln(apart - least + 1) - apart * math.log(2)
+                special.gammaln(apart + 1)
+                - special.gammaln(least + 1)
+                - special.gammaln(apart - least + 1)
+                - apart * math.log(2)
             )
-            p = 1.0 - weight if gained == lost else 2 * float(bdtr(least, apart, 0.5)) - weight
+            p = 1.0 - weight if gained == lost else 2 * float(special.bdtr(least, apart, 0.5)) - weight
     return Estimate(
         estimate=interval.estimate,
         low=interval.low,
@@ -169,7 +173,7 @@ def tango(gained: int, lost: int, n: int, *, level: float = LEVEL, against: floa
     seen = (gained - lost) / n
     low = _root(lambda delta: _score(gained, lost, n, delta) - z, -1.0, seen) if seen > -1 else -1.0
     high = _root(lambda delta: _score(gained, lost, n, delta) + z, seen, 1.0) if seen < 1 else 1.0
-    p = 2 * (1 - float(ndtr(abs(_score(gained, lost, n, against)))))
+    p = 2 * (1 - float(special.ndtr(abs(_score(gained, lost, n, against)))))
     return Estimate(estimate=seen, low=low, high=high, n=n, p=p, level=level, method="tango")
 
 

@@ -6,13 +6,16 @@ Both take the labels of people on a sample beside the judge's verdicts on everyt
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from loopwright.core.errors import BadRequest
 from loopwright.evals.intervals import LEVEL, Estimate, finite, normal
+from loopwright.kit.postponed import Postponed
+
+special: Final = Postponed("scipy.special")
 
 
 def rogan_gladen(
@@ -114,7 +117,7 @@ def prediction_powered(
     estimate = float(weight * rest.mean() + rectified.mean())
     variance = weight**2 * (float(rest.var(ddof=1)) if many > 1 else varies) / many + float(rectified.var(ddof=1)) / n
     normal(level)  # checks it
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * math.sqrt(variance)
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * math.sqrt(variance)
     return Estimate(
         estimate=estimate,
         low=estimate - half,

@@ -12,10 +12,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri, stdtrit
 
 from loopwright.core.errors import BadRequest
+from loopwright.kit.postponed import Postponed
 
+special: Final = Postponed("scipy.special")
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Method = Literal["bca", "percentile"]
@@ -80,7 +81,7 @@ def normal(level: float) -> float:
     """
     if not 0 < level < 1:
         raise BadRequest(f"level: {level} is not between 0 and 1", param="level")
-    return float(ndtri((1 + level) / 2))
+    return float(special.ndtri((1 + level) / 2))
 
 
 def mean_interval(values: ArrayLike, *, level: float = LEVEL) -> Estimate:
@@ -96,7 +97,7 @@ def mean_interval(values: ArrayLike, *, level: float = LEVEL) -> Estimate:
     half = 0.0
     normal(level)  # checks it
     if found.size > 1:
-        quantile = float(stdtrit(found.size - 1, (1 + level) / 2))
+        quantile = float(special.stdtrit(found.size - 1, (1 + level) / 2))
         half = quantile * float(found.std(ddof=1)) / math.sqrt(found.size)
     return Estimate(estimate=mean, low=mean - half, high=mean + half, n=found.size, level=level, method="student")
 
@@ -215,7 +216,7 @@ def _bca_tails(estimate: float, drawn: Floats, folds: Floats, tails: Floats) -> 
     spread = float((apart**2).sum())
     if not 0 < below < 1 or spread == 0:
         return None
-    bias = float(ndtri(below))
+    bias = float(special.ndtri(below))
     acceleration = float((apart**3).sum()) / (6 * spread**1.5)
-    z = bias + ndtri(tails)
-    return np.asarray(ndtr(bias + z / (1 - acceleration * z)), dtype=np.float64)
+    z = bias + special.ndtri(tails)
+    return np.asarray(special.ndtr(bias + z / (1 - acceleration * z)), dtype=np.float64)

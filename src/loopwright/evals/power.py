@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
-from scipy.special import ndtri
-
 from loopwright.core.errors import BadRequest
 from loopwright.evals.intervals import normal
+from loopwright.kit.postponed import Postponed
 
+special: Final = Postponed("scipy.special")
 Kind = Literal["binary", "score"]
 """What an evaluator finds: right or wrong, or a number."""
 ALPHA: Final = 0.05
@@ -65,6 +65,22 @@ def minimum_detectable_effect(
     return total * _deviation(deviation) / math.sqrt(n)
 
 
+def widest_half_width(n: int, *, alpha: float = ALPHA) -> float:
+    """Half of Wilson's interval of a share of `n` examples where it is widest, at one half: all that is known before.
+
+    Args:
+        n: examples.
+        alpha: what the interval may miss, both sides together.
+
+    Raises:
+        BadRequest: a number out of its range.
+    """
+    if n < 1:
+        raise BadRequest(f"n: {n} is no number of examples", param="n")
+    z = normal(1 - alpha)
+    return z * math.sqrt(n + z * z) / (2 * (n + z * z))
+
+
 def examples_needed(
     effect: float,
     *,
@@ -102,7 +118,7 @@ def quantiles(alpha: float, power: float) -> float:
     """Z, the two quantiles of the normal distribution together."""
     if not 0 < power < 1:
         raise BadRequest(f"power: {power} is not between 0 and 1", param="power")
-    return normal(1 - alpha) + float(ndtri(power))
+    return normal(1 - alpha) + float(special.ndtri(power))
 
 
 def _share(discordance: float) -> None:

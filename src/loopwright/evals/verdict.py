@@ -13,13 +13,14 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, stdtr
 
 from loopwright.core.errors import BadRequest
 from loopwright.evals.comparisons import discordant, holm, paired, tango
 from loopwright.evals.intervals import Estimate, Floats, finite, mean_interval, wilson
 from loopwright.evals.power import ALPHA, POWER, Kind, minimum_detectable_effect, needed, quantiles
+from loopwright.kit.postponed import Postponed
 
+special: Final = Postponed("scipy.special")
 Verdict = Literal["pass", "fail", "not enough evidence"]
 LEAST: Final = 10
 """Examples below which nothing is decided, whatever they say."""
@@ -183,7 +184,7 @@ def _student(values: Floats, margin: float, level: float, span: float) -> tuple[
     if float(np.ptp(values)) > 0:
         variance = float(values.var(ddof=1))
         distance = abs(found.estimate - margin) / math.sqrt(variance / values.size)
-        return replace(found, p=2 * float(stdtr(values.size - 1, -distance))), variance
+        return replace(found, p=2 * float(special.stdtr(values.size - 1, -distance))), variance
     rare = 1 - ((1 - level) / 2) ** (1 / values.size)
     unseen = replace(
         found,
@@ -198,7 +199,7 @@ def _student(values: Floats, margin: float, level: float, span: float) -> tuple[
 def _normal_p(distance: float, deviation: float) -> float:
     if deviation == 0:
         return 1.0 if distance == 0 else 0.0
-    return 2 * float(ndtr(-abs(distance) / deviation))
+    return 2 * float(special.ndtr(-abs(distance) / deviation))
 
 
 def _check_binary(values: Floats) -> None:

@@ -13,11 +13,12 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
+from typing import Final
 
 from loopwright.kit.geometry import Geometry, Layer
+from loopwright.kit.postponed import Postponed
 
+_gguf: Final = Postponed("gguf.constants")
 MAGIC = b"GGUF"
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -64,7 +65,7 @@ class Header:
         """How the weights are stored, e.g. `Q4_1`; empty when the file does not say."""
         kind = self.metadata.get("general.file_type")
         try:
-            name = LlamaFileType(kind).name if isinstance(kind, int) else ""
+            name = _gguf.LlamaFileType(kind).name if isinstance(kind, int) else ""
         except ValueError:
             return ""
         return name.removeprefix("MOSTLY_").removeprefix("ALL_")
@@ -224,7 +225,7 @@ class _Cursor:
             self._skip(8)  # offset
             elements = math.prod(shape)
             try:
-                block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
+                block, size = _gguf.GGML_QUANT_SIZES[_gguf.GGMLQuantizationType(kind)]
             except (KeyError, ValueError):
                 raise NotGguf(
                     f"{self._path} holds tensors of unknown type {kind}: a newer `gguf` may know it"

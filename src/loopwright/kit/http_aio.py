@@ -6,17 +6,17 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
-
-import aiohttp
-from yarl import URL
 
 from loopwright.core.errors import LoopwrightError, SettingsError, Unavailable, UpstreamBroke, UpstreamTimeout
 from loopwright.kit.http_face import Answer, Reply, fold
+from loopwright.kit.postponed import Postponed
 from loopwright.kit.settings import Timeouts
 
 T = TypeVar("T")
+aiohttp: Final = Postponed("aiohttp")
+yarl: Final = Postponed("yarl")
 
 
 def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
@@ -83,7 +83,7 @@ class ProxiedClient:
         self._body_limit = body_limit
         self._tls = tls
         self._proxy = proxy
-        self._session: aiohttp.ClientSession | None = None
+        self._session: Any = None
 
     async def request(self, method: str, target: str, body: bytes, headers: Mapping[str, str] | None) -> Reply:
         """As `HttpClient.request`."""
@@ -112,7 +112,7 @@ class ProxiedClient:
                 auto_decompress=False,
                 trust_env=False,
             )
-        url = URL(self._origin + target, encoded=True)
+        url = yarl.URL(self._origin + target, encoded=True)
         merged = {**self._headers, **(headers or {})}
         ends = asyncio.get_running_loop().time() + self._timeouts.total
         response = await _within(
@@ -133,7 +133,7 @@ class ProxiedAnswer(Answer):
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: Any,
         timeouts: Timeouts,
         origin: str,
         limit: int,
@@ -152,7 +152,8 @@ class ProxiedAnswer(Answer):
     @property
     def status(self) -> int:
         """The HTTP status."""
-        return self._response.status
+        status: int = self._response.status
+        return status
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -187,7 +188,7 @@ class ProxiedAnswer(Answer):
         if left < seconds:
             seconds, which = max(left, 0.0), "total"
         try:
-            piece = await _within(self._response.content.readany(), seconds, which, self._origin)
+            piece: bytes = await _within(self._response.content.readany(), seconds, which, self._origin)
         except BaseException:  # cut off, late or cancelled: never back to the pool
             self._response.close()
             raise

@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-
 from loopwright.core.errors import BadRequest
 from loopwright.kit.addresses import is_address, is_public
+from loopwright.kit.postponed import Postponed
 
+aiohttp: Final = Postponed("aiohttp")
 _LIMIT: Final = 20_000_000
 _SECONDS: Final = 15.0
 _MOST: Final = 20
@@ -29,17 +27,18 @@ class _PrivateError(OSError):
     """An address that is not on the public internet."""
 
 
-class _PublicOnly(AbstractResolver):
-    """Looks at what a name leads to when the connection is made, so that a name cannot change its mind in between."""
+class _PublicOnly:
+    """A resolver of aiohttp that looks at what a name leads to when the connection is made.
+
+    So that a name cannot change its mind in between.
+    """
 
     def __init__(self) -> None:
-        self._inner = ThreadedResolver()
+        self._inner = aiohttp.ThreadedResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]:
         """The addresses of a name; raises _PrivateError when one of them is not public."""
-        found = await self._inner.resolve(host, port, family)
+        found: list[Any] = await self._inner.resolve(host, port, family)
         if not all(is_public(each["host"]) for each in found):
             raise _PrivateError(host)
         return found
