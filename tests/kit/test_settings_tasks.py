@@ -69,6 +69,24 @@ SAY = "messages: [{role: user, content: '{{ input }}'}]"
         (f"{ONE}        prompt: 'a b'\n", "11:17: tasks.t.variants.v.prompt: not the name of a prompt"),
         (f"{ONE}        memory: all\n        {SAY}\n", "tasks.t.variants.v.memory: "),
         (f"{ONE}        retrieval: {{}}\n        {SAY}\n", "tasks.t.variants.v.retrieval.collections: is empty"),
+        (
+            f"{ONE}        retrieval: {{collections: [a], query: inptu}}\n        {SAY}\n",
+            "11:46: tasks.t.variants.v.retrieval.query: there is no input 'inptu'; did you mean 'input'?",
+        ),
+        (
+            f"{ONE}        retrieval: {{collections: [a], query: '{{{{ x }}}}'}}\n        {SAY}\n",
+            "retrieval.query: there is no input 'x'",
+        ),
+        (
+            f"{ONE}        retrieval: {{collections: [a], threshold: high}}\n        {SAY}\n",
+            "allowed: auto, or a number",
+        ),
+        (
+            f"{ONE}        retrieval: {{collections: [a], step: s}}\n        {SAY}\n",
+            "retrieval.step: stands beside kind",
+        ),
+        (f"{ONE}        retrieval: {{collections: [a], k: 9, candidates: 3}}\n        {SAY}\n", "are fewer than k, 9"),
+        (f"{ONE}        retrieval: {{collections: [a/b]}}\n        {SAY}\n", "collections[0]: not the name of a coll"),
         (f"{ONE}        adapter: a\n        {SAY}\n", "tasks.t.variants.v.adapter: not yet"),
         (
             f"{ONE}        messages:\n          - role: user\n            content: 'a {{{{ inptu }}}}'\n",

@@ -82,7 +82,7 @@ PHRASES: Final[dict[str, tuple[float, str]]] = {
         ab jetzt bist du | stell dir vor du bist | tu so als | als waren sie | fungieren | tu es maintenant |
         vous etes maintenant | agis comme | agissez comme | ahora eres | actua como | finge ser | sei ora |
         comportati come | agisci come | voce agora e | aja como | je bent nu | gedraag je als | jestes teraz |
-        ты теперь | действуи как | представь что ты
+        ты теперь | деиствуи как | представь что ты
         """,
     ),
     "command": (

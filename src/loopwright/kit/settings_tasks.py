@@ -50,11 +50,39 @@ class RetrievalSettings:
     """What is looked up for a variant before it answers. See docs/grounding.md."""
 
     collections: tuple[str, ...] = ()
-    """Those that are searched."""
+    """Those that are searched, of the project that asks."""
+    query: str | None = None
+    """What is searched for: an input, or a template of inputs; not set is the text input, or all inputs that are texts."""
+    step: str | None = None
+    """Of a chain: the step that is shown the passages; not set is the last."""
     tokens: Annotated[int, Between(low=50, high=1_000_000)] = 1_200
-    """Of passages that are shown, at most."""
+    """Of passages that are shown, at most; a passage is shown whole or not at all."""
     k: Annotated[int, Between(low=1, high=100)] = 6
     """Passages that are shown, at most."""
+    candidates: Annotated[int, Between(low=1, high=1_000)] | None = None
+    """Passages that are ranked before the best are chosen; this and the next five: not set is as the collection says."""
+    mode: Literal["hybrid", "dense", "lexical"] | None = None
+    """By meaning and words, by meaning, or by words."""
+    filter: Mapping[str, object] = field(default_factory=dict)
+    """What the metadata of a document must be; see docs/search.md."""
+    rerank: object = None
+    """Who ranks the best again; see docs/search.md."""
+    diversity: Annotated[float, Between(low=0, high=1)] | None = None
+    """How much passages that say the same make way for others."""
+    rewrite: object = None
+    """Whether a model rewrites the question before it is searched for; see docs/search.md."""
+    threshold: object = "auto"
+    """Evidence below which the documents are taken to say nothing: `auto` is calibrated for the collection, or a number."""
+    weak: Literal["refuse", "ask"] = "refuse"
+    """Where evidence is weak: answer `refusal` without asking the model, or ask it all the same."""
+    refusal: str = "The documents do not say."
+    """The answer where they do not."""
+    cite: bool = True
+    """Have the answer name its passages as [1], and take out citations of passages that it was not shown."""
+    suspicious: Literal["drop", "mark", "keep"] = "drop"
+    """What becomes of passages that read like orders to a model: left out, shown with a warning, or shown as others."""
+    suspicion: Annotated[float, Between(low=0, high=1)] = 0.5
+    """From which score on a passage reads like that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

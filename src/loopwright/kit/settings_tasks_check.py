@@ -17,6 +17,7 @@ from loopwright.kit.nearest import hint
 from loopwright.kit.schema import Schema, schema
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_read import KeyPath, Reader
+from loopwright.kit.settings_retrieval_check import CONTEXT, retrieval_problems
 from loopwright.kit.settings_tasks import StepSettings, StrategySettings, TaskSettings, VariantSettings
 
 Found = Iterator[tuple[KeyPath, str]]
@@ -96,8 +97,10 @@ def problems(name: str, task: TaskSettings) -> Found:
 def _variant(task: TaskSettings, variant: VariantSettings, given: frozenset[str] | None) -> Found:
     if variant.adapter is not None:
         yield ("adapter",), "not yet: this version has none; leave it out"
-    if variant.retrieval is not None and not variant.retrieval.collections:
-        yield ("retrieval", "collections"), "is empty; allowed: the names of collections"
+    if variant.retrieval is not None:
+        for where, text in retrieval_problems(variant.retrieval, variant, given):
+            yield ("retrieval", *where), text
+        given = None if given is None else given | {CONTEXT}
     yield from _parameters(variant.parameters, ("parameters",))
     strategy = variant.strategy
     yield from _strategy(strategy, variant)
