@@ -20,12 +20,12 @@ _UP = re.compile(r"OpenAI\s+(http://\S+)/v1")
 SCRIPTED = """
 providers:
   fake: {kind: scripted, args: {answers: [{match: "^count (?P<n>\\\\d+)$", text: "answer $n"}], between: 0.001}}
-  flood: {kind: scripted, args: {otherwise: "$last", answers: {x: FLOOD}, chunk: 500}}
+  flood: {kind: scripted, args: {otherwise: "FLOOD", chunk: 500}}
 models:
   flood: {provider: flood}
   fake: {provider: fake, price: {input: 1.0, output: 2.0}}
   unpriced: {provider: fake, model: fake}
-""".replace("FLOOD", '"' + "words without end " * 100_000 + '"')
+""".replace("FLOOD", "$last" * 100)  # each process reads this file: what makes much out of little, not much
 
 
 class House:

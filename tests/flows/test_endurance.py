@@ -37,7 +37,7 @@ def test_a_client_that_stops_reading_holds_no_memory(house: House) -> None:
         [worker] = house.children("_gateway")
         host, port = house.url.removeprefix("http://").split(":")
         before = worker.memory_info().rss
-        body = b'{"model":"flood","stream":true,"messages":[{"role":"user","content":"x"}]}'
+        body = b'{"model":"flood","stream":true,"messages":[{"role":"user","content":"%b"}]}' % (b"without end " * 1500)
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {house.key}\r\n"
         request = head.encode() + b"content-length: %d\r\n\r\n%b" % (len(body), body)
         writers = []

@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-import yaml
 
 from loopwright.core.errors import BadRequest, SettingsError
 from loopwright.kit.dialects.foreign import PARTICULAR, Sieve
@@ -40,8 +39,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def _read() -> dict[str, Preset]:
-    text = files("loopwright.providers").joinpath("presets.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), dict[str, Preset])
+    return msgspec.yaml.decode(
+        files("loopwright.providers").joinpath("presets.yaml").read_bytes(), type=dict[str, Preset]
+    )
 
 
 PRESETS: Final[Mapping[str, Preset]] = _read()
