@@ -6,18 +6,21 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
-from loopwright.documents import hypertext, markdown, pdf, plain
+from loopwright.documents import docx, hypertext, markdown, pdf, plain, records, tables
 from loopwright.documents.document import Parsed
 from loopwright.documents.limits import Limits
-from loopwright.documents.sniffing import HTML, JSON, JSONL, MARKDOWN, PDF, media_type, said_by
+from loopwright.documents.sniffing import CSV, DOCX, HTML, JSON, JSONL, MARKDOWN, PDF, TSV, media_type, said_by
 from loopwright.documents.unreadable import Unreadable
 
 _READERS: Final[dict[str, Callable[[bytes, str, Limits], Parsed]]] = {
     PDF: pdf.read,
+    DOCX: docx.read,
     HTML: hypertext.read,
     MARKDOWN: markdown.read,
-    JSON: plain.read,
-    JSONL: plain.read,
+    CSV: tables.read,
+    TSV: tables.read,
+    JSON: records.read,
+    JSONL: records.read,
 }
 
 
