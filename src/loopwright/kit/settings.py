@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from loopwright.kit.settings_batches import BatchSettings, FileSettings
+from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.kit.settings_datasets import DatasetSettings
 from loopwright.kit.settings_encryption import EncryptionSettings
 from loopwright.kit.settings_evals import EvaluationSettings
@@ -380,6 +381,7 @@ class Settings:
     batches: BatchSettings = field(default_factory=BatchSettings)
     datasets: DatasetSettings = field(default_factory=DatasetSettings)
     evaluations: EvaluationSettings = field(default_factory=EvaluationSettings)
+    collections: CollectionSettings = field(default_factory=CollectionSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -116,6 +116,8 @@ class Document:
     """Something newer of it waits to be read; what can be found is as before until then."""
     reason: str
     """Why it failed, what was left out of it, or why a newer form of it could not be read."""
+    refused: str | None
+    """SHA-256 of a newer form that could not be read, in hex; what can be found is as it was before that."""
     sha: str
     """SHA-256 of its bytes, in hex."""
     size: int

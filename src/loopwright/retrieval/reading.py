@@ -20,7 +20,8 @@ Seen = frozenset[str] | None
 _WAITS: Final = "exists (select 1 from collection_intake w where w.document_id = d.id)"
 WHICH: Final = f"""
     d.collection_id = %(collection)s and {VISIBLE}
-    and (%(state)s::text is null or d.state = %(state)s or %(state)s = 'waiting' and {_WAITS})
+    and (%(state)s::text is null or d.state = %(state)s or %(state)s = 'waiting' and {_WAITS}
+         or %(state)s = 'failed' and d.refused is not null)
     and (%(origin)s::text is null or d.origin = %(origin)s)
     and (%(label)s::text is null or %(label)s = any(d.labels))
     and (%(metadata)s::jsonb is null or d.metadata @> %(metadata)s)
@@ -33,7 +34,7 @@ class Which:
     """Some documents of a collection: those that are all of this."""
 
     state: State | None = None
-    """`waiting` is also what waits to be replaced."""
+    """`waiting` is also what waits to be replaced, `failed` what could not be."""
     origin: Origin | None = None
     label: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -203,7 +204,7 @@ class Reading:
     async def progress(self, collection: Collection) -> Progress:
         """How far a collection is."""
         row = await self.db.row(
-            "select count(*) filter (where state = 'ready') as ready, count(*) filter (where state = 'failed') as failed,"
+            "select count(*) filter (where state = 'ready') as ready, count(*) filter (where state = 'failed' or refused is not null) as failed,"
             " (select count(*) from collection_intake where collection_id = %(id)s) as waiting,"
             " (select coalesce(sum(size), 0)::bigint from collection_intake where collection_id = %(id)s) as bytes,"
             " (select version from collections where id = %(id)s) as version,"

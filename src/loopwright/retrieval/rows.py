@@ -61,6 +61,7 @@ def document_of(row: Mapping[str, Any], seal: Seal) -> Document:
         state=row["state"],
         waiting=row["changing"],
         reason=row["reason"],
+        refused=None if row["refused"] is None else bytes(row["refused"]).hex(),
         sha=bytes(row["sha"]).hex(),
         size=row["size"],
         pages=row["pages"],

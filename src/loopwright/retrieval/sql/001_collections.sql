@@ -2,7 +2,7 @@
 
 create table collections (
     id           bigint generated always as identity primary key,
-    project_id   integer not null references projects (id),
+    project_id   integer not null,
     name         text not null,
     description  text not null default '',
     chunking     jsonb not null,
@@ -37,6 +37,7 @@ create table collection_documents (
     origin        text not null check (origin in ('file', 'url', 'record')),
     state         text not null check (state in ('waiting', 'ready', 'failed')),
     reason        text not null default '',
+    refused       bytea,                          -- SHA-256 of a newer form that could not be read: `reason` says why
     sha           bytea not null,                 -- SHA-256 of its bytes
     recipe        bytea not null default '',      -- hash of how it was read and cut
     size          bigint not null,
@@ -44,7 +45,9 @@ create table collection_documents (
     pages         integer,
     chunks        integer not null default 0,
     labels        text[] not null default '{}',   -- who may find it; empty is everybody of the project
-    metadata      jsonb not null default '{}',    -- what whoever brought it said, over what the file says
+    said          jsonb not null default '{}',    -- what whoever brought it said of it
+    found         jsonb not null default '{}',    -- what it says of itself
+    metadata      jsonb not null generated always as (found || said) stored,
     title         bytea not null default '',      -- sealed where there is a key, as the next
     content       bytea,                          -- title, text and where pages begin; null until it was read
     sealed_by     text,
