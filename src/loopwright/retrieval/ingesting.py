@@ -33,6 +33,8 @@ _LOOK: Final = 0.25
 _RENEW: Final = 15.0
 _SETTLE: Final = 30.0
 """Seconds after which an index is settled even while more comes."""
+_LINGER: Final = 0.05
+"""Seconds that fewer pieces than a batch wait for more, while documents are being cut."""
 _LEASED: Final = 16
 """Documents leased at once."""
 _LONGEST: Final = 30.0
@@ -59,6 +61,8 @@ class _Line:
 
     model: str
     pieces: deque[tuple[Cut, int]] = field(default_factory=deque)
+    since: float = 0.0
+    """When the first of them came, or when some were taken last."""
     rests_until: float = 0.0
     pause: float = 0.0
     troubled: set[int] = field(default_factory=set)
@@ -82,6 +86,8 @@ class Ingester:
         """What is being read, embedded or put, by its id."""
         self._pieces = 0
         """That are cut and not yet put."""
+        self._feeding = False
+        """More documents are about to be cut."""
         self._came = asyncio.Event()
         self._ready: asyncio.Queue[Cut] = asyncio.Queue()
         self._touched: set[int] = set()
@@ -138,6 +144,7 @@ class Ingester:
             except Unavailable as error:
                 _log.warning("documents wait for the database: %s", error)
                 some = []
+            self._feeding = bool(some)
             for waiting in some:
                 if waiting.id not in self._flying:  # held by us still, after an outage
                     self._flying[waiting.id] = waiting
@@ -174,6 +181,8 @@ class Ingester:
             return
         key = (made.collection.embedder, made.collection.project_id)
         line = self._lines.setdefault(key, _Line(made.collection.embedder))
+        if not line.pieces:
+            line.since = asyncio.get_running_loop().time()
         line.pieces.extend((made, at) for at in range(len(made.pieces)))
         self._came.set()
 
@@ -223,7 +232,7 @@ class Ingester:
             if line is None:
                 self._came.clear()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK):
+                    async with asyncio.timeout(_LINGER if self._feeding else _LOOK):
                         await self._came.wait()
                 continue
             try:
@@ -239,7 +248,9 @@ class Ingester:
 
     def _next(self, now: float) -> tuple[_Line | None, list[tuple[Cut, int]]]:
         for key, line in self._lines.items():
-            if line.pieces and line.rests_until <= now:
+            full = len(line.pieces) >= self._settings.batch or not self._feeding or now - line.since > _LINGER
+            if line.pieces and full and line.rests_until <= now:
+                line.since = now
                 batch = [line.pieces.popleft() for _ in range(min(self._settings.batch, len(line.pieces)))]
                 self._lines[key] = self._lines.pop(key)  # others have their turn
                 return line, batch

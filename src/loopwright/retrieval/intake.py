@@ -19,10 +19,11 @@ from uuid import UUID, uuid4
 import msgspec
 from psycopg.types.json import Jsonb
 
-from loopwright.core.errors import Spent, Unavailable
+from loopwright.core.errors import LoopwrightError, Spent, Unavailable
 from loopwright.core.who import Principal
 from loopwright.kit.blobs import Blobs
-from loopwright.kit.db import Connection
+from loopwright.kit.db import Connection, Database
+from loopwright.kit.jobs import Jobs
 from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.retrieval.collection import Chunking, Collection, Origin
 from loopwright.retrieval.rows import about_told
@@ -30,6 +31,10 @@ from loopwright.retrieval.store import Collections, Removed, changed, locked
 
 FOLDER: Final = "documents"
 """Of the data folder: bytes that wait to be read."""
+RUN: Final = "retrieval.ingest"
+"""The job that reads what waits."""
+COLLECT: Final = "retrieval.collect"
+"""The job that lets go of what came in and was never taken."""
 READING: Final = 1
 """Goes up when the same bytes come to read or be cut otherwise: then they count as changed."""
 SMALL: Final = 64_000
@@ -327,3 +332,20 @@ def _place(file: Path) -> UUID:
         file.hardlink_to(written)
     written.unlink()
     return UUID(file.read_text("ascii").strip())
+
+
+def enlist(jobs: Jobs, run: Callable[[], Awaitable[None]]) -> None:
+    """Register the job that reads what waits: beside the recorder to do it, elsewhere to have it done."""
+    # By the schedule too, for documents whose ingester ended; see `batches.store.enlist`.
+    jobs.register(RUN, run, schedule="* * * * *", lock=RUN)
+
+
+def waking(db: Database) -> Callable[[], Awaitable[object]]:
+    """What has the job done soon, from a process that does not do it."""
+    jobs = Jobs(db)
+    enlist(jobs, _elsewhere)
+    return lambda: jobs.defer(RUN)
+
+
+async def _elsewhere() -> None:
+    raise LoopwrightError("documents are read beside the recorder")

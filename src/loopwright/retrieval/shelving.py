@@ -23,12 +23,12 @@ TRIES: Final = 3
 _LEASE: Final = 60
 """Seconds after which what an ingester of another machine held is free again; renewed well before."""
 _FRESH: Final = """
-    with some as (
+    with picked as (
         select id from collection_intake
         where attempts = 0 and (place is null or place = %(place)s) and (leased_until is null or leased_until < now())
         order by id limit %(limit)s for update skip locked)
     update collection_intake i set holder = %(place)s, leased_until = now() + %(lease)s * interval '1 second'
-    from some where i.id = some.id returning i.*
+    from picked where i.id = picked.id returning i.*
 """
 _SUSPECT: Final = _FRESH.replace("attempts = 0", "attempts > 0").replace("limit %(limit)s", "limit 1")
 _CHUNKS: Final = b"""
