@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from loopwright.cli.evals_words import evaluator_of, numbers_of, parameters_of, slices_of, target_of
+from loopwright.cli.evals_words import numbers_of, slices_of, target_of
 from loopwright.core.errors import BadRequest
+from loopwright.evals.words import evaluator_of, parameters_of
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from loopwright.core.errors import BadRequest
-from loopwright.evals.statistics import examples_needed, minimum_detectable_effect
+from loopwright.evals.power import widest_half_width
+from loopwright.evals.statistics import examples_needed, minimum_detectable_effect, wilson
 
 
 def test_both_are_each_others_inverse() -> None:
@@ -47,3 +48,13 @@ def test_no_number_shows_nothing() -> None:
 def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BadRequest):
         minimum_detectable_effect(**wrong)  # type: ignore[arg-type]
+
+
+def test_no_interval_of_a_share_is_wider_than_told_before() -> None:
+    for n in (1, 10, 61, 400):
+        widths = [(found.high - found.low) / 2 for found in (wilson(k, n) for k in range(n + 1))]
+        assert max(widths) <= widest_half_width(n) + 1e-12
+        if n % 2 == 0:
+            assert max(widths) == pytest.approx(widest_half_width(n))
+    with pytest.raises(BadRequest):
+        widest_half_width(0)

@@ -101,3 +101,81 @@ def test_it_is_forgotten_from_its_page(house: House, browser: httpx.Client) -> N
     assert gone.status_code == 200
     assert browser.get(address).status_code == 404
     assert "evaluation.delete" in house.api("GET", "/api/audit").text
+
+
+def begin(house: House, browser: httpx.Client, **form: str) -> httpx.Response:
+    token = re.search(r'name="csrf" value="([^"]+)"', browser.get("/evaluations").text)
+    assert token is not None
+    told = {"csrf": token[1], "target1": "task/echo@plain", "dataset": "echo", **form}
+    return browser.post("/evaluations", data=told, headers={"origin": house.url})
+
+
+def test_it_is_begun_from_a_form(house: House, browser: httpx.Client) -> None:
+    form = browser.get("/evaluations").text
+    assert all(each in form for each in ("task/echo@better", 'value="echo"', "exact_match"))
+    page = begin(
+        house,
+        browser,
+        target1="task/echo@better",
+        target2="old=bad",
+        template="{{ question }}",
+        baseline="2",
+        dataset="echo@1",
+        evaluators="exact_match\nlength:least=1,unit=words",
+        limit="20",
+        budget="0.5",
+        name="from the form",
+    )
+    assert page.status_code == 200
+    name = page.url.path.removeprefix("/evaluations/")
+    assert name.startswith("eval_"), page.text
+    found = ended(house, name)
+    assert (found["status"], found["done"], found["baseline"]) == ("completed", 20, "old")
+    assert (found["name"], found["evaluators"]) == ("from the form", ["exact_match", "length"])
+    assert found["spec"]["budget_nano"] == 500_000_000
+    assert "evaluation.create" in house.api("GET", "/api/audit").text
+
+
+def test_a_plan_is_shown_before_anything_is_asked(house: House, browser: httpx.Client) -> None:
+    before = house.api("GET", "/api/evaluations").json()["evaluations"]
+    page = begin(house, browser, target2="task/echo@better", baseline="1", act="plan")
+    assert page.status_code == 200
+    assert "60 examples, 120 questions" in page.text
+    assert "true difference" in page.text
+    assert house.api("GET", "/api/evaluations").json()["evaluations"] == before
+
+
+@pytest.mark.parametrize(
+    ("field", "form", "said"),
+    [
+        ("target1", {"target1": "task/ecko@plain"}, "echo"),
+        ("target2", {"target2": "nobody"}, "there is no model"),
+        ("dataset", {"dataset": "echos"}, "there is no dataset"),
+        ("dataset", {"dataset": "echo@9"}, "echo"),
+        ("evaluators", {"evaluators": "exact_match\nexact_mash"}, "exact_match"),
+        ("evaluators", {"evaluators": "regex:pattern=(a"}, "pattern"),
+        ("split", {"split": "odd"}, "split"),
+        ("limit", {"limit": "none"}, "whole number"),
+        ("budget", {"budget": "-1"}, "US dollars"),
+        ("baseline", {"baseline": "2"}, "target"),
+        ("template", {"target1": "bad", "template": "{{ question", "evaluators": "exact_match"}, "line 1"),
+    ],
+    ids=["task", "model", "dataset", "version", "kind", "argument", "split", "limit", "budget", "baseline", "template"],
+)
+def test_what_is_wrong_stands_beside_its_field(
+    house: House, browser: httpx.Client, field: str, form: dict[str, str], said: str
+) -> None:
+    page = begin(house, browser, **form)
+    assert page.status_code in {400, 404}
+    beside = re.search(rf'id="n-{field}-wrong">([^<]*)<', page.text)
+    assert beside is not None, page.text
+    assert said in beside[1]
+    assert page.text.count('aria-invalid="true"') == 1
+    for typed in form.values():
+        assert typed.partition("\n")[0] in page.text.replace("&#34;", '"')
+
+
+def test_the_form_is_of_this_site_and_session(house: House, browser: httpx.Client) -> None:
+    assert begin(house, browser, csrf="odd").status_code == 403
+    elsewhere = browser.post("/evaluations", data={"csrf": "odd"}, headers={"origin": "https://evil.example"})
+    assert elsewhere.status_code == 403

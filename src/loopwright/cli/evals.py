@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from loopwright.cli.evals_text import show_comparisons, show_evaluation, show_plan, show_results, watched
-from loopwright.cli.evals_words import evaluator_of, numbers_of, parameters_of, slices_of, target_of
+from loopwright.cli.evals_words import numbers_of, slices_of, target_of
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import Column, clip, say, show_json, show_table
@@ -16,6 +16,7 @@ from loopwright.client import Client
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
 from loopwright.evals.evaluation import STATUSES
 from loopwright.evals.gate import UNCERTAIN
+from loopwright.evals.words import evaluator_of, parameters_of
 
 app = typer.Typer(
     help="Variants measured on datasets: run, list, show, compare, cancel.", no_args_is_help=True, add_completion=False

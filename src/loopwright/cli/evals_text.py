@@ -48,8 +48,10 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     can = plan["detectable"]
     if can is not None:
         compared = "one comparison" if can["comparisons"] == 1 else f"{can['comparisons']} comparisons"
+        so_many = "So many can detect" if can["compared"] else "Against a baseline on the same they could detect"
+        say(f"A share of right answers will be known to ± {can['half_width']:.3f} or better.", style="dim")
         say(
-            f"So many can detect ({can['power']:.0%} of the time, {compared} at {can['alpha']:g} in all)"
+            f"{so_many} ({can['power']:.0%} of the time, {compared} at {can['alpha']:g} in all)"
             f" a true difference of {can['share']:.3f} between shares of right answers, or {can['share_alike']:.3f} between"
             f" variants that differ on one example in ten; of scores from 0 to 1, {can['score']:.3f}.",
             style="dim",

@@ -2,79 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from loopwright.core.errors import BadRequest
-
-TASK: Final = "task/"
-_NEXT: Final = re.compile(r",(?=[A-Za-z_]\w*=)")
-"""The comma before a name and its sign, none within a value."""
+from loopwright.evals import words
+from loopwright.evals.words import parameters_of
 
 
 def target_of(
     text: str, *, prompt: str | None = None, template: str | None = None, parameters: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A target from `[NAME=]MODEL[#PROMPT[@REF]]`; what is said for all models goes to those that are no tasks.
+    """A target as `evals.words` reads it; `template` is what models without a prompt are asked, `@FILE` reads it.
 
     Raises:
-        BadRequest: there is no model in it.
+        BadRequest: there is no model in it, or the file holds no messages.
     """
-    name, sign, model = text.partition("=")
-    if not sign:
-        name, model = text, text
-    model, _, own = model.partition("#")
-    if not model or not name:
-        raise BadRequest(f"TARGET: {text!r} names no model\nWrite it as [NAME=]MODEL[#PROMPT[@REF]]", param="TARGET")
-    told: dict[str, Any] = {"name": name, "model": model}
-    if not model.startswith(TASK):
-        if own or prompt:
-            told["prompt"] = own or prompt
-        elif template is not None:
-            told["messages"] = _messages(template)
-    elif own:
-        raise BadRequest(f"TARGET: {text!r} is a task, which has prompts of its own", param="TARGET")
-    if parameters:
-        told["parameters"] = parameters
-    return told
-
-
-def evaluator_of(text: str) -> dict[str, Any]:
-    """An evaluator from `KIND`, `KIND:NAME=VALUE,…` or a JSON object; values are JSON where they can be.
-
-    Raises:
-        BadRequest: it is none of these.
-    """
-    if text.lstrip().startswith("{"):
-        try:
-            told = json.loads(text)
-        except ValueError as error:
-            raise BadRequest(f"--evaluator: this is no JSON: {error}", param="--evaluator") from None
-        return dict(told)
-    kind, sign, rest = text.partition(":")
-    return {"kind": kind, **({"args": parameters_of(_NEXT.split(rest), "--evaluator")} if sign else {})}
-
-
-def parameters_of(given: list[str], option: str) -> dict[str, Any]:
-    """Values by name from `NAME=VALUE`; a value is JSON where it can be, else a text.
-
-    Raises:
-        BadRequest: one has no name.
-    """
-    found: dict[str, Any] = {}
-    for each in given:
-        name, sign, value = each.partition("=")
-        if not sign or not name.strip():
-            raise BadRequest(f"{option}: {each!r}: write it as NAME=VALUE", param=option)
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = value
-    return found
+    messages = None if template is None else _messages(template)
+    return words.target_of(text, prompt=prompt, messages=messages, parameters=parameters)
 
 
 def numbers_of(given: list[str], option: str) -> dict[str, float]:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console.curves import number
+from loopwright.console.evaluation_form import EvaluationForm
 from loopwright.console.key_ring import by
 from loopwright.console.scatter import scattered
 from loopwright.console.shell import Shell, View, Visit
@@ -42,16 +43,18 @@ _SAID: Final[Mapping[Sort, str]] = {
 
 
 class EvaluationPages:
-    """Everybody sees, cancels and forgets the evaluations of their project."""
+    """Everybody sees, begins, cancels and forgets the evaluations of their project."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._app: App = shell.app
+        self._form = EvaluationForm(shell, self._list)
 
     def routes(self) -> list[Route]:
         """The list, two compared, one of them; cancelling and forgetting it."""
         return [
             *self._shell.page("/evaluations", "evaluations.html", self._list),
+            self._shell.action("/evaluations", self._form.send),
             *self._shell.page("/evaluations/compare", "evaluations_compared.html", self._compared),
             *self._shell.page("/evaluations/{evaluation_id}", "evaluation.html", self._one),
             self._shell.action("/evaluations/{evaluation_id}/cancel", self._cancel),
@@ -74,7 +77,8 @@ class EvaluationPages:
             "evaluations": [_row(each) for each in found[:_PAGE]],
             "next": found[_PAGE - 1].id if len(found) > _PAGE else None,
         }
-        return View(data=data, drawn={"statuses": STATUSES, "looks": _LOOKS, "verdicts": _VERDICTS, "number": number})
+        looks = {"statuses": STATUSES, "looks": _LOOKS, "verdicts": _VERDICTS, "number": number}
+        return View(data=data, drawn={**looks, **await self._form.drawn(visit)})
 
     async def _one(self, visit: Visit) -> View:
         evaluation = await self._found(visit)

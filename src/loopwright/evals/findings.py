@@ -16,7 +16,7 @@ from loopwright.evals.evaluation import Evaluation
 from loopwright.evals.intervals import RESAMPLES, Estimate, Floats, bootstrap_interval, mean_interval, wilson
 from loopwright.evals.measure import Measure
 from loopwright.evals.pareto import front
-from loopwright.evals.power import minimum_detectable_effect
+from loopwright.evals.power import minimum_detectable_effect, widest_half_width
 from loopwright.evals.spec import Spec
 from loopwright.evals.table import Table
 from loopwright.evals.trust import Trust, Trusted
@@ -112,20 +112,23 @@ def conclude(
 
 
 def detectable(spec: Spec, names: Sequence[str], n: int) -> dict[str, Any] | None:
-    """The smallest true difference that so many examples show, when nothing is known of the answers yet.
+    """What so many examples show, when nothing is known of the answers yet: half of an interval, the smallest difference.
 
-    All comparisons share the level as Holm's first step does. None where nothing is compared.
+    All comparisons share the level as Holm's first step does. Where nothing is compared, those are meant that a baseline
+    on the same examples would bring.
     """
-    family = len(spec.candidates) * len(names) if spec.baseline is not None else 0
+    family = len(spec.candidates) * len(names)
     if not family or n < 1:
         return None
     plan = spec.gate
     alpha, power = (0.05, 0.8) if plan is None else (plan.alpha, plan.power)
     return {
         "examples": n,
+        "compared": spec.baseline is not None,
         "comparisons": family,
         "alpha": alpha,
         "power": power,
+        "half_width": number(widest_half_width(n)),
         "share": number(minimum_detectable_effect(n, alpha=alpha / family, power=power)),
         "share_alike": number(minimum_detectable_effect(n, discordance=_ALIKE, alpha=alpha / family, power=power)),
         "score": number(minimum_detectable_effect(n, kind="score", alpha=alpha / family, power=power)),

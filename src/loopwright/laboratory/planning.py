@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from loopwright.app import App
-from loopwright.core.errors import BadRequest, Refused
+from loopwright.core.errors import BadRequest, LoopwrightError, Refused
 from loopwright.core.who import Principal
 from loopwright.datasets.dataset import DatasetVersion
 from loopwright.evals.findings import detectable
+from loopwright.evals.measure import Measure
 from loopwright.evals.sample import count, first, version_of
 from loopwright.evals.spec import Spec, Target, check, check_names
 from loopwright.laboratory.road import EvaluationRoad, pinned
@@ -42,21 +45,32 @@ async def planned(
             f"project {asks.project!r} keeps no texts (privacy, no-store), and evaluations keep them:"
             " use a project that may"
         )
-    version = await version_of(app.workshop.datasets, project_id, asked.dataset)
-    told = asked.evaluators or _metrics(app, project_id, asked.targets)
-    spec = replace(asked, evaluators=await fitting.resolved(project_id, told))
+    with _blamed("dataset"):
+        version = await version_of(app.workshop.datasets, project_id, asked.dataset)
+    prepared = []
+    for at, target in enumerate(asked.targets):
+        with _blamed(f"targets.{at}"):
+            prepared.append(await road.prepare(asks, target))
+    spec = replace(asked, evaluators=asked.evaluators or _metrics(app, project_id, asked.targets))
     check(spec)
-    prepared = [await road.prepare(asks, target) for target in spec.targets]
-    spec = replace(spec, targets=tuple(map(pinned, spec.targets, prepared)))
-    measures = fitting.measures(spec, road, asks, app.chat)
+    measures: list[Measure] = []
+    for at, each in enumerate(spec.evaluators):
+        with _blamed(f"evaluators.{at}"):
+            alone = replace(spec, evaluators=await fitting.resolved(project_id, [each]))
+            measures += fitting.measures(alone, road, asks, app.chat)
     names = [measure.name for measure in measures]
     check_names(spec, names)
-    spec = replace(spec, evaluators=tuple({**measure.spec, "name": measure.name} for measure in measures))
+    spec = replace(
+        spec,
+        targets=tuple(map(pinned, spec.targets, prepared)),
+        evaluators=tuple({**measure.spec, "name": measure.name} for measure in measures),
+    )
     total = await count(app.workshop.datasets, version, spec)
     _check_size(app, total, spec)
     example = await first(app.workshop.datasets, version, spec)
-    for each in prepared:
-        each.body(example.inputs)
+    for at, question in enumerate(prepared):
+        with _blamed(f"targets.{at}"):
+            question.body(example.inputs)
     return spec, version, {
         "dataset": version.ref,
         "examples": total,
@@ -64,6 +78,17 @@ async def planned(
         "evaluators": names,
         "detectable": detectable(spec, names, total),
     }  # fmt: skip
+
+
+@contextmanager
+def _blamed(place: str) -> Iterator[None]:
+    """Say of what is wrong within which part of the evaluation it is."""
+    try:
+        yield
+    except LoopwrightError as error:
+        inner = error.param or ""
+        error.param = place if inner in {"", "dataset", "targets", "model"} else f"{place}.{inner}"
+        raise
 
 
 def _check_size(app: App, total: int, spec: Spec) -> None:

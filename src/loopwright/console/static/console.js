@@ -3,9 +3,11 @@ import { theme, copiers } from "./small.js";
 import { keyboard } from "./keyboard.js";
 import { charts } from "./charts.js";
 import { tail } from "./tail.js";
+import { live } from "./live.js";
 
 theme();
 copiers(document);
 keyboard();
 charts();
 tail();
+live();

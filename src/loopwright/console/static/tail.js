@@ -65,7 +65,7 @@ async function more(table) {
 }
 
 // Parsed as a document of its own: nothing in it runs, and no text is turned into markup here.
-function load(address) {
+export function load(address) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("GET", address);
