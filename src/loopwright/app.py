@@ -28,22 +28,28 @@ from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog.models import Catalog, ModelCard
 from loopwright.core.chat import Chat
 from loopwright.core.errors import Unavailable
+from loopwright.core.money import Price
 from loopwright.core.who import Principal
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
+from loopwright.feedback.speaking import Speaking
 from loopwright.feedback.store import Feedback
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
+from loopwright.gateway.embedder import Embedders
 from loopwright.gateway.examined import Examiner
 from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.prompted import Prompted
 from loopwright.gateway.recorded import Recorded
+from loopwright.gateway.remembered import FREE
+from loopwright.gateway.remembered import PROVIDER as REMEMBERED
 from loopwright.gateway.route import Route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
+from loopwright.gateway.tallied import PriceOf
 from loopwright.guardrails.pii import find
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
@@ -129,6 +135,14 @@ class App:
         """Whether the texts of what a key asks (of `model`) may be kept: batches and evaluations are nothing else."""
         return not isinstance(self.recorded, Guarded) or self.recorded.policies.keeps(who, model)
 
+    @property
+    def speaking(self) -> Speaking:
+        """Takes what is said of calls."""
+        shop = self.workshop
+        return Speaking(
+            feedback=shop.feedback, find=self.calls.get, texts=self.settings.calls.payloads, learning=shop.memory
+        )
+
     async def waiting(self) -> Waiting:
         """What is spooled on this machine and not yet in the database."""
         return await waiting(self.db, self.settings.home / "spool", self.calls.seal)
@@ -136,10 +150,12 @@ class App:
     async def forget(self, *, project_id: int | None, **named: Any) -> int:
         """Delete calls by `call_id`, `key_id`, `session` or `tag`, what the cache learnt of them and what was said; how many."""
         await self.cache.forget(project_id=project_id, **named)
+        await self.workshop.memory.memory.forget(project_id=project_id, **named)
         await self.workshop.feedback.forget(project_id=project_id, **named)
         gone = await self.calls.delete(project_id=project_id, **named)
         # Again, for what was said while they went; before, so that nothing is left should this end in between.
         await self.workshop.feedback.forget(project_id=project_id, **named)
+        await self.workshop.memory.memory.forget(project_id=project_id, **named)
         return gone
 
     async def watch(self) -> None:
@@ -180,23 +196,24 @@ async def build(settings: Settings) -> App:
     catalog = Catalog(settings)
     routes, opened = routing.opened_routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
-    workshop = await Workshop.open(db, settings)
-    prices_of = routing.prices_of(routes, settings.privacy)
+    guards = Policies(settings.privacy, catalog.configured())
+    workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), policies=guards)
+    price = _price_of(routing.prices_of(routes, settings.privacy))
     cache = Cache(db, _cache_kept(settings), seal)
 
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
     chat: Chat = Routed(targets)
     if policies:
-        chat = Cached(chat, cache, policies, lambda *served: prices_of.get(served))
+        chat = Cached(chat, cache, policies, price)
     if settings.privacy.active:
         chat = Confined(inner=chat, places=routing.places(routes), find=find)
-    chat = workshop.performed(chat, lambda *served: prices_of.get(served))
+    chat = workshop.remembered(workshop.performed(chat, price))
     chat = Admitted(chat, allowances, routing.dearest(routes).get, settings.limits)
     settled = Settled(spool, allowances)
     recorded: Recorded | Guarded
-    recorded = Recorded(chat, settled, lambda *served: prices_of.get(served), payloads=settings.calls.payloads)
+    recorded = Recorded(chat, settled, price, payloads=settings.calls.payloads)
     if settings.privacy.active:
-        recorded = Guarded(recorded, Policies(settings.privacy, catalog.configured()))
+        recorded = Guarded(recorded, guards)
         await _look_for_strangers(settings.privacy, Projects(db))
     prompted = workshop.prompted(recorded, targets.keys(), settings)
     return App(
@@ -272,6 +289,16 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
         indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
         jobs=jobs,
     )
+
+
+def _price_of(known: Mapping[tuple[str, str, str], Price | None]) -> PriceOf:
+    """Prices by who answered; what memory answers by itself costs nothing."""
+
+    def price(*served: str) -> Price | None:
+        name, provider, model = served
+        return known.get((name, provider, model)) or (FREE if provider == REMEMBERED else None)
+
+    return price
 
 
 def _cache_kept(settings: Settings) -> CacheSettings:

@@ -20,6 +20,7 @@ from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.memory import resealing as memory
 from loopwright.prompts import resealing as prompts
 from loopwright.runs.store import FOLDER as ARTIFACTS
 from loopwright.tasks import resealing as tasks
@@ -59,7 +60,7 @@ class Encryption:
         """How many by kind and key.
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
-        corrections, explanations and what is reviewed, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
+        corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
         `evaluations` answers, verdicts and templates,
         `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
         (of batches and evaluations at work) lie on this machine.
@@ -72,6 +73,7 @@ class Encryption:
             "words": await texts.words_by_key(self.db),
             "answers": await answers.keys_used(self.db),
             "feedback": await feedback.keys_used(self.db),
+            "memory": await memory.keys_used(self.db),
             "prompts": await prompts.keys_used(self.db),
             "tasks": await tasks.keys_used(self.db),
             "examples": await examples.keys_used(self.db),
@@ -135,6 +137,7 @@ class Encryption:
         if stage == "answers":
             done = await texts.reseal_streams(self.db, self.seal) + await answers.reseal(self.db, self.seal)
             done += await feedback.reseal(self.db, self.seal)
+            done += await memory.reseal(self.db, self.seal)
             done += await prompts.reseal(self.db, self.seal)
             done += await tasks.reseal(self.db, self.seal)
             done += await examples.reseal(self.db, self.seal)
@@ -194,6 +197,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "words": "groups of the word index",
     "answers": "answers of the cache",
     "feedback": "texts of feedback",
+    "memory": "corrections in memory",
     "prompts": "versions of prompts",
     "tasks": "definitions of tasks",
     "examples": "examples of datasets",

@@ -18,5 +18,6 @@ ROOMS: Final = (
     "runs",
     "evals",
     "retrieval",
+    "memory",
 )
 """In the order of their migrations."""

@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from loopwright.access.projects import Projects
 from loopwright.core.chat import Chat
+from loopwright.core.privacy import Privacy
 from loopwright.datasets.store import Datasets
 from loopwright.evals.cards import Cards
 from loopwright.evals.fitting import Fitting
@@ -19,19 +21,29 @@ from loopwright.evals.tracked import Tracked
 from loopwright.feedback.queues import Reviews
 from loopwright.feedback.store import Feedback
 from loopwright.feedback.turns import Turns
+from loopwright.gateway.guarded import Policies
 from loopwright.gateway.performed import Performed
 from loopwright.gateway.prompted import Entrance, Prompted
+from loopwright.gateway.remembered import Remembered
 from loopwright.gateway.tallied import PriceOf
 from loopwright.gateway.worded import Worder
 from loopwright.guardrails.moderation import Moderator
 from loopwright.kit.db import Database
+from loopwright.kit.schema import schema
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.kit.settings_tasks import MemorySettings
+from loopwright.memory.form import Form
+from loopwright.memory.held import Held as HeldMemory
+from loopwright.memory.learning import EmbedderOf, Learning
+from loopwright.memory.store import Memory
+from loopwright.memory.tally import Tally
 from loopwright.prompts.held import Held as HeldPrompts
 from loopwright.prompts.store import Prompts
 from loopwright.runs.store import Runs
 from loopwright.tasks.held import Held as HeldTasks
 from loopwright.tasks.store import Tasks
+from loopwright.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +76,12 @@ class Workshop:
     """Scores and corrections of calls."""
     turns: Turns
     """What people rate, and who rates what."""
+    memory: Learning
+    """Corrections, as they are shown to the next request that is like theirs."""
 
     @classmethod
-    async def open(cls, db: Database, settings: Settings) -> Workshop:
-        """Every room over one database."""
+    async def open(cls, db: Database, settings: Settings, *, embedder_of: EmbedderOf, policies: Policies) -> Workshop:
+        """Every room over one database; `embedder_of` asks models, `policies` say where texts of a task may go."""
         runs = Runs.of(db, settings)
         seal = Seal.of(settings.encryption)
         evaluations = Evaluations(db, settings.evaluations, seal)
@@ -76,6 +90,25 @@ class Workshop:
         held = HeldTasks(db, settings.tasks, seal)
         await held.load()
         datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
+
+        async def policy_of(project_id: int, task: str) -> Privacy | None:
+            if not settings.privacy.active:
+                return None
+            names = {project.id: project.name for project in await Projects(db).list()}
+            variants = held.find(project_id, task).variants.values()
+            asked = [model for variant in variants for model in variant.models]
+            return policies.of_task(names.get(project_id, ""), task, asked)
+
+        memory = Memory(db, seal)
+        learning = Learning(
+            memory=memory,
+            held=HeldMemory(memory),
+            tally=Tally(db),
+            form_of=lambda project_id, task: form_of(held.find(project_id, task)),
+            embedder_of=embedder_of,
+            policy_of=policy_of,
+        )
+        await learning.held.load()
         return cls(
             prompts=Prompts(db, seal),
             held_prompts=prompts,
@@ -90,6 +123,7 @@ class Workshop:
             fitting=Fitting(settings=settings.evaluations, cards=Cards(db), runs=runs, tasks=held),
             feedback=Feedback(db, seal),
             turns=Turns(Reviews(db, seal)),
+            memory=learning,
         )
 
     def prompted(self, inner: Entrance, models: Collection[str], settings: Settings) -> Prompted:
@@ -106,8 +140,23 @@ class Workshop:
         """What does calls of tasks, over the rest of the road."""
         return Performed(inner=inner, price=price, judge=Moderator().judge, rank=self.ranking)
 
+    def remembered(self, inner: Chat) -> Remembered:
+        """What shows calls of tasks what people corrected, over what does them."""
+        memory = self.memory
+        return Remembered(
+            inner=inner, held=memory.held, tally=memory.tally, form_of=form_of, embedder_of=memory.embedder_of
+        )
+
     async def watch(self) -> None:
         """Keep what is held in memory current until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.held_prompts.watch())
             group.create_task(self.held_tasks.watch())
+            group.create_task(self.memory.watch())
+
+
+def form_of(task: Task) -> Form:
+    """What memory must know of a task."""
+    told = next((variant.memory for variant in task.variants.values() if variant.memory is not None), MemorySettings())
+    output = None if task.output_schema is None else schema(task.output_schema, "output")
+    return Form(embedder=told.embedder, text_input=task.text_input, inputs=task.inputs, output=output)

@@ -9,9 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Seen, scope_of
-from loopwright.app import App
 from loopwright.feedback.given import NOTE, Author, Source, score_of
-from loopwright.feedback.speaking import Speaking
 
 router = APIRouter(prefix="/api")
 Who = Annotated[str | None, Field(description="In whose name; by default the key's.", max_length=200)]
@@ -56,7 +54,7 @@ async def score_call(app: House, who: Asker, call_id: str, new: NewScore) -> dic
     """
     score = score_of(new.name, value=new.value, label=new.label, passed=new.passed, explanation=new.explanation)
     author = Author.of(who, new.author, new.source)
-    return {"score": (await _speaking(app).score(call_id, score, author, project_id=scope_of(who))).shown()}
+    return {"score": (await app.speaking.score(call_id, score, author, project_id=scope_of(who))).shown()}
 
 
 @router.get("/calls/{call_id}/correction", tags=["feedback"])
@@ -69,10 +67,13 @@ async def get_correction(app: House, who: Asker, call_id: str) -> dict[str, Any]
 
 @router.post("/calls/{call_id}/correction", tags=["feedback"], status_code=201)
 async def correct_call(app: House, who: Asker, call_id: str, new: NewCorrection) -> dict[str, Any]:
-    """Say what the answer to a call should have been. The latest correction counts; those before stay on record."""
+    """Say what the answer to a call should have been. The latest correction counts; those before stay on record.
+
+    One of a task's call is remembered: `memory` says whether it is shown to the next request like it from now on.
+    """
     author = Author.of(who, new.author)
-    made = await _speaking(app).correct(call_id, new.output, author, project_id=scope_of(who), note=new.note)
-    return {"correction": made.shown()}
+    made = await app.speaking.correct(call_id, new.output, author, project_id=scope_of(who), note=new.note)
+    return {"correction": made.shown(), "memory": made.learnt}
 
 
 @router.get("/corrections", tags=["feedback"])
@@ -88,7 +89,3 @@ async def list_corrections(
     found = await app.workshop.feedback.page(project_id=project_id, since=since, before=before, limit=limit + 1)
     shown = [each.shown() for each in found[:limit]]
     return {"corrections": shown, "next": shown[-1]["id"] if len(found) > limit else None}
-
-
-def _speaking(app: App) -> Speaking:
-    return Speaking(feedback=app.workshop.feedback, find=app.calls.get, texts=app.settings.calls.payloads)

@@ -12,7 +12,6 @@ from loopwright.console.shell import Shell, Visit
 from loopwright.core.errors import BadRequest, Sealed
 from loopwright.feedback.given import NOTE, Author, score_of
 from loopwright.feedback.reading import plain
-from loopwright.feedback.speaking import Speaking
 
 _VERDICTS = {"good": True, "bad": False}
 VERDICT = "good"
@@ -42,12 +41,12 @@ class Said:
             score = score_of(
                 form.get("name", "").strip(), value=value, label=label, explanation=form.get("explanation", "").strip()
             )
-        await self._speaking().score(call_id, score, Author.of(visit.who), project_id=visit.project_id)
+        await self._app.speaking.score(call_id, score, Author.of(visit.who), project_id=visit.project_id)
         return RedirectResponse(f"/calls/{call_id}#feedback", 303)
 
     async def _correct(self, visit: Visit, form: dict[str, str]) -> Response:
         call_id = visit.request.path_params["call_id"]
-        await self._speaking().correct(
+        await self._app.speaking.correct(
             call_id,
             form.get("output", "").strip(),
             Author.of(visit.who),
@@ -55,10 +54,6 @@ class Said:
             note=form.get("note", "").strip(),
         )
         return RedirectResponse(f"/calls/{call_id}#feedback", 303)
-
-    def _speaking(self) -> Speaking:
-        app = self._app
-        return Speaking(feedback=app.workshop.feedback, find=app.calls.get, texts=app.settings.calls.payloads)
 
 
 async def said_of(app: App, call_id: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
@@ -92,6 +92,8 @@ class Correction:
     latest: bool
     """Whether it is the one that counts: the last that was given."""
     created_at: datetime
+    learnt: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What became of it in memory, of one that was just given."""
 
     def shown(self) -> dict[str, Any]:
         """As REST and pages show it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -32,6 +32,7 @@ _SCORE: Final = b"""
         sealed_by = excluded.sealed_by, created_at = now()
     returning id, created_at
 """
+Also = Callable[[Connection, int], Awaitable[None]]
 _CORRECTION: Final = "id, call_id::text, project_id, author, latest, body, created_at"
 
 
@@ -42,7 +43,9 @@ class Feedback:
     db: Database
     seal: Seal = PLAIN
 
-    async def score(self, call: Call, score: Score, author: Author) -> Given:
+    async def score(
+        self, call: Call, score: Score, author: Author, *, also: Callable[[Connection], Awaitable[None]] | None = None
+    ) -> Given:
         """Say something of a call; who says the same again in the same name has changed their mind.
 
         Raises:
@@ -60,6 +63,8 @@ class Feedback:
                 ),
             )  # fmt: skip
             row = await cursor.fetchone()
+            if also is not None:
+                await also(connection)
         assert row is not None
         return Given(
             id=row["id"],
@@ -82,8 +87,17 @@ class Feedback:
         )
         return [self._given(row) for row in rows]
 
-    async def correct(self, call: Call, output: Any, author: Author, *, note: str = "") -> Correction:
+    async def correct(
+        self, call: Call, output: Any, author: Author, *, note: str = "", also: Also | None = None
+    ) -> Correction:
         """Say what the answer should have been. It counts until somebody says otherwise; all that was said stays.
+
+        Args:
+            call: whose answer.
+            output: what it should have been.
+            author: who says so.
+            note: why.
+            also: does more in the same transaction; it gets the correction's id.
 
         Raises:
             BadRequest: the output cannot be kept.
@@ -106,7 +120,9 @@ class Feedback:
                 ),
             )  # fmt: skip
             row = await cursor.fetchone()
-        assert row is not None
+            assert row is not None
+            if also is not None:
+                await also(connection, row["id"])
         return Correction(
             id=row["id"],
             call_id=call.id,

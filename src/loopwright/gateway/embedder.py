@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from loopwright.core.chat import Chat, Request, answering
+from loopwright.core.chat import Chat, Embedder, Request, answering
 from loopwright.core.errors import UpstreamBroke
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import HOUSE
@@ -74,6 +75,28 @@ class CalledEmbedder:
         if len(found) != len(texts):
             raise UpstreamBroke(f"model {self.name!r} answered {len(texts)} texts with {len(found)} vectors")
         return [_unit(vector.embedding) for vector in found]
+
+
+class Reached(Protocol):
+    """What a name leads to."""
+
+    @property
+    def chat(self) -> Chat:
+        """Answers."""
+        ...
+
+
+class Embedders:
+    """Every model that can be called, as an Embedder."""
+
+    def __init__(self, targets: Mapping[str, Reached]) -> None:
+        self._targets = targets
+        self._ids = Ids()
+
+    def __call__(self, name: str) -> Embedder | None:
+        """One by its name; None when there is none."""
+        target = self._targets.get(name)
+        return None if target is None else CalledEmbedder(target.chat, name, self._ids)
 
 
 def _unit(vector: list[float]) -> list[float]:

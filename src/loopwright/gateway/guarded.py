@@ -5,7 +5,7 @@ Outermost, so that a call is recorded as its policy says also where it is refuse
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -54,6 +54,13 @@ class Policies:
         if found == _OPEN and not self._trail:
             return None
         return replace(found, trail=Trail())
+
+    def of_task(self, project: str, task: str, models: Iterable[str]) -> Privacy | None:
+        """What holds for texts of a task that nobody asks anything with now: the strictest of its own and its models'."""
+        found = self._named(project, f"task/{task}")
+        for name in models:
+            found = found.joined(self._names.get(name, _OPEN))
+        return None if found == _OPEN else found
 
     def keeps(self, who: Principal, model: str = "") -> bool:
         """Whether texts that somebody asks (of `model`) may be kept."""

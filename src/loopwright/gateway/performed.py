@@ -67,6 +67,8 @@ class Performed:
     def _one(self, request: Request, plan: Plan) -> AsyncGenerator[Delta, None]:
         """The answer of one request, as it comes."""
         body = plan.first.body
+        if plan.beside:  # what was looked up for it stands in what it is asked, and so on record
+            plan.beside["messages"] = body["messages"]
         return self.inner(
             replace(
                 request,

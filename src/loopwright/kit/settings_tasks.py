@@ -93,6 +93,23 @@ class MemorySettings:
     """Of examples that are shown, at most."""
     k: Annotated[int, Between(low=1, high=64)] = 4
     """Examples that are shown, at most."""
+    threshold: Annotated[float, Between(low=0, high=1)] = 0.5
+    """Cosine of two inputs from which on one is an example for the other."""
+    diversity: Annotated[float, Between(low=0, high=1)] = 0.2
+    """0 shows the nearest, however alike they are; 1 looks only for what is unlike those shown."""
+    exact: Literal["show", "answer"] = "show"
+    """What a correction of the very same inputs does: it is shown as others are, or is the answer, and no model is asked."""
+    near: Literal["show", "narrow"] = "show"
+    """Of tasks that answer with one of some values: the corrections that are shown leave all values open, or narrow them
+    to those they name."""
+    holdout: Annotated[float, Between(low=0, high=1)] = 0.05
+    """Share of the calls that memory has something for and that are answered without it, so that its effect can be told."""
+    days: Annotated[int, Between(low=1, high=36_500)] | None = None
+    """Corrections that are older are not shown; not set is without end."""
+    embedder: str = "minilm"
+    """The model that tells which inputs are alike; one for all variants of a task."""
+    timeout: Annotated[float, Between(low=0.01, high=30)] = 0.5
+    """Seconds a call waits for its vector; then it goes on without memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,8 @@ def models_of(task: TaskSettings) -> Iterator[tuple[KeyPath, str]]:
     for name, variant in task.variants.items():
         if variant.model is not None:
             yield ("variants", name, "model"), variant.model
+        if variant.memory is not None:
+            yield ("variants", name, "memory", "embedder"), variant.memory.embedder
         for at, step in enumerate(variant.strategy.steps):
             if step.model is not None:
                 yield ("variants", name, "strategy", "steps", f"[{at}]", "model"), step.model
@@ -114,6 +116,19 @@ def _variant(task: TaskSettings, variant: VariantSettings, given: frozenset[str]
     yield from _asked(variant, given, ())
     if variant.model is None and task.model is None:
         yield (), "names no model, and neither does the task; allowed: a model in either"
+
+
+def _memory(task: TaskSettings, variant: VariantSettings) -> Found:
+    said = variant.memory
+    if said is None:
+        return
+    if variant.strategy.kind == "chain":
+        yield ("memory",), "stands beside a chain, whose steps have no corrections; allowed: with other strategies"
+    others = {each.memory.embedder for each in task.variants.values() if each.memory is not None}
+    if len(others) > 1:
+        yield ("memory", "embedder"), f"variants name {', '.join(sorted(others))}; allowed: one for all of a task"
+    if said.near != "show" and not (task.output or {}).get("enum"):
+        yield ("memory", "near"), f"is {said.near} where the output is no enum; allowed: show"
 
 
 def _strategy(strategy: StrategySettings, variant: VariantSettings) -> Found:
