@@ -43,6 +43,8 @@ class Asked:
             session=None if house is None else house.session,
             tags={} if house is None else house.tags,
             variables=None if house is None else house.variables,
+            labels=None if house is None else house.narrowed,
+            passages=house is not None and house.passages,
             aside=aside,
         )
 

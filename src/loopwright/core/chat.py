@@ -56,6 +56,10 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, Any] | None = None
     """Inputs of a task, as the client sent them."""
+    labels: frozenset[str] | None = None
+    """Of documents that are looked up for it: only those with one of these, as far as the key may; None is all it may."""
+    passages: bool = False
+    """The client wants the texts of the passages that the answer stands on."""
     assignment: Assignment | None = None
     """Of a call of a task: who does it, and what it takes."""
     prompt_version: str | None = None
