@@ -32,6 +32,11 @@ def key(raw: dict[str, Any]) -> bytes:
     return found.key
 
 
+def repeats(raw: bytes) -> bool:
+    found = question(replace(ask(), raw=raw), "m")
+    return found is None or repeats_a_member(raw, found.quotes)
+
+
 @given(st.dictionaries(st.text(max_size=6), value, max_size=6), st.randoms(use_true_random=False))
 def test_the_order_of_members_and_what_is_left_out_change_nothing(body: dict[str, Any], seed: random.Random) -> None:
     asked = {"temperature": 0, **body}
@@ -54,20 +59,20 @@ def test_project_model_and_operation_are_part_of_it() -> None:
 
 
 def test_a_member_twice_is_seen_however_deep() -> None:
-    assert repeats_a_member(b'{"a": [{"b": 1, "b": 2}]}')
-    assert not repeats_a_member(b'{"a": [{"b": 1}, {"b": 2}]}')
-    assert repeats_a_member(b'{"a": "\\u0022\\u0022", "a": "x"}')
-    assert repeats_a_member(b'{"a": "one", "a": "say \\"x\\""}')
+    assert repeats(b'{"a": [{"b": 1, "b": 2}]}')
+    assert not repeats(b'{"a": [{"b": 1}, {"b": 2}]}')
+    assert repeats(b'{"a": "\\u0022\\u0022", "a": "x"}')
+    assert repeats(b'{"a": "one", "a": "say \\"x\\""}')
 
 
 @given(st.dictionaries(st.text(max_size=5), value, max_size=4), st.data())
 def test_a_member_that_is_there_twice_is_seen_wherever_it_is(body: dict[str, Any], data: st.DataObject) -> None:
     escaped = data.draw(st.booleans())
     whole = json.dumps({"x": 1, "body": body}, ensure_ascii=escaped)
-    assert not repeats_a_member(whole.encode())
+    assert not repeats(whole.encode())
     twice = json.dumps(data.draw(st.text(max_size=5)), ensure_ascii=escaped)
     inner = json.dumps(data.draw(value), ensure_ascii=escaped)
-    assert repeats_a_member(whole.replace('"x": 1', f'"x": {{{twice}: {inner}, {twice}: {inner}}}', 1).encode())
+    assert repeats(whole.replace('"x": 1', f'"x": {{{twice}: {inner}, {twice}: {inner}}}', 1).encode())
 
 
 @pytest.mark.parametrize(

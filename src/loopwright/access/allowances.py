@@ -143,12 +143,13 @@ class Allowances:
 
     def warning(self, pools: tuple[Pool, ...]) -> str:
         """What a client should know of budgets near their end; empty when none is."""
-        near = [pool for pool in pools if pool.warning]
-        return ", ".join(
+        near = [
             f"{pool.limit.kind} {pool.account.used * 100 // max(pool.account.amount, 1)}% of "
             f"{pool.limit.shown(pool.account.amount)}"
-            for pool in near
-        )
+            for pool in pools
+            if pool.warning
+        ]
+        return ", ".join(near)
 
     # ---- when there is no room at once ----
 

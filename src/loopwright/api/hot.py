@@ -13,7 +13,7 @@ import msgspec
 
 from loopwright.api.dialect import Asked, Dialect, Voice
 from loopwright.api.exchange import Exchange
-from loopwright.core.chat import Chat, Delta, Request, answering
+from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import BadRequest, LoopwrightError, Spent, Unauthenticated
 from loopwright.core.money import usd
 from loopwright.core.privacy import NO_STORE
@@ -62,11 +62,14 @@ class HotRoutes:
         try:
             request = await self._request(exchange, dialect, call_id, started_ns)
             voice = dialect.voice(request)
-            async with answering(self.chat, request) as answer:
+            answer = self.chat(request)
+            try:
                 if request.stream:
                     await _stream(exchange, head, answer, voice)
                     return
                 delta = await _whole(answer)
+            finally:
+                await answer.aclose()
             body = delta.raw if voice is None else voice.whole(delta)
         except LoopwrightError as error:
             await refuse(exchange, error, head, dialect.error(error, call_id))

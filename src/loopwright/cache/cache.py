@@ -229,7 +229,7 @@ class Cache:
 
     def _may(self, entry: Entry) -> bool:
         """Whether nobody has asked to forget it meanwhile."""
-        return not any(erasure.covers(entry) for erasure in self._erasures)
+        return not (self._erasures and any(erasure.covers(entry) for erasure in self._erasures))
 
     async def _soon(self, asked: Awaitable[_T | None]) -> _T | None:
         try:

@@ -10,14 +10,15 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.chat import Operation, Request
+from loopwright.core.value import value
 
-_LEFT_OUT: Final = ("stream", "stream_options", "user", "metadata", "model", "loopwright")
+_LEFT_OUT: Final = frozenset({"stream", "stream_options", "user", "metadata", "model", "loopwright"})
 """Members that change how an answer travels or who is said to have asked, never what it says."""
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Question:
     """One question as the cache knows it."""
 
@@ -27,6 +28,15 @@ class Question:
     """The same answer is to be expected each time: temperature 0, a seed, vectors, or relevance."""
     members: dict[str, Any]
     """What was asked, without what is left out."""
+    canonical: bytes
+    """The same as it counts for the key."""
+    aside: dict[str, Any]
+    """What is left out."""
+
+    @property
+    def quotes(self) -> int:
+        """Quotation marks in all that was read of the body, written anew."""
+        return self.canonical.count(b'"') + _canonical(self.aside).count(b'"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +52,20 @@ class Said:
 def question(request: Request, model: str) -> Question | None:
     """The question of `request` to `model` (its configured name, not an alias); None when it has no canonical form."""
     try:
-        members = _decode(request.raw) if request.raw else dict(request.body)
-        for name in _LEFT_OUT:
-            members.pop(name, None)
-        for name, value in list(members.items()):
-            if value is None:
-                del members[name]
-            elif type(value) is float and value.is_integer():
-                members[name] = int(value)
-        key = _digest(request.who.project_id, model, request.operation, members)
+        whole = _decode(request.raw) if request.raw else request.body
+        members: dict[str, Any] = {}
+        aside: dict[str, Any] = {}
+        for name, value in whole.items():
+            if value is None or name in _LEFT_OUT:
+                aside[name] = value
+            else:
+                members[name] = int(value) if type(value) is float and value.is_integer() else value
+        canonical = _canonical(members)
+        key = _digest(request.who.project_id, model, request.operation, canonical)
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError, TypeError, ValueError):
         return None
     settled = request.operation in ("embeddings", "rerank") or members.get("temperature") == 0 or "seed" in members
-    return Question(key=key, settled=settled, members=members)
+    return Question(key=key, settled=settled, members=members, canonical=canonical, aside=aside)
 
 
 def said(request: Request, model: str, members: dict[str, Any]) -> Said | None:
@@ -70,22 +81,19 @@ def said(request: Request, model: str, members: dict[str, Any]) -> Said | None:
         return None
     around = {**members, "messages": [*messages[:-1], {"name": last.get("name")}]}
     try:
-        return Said(text=text, partition=_digest(request.who.project_id, model, "chat", around))
+        return Said(text=text, partition=_digest(request.who.project_id, model, "chat", _canonical(around)))
     except (OverflowError, TypeError, ValueError, RecursionError):
         return None
 
 
-def repeats_a_member(raw: bytes) -> bool:
+def repeats_a_member(raw: bytes, quotes: int) -> bool:
     """Whether an object in `raw` has a member twice: we and an upstream could each believe another one.
 
-    Deliberately strict; the request path never waits for it. Written anew from what was read, a body has fewer quotes
+    Deliberately strict; the request path never waits for it. Written anew from what was read, a body has fewer `quotes`
     when a member was lost, provided none of its quotes were spelt by their number.
     """
-    try:
-        if b"\\u" not in raw and msgspec.json.encode(_decode(raw)).count(b'"') == raw.count(b'"'):
-            return False
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return True
+    if quotes == raw.count(b'"') and b"\\u" not in raw:
+        return False
     repeated = False
 
     def seen(pairs: list[tuple[str, Any]]) -> None:
@@ -113,5 +121,6 @@ def _text(content: object) -> str:
     return "\n".join(parts).strip()
 
 
-def _digest(project_id: int, model: str, operation: Operation, members: dict[str, Any]) -> bytes:
-    return blake2b(_canonical((project_id, model, operation, members)), digest_size=32).digest()
+def _digest(project_id: int, model: str, operation: Operation, canonical: bytes) -> bytes:
+    head = _canonical((project_id, model, operation))
+    return blake2b(b"%b,%b]" % (head[:-1], canonical), digest_size=32).digest()

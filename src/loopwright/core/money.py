@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
+from loopwright.core.value import value
+
 NANO = 1_000_000_000
 _PICO_PER_NANO = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one call. `input` includes cached and cache-written tokens, `output` includes reasoning."""
 
@@ -48,20 +50,19 @@ class Price:
 
     def cost(self, usage: Usage, *, seconds: float = 0.0) -> int:
         """Nanodollars of one call, rounded half to even once. `seconds` is how long the engine was busy with it."""
-        for threshold, price in reversed(self.above):
+        for threshold, price in reversed(self.above) if self.above else ():
             if usage.input > threshold:
                 return price.cost(usage, seconds=seconds)
-        cached_rate = self.input if self.cached is None else self.cached
-        written_rate = self.input if self.cache_written is None else self.cache_written
-        plain = max(usage.input - usage.cached - usage.cache_written, 0)
-        pico = (
-            plain * self.input
-            + usage.cached * cached_rate
-            + usage.cache_written * written_rate
-            + usage.output * self.output
-            + self.request
-            + round(seconds * self.second)
-        )
+        pico = usage.output * self.output + self.request
+        if usage.cached or usage.cache_written:
+            cached_rate = self.input if self.cached is None else self.cached
+            written_rate = self.input if self.cache_written is None else self.cache_written
+            plain = max(usage.input - usage.cached - usage.cache_written, 0)
+            pico += plain * self.input + usage.cached * cached_rate + usage.cache_written * written_rate
+        else:
+            pico += usage.input * self.input
+        if self.second:
+            pico += round(seconds * self.second)
         nano, rest = divmod(pico, _PICO_PER_NANO)
         half = _PICO_PER_NANO // 2
         return nano + (1 if rest > half or (rest == half and nano % 2) else 0)

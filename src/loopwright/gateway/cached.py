@@ -133,7 +133,8 @@ class Cached:
     ) -> AsyncGenerator[Delta, None]:
         self.cache.tally.add(request.who.project_id, policy.model, _MISS)
         gathered = _Gathered(self.cache.settings.entry)
-        async with answering(self.inner, request) as answer:
+        answer = self.inner(request)
+        try:
             async for delta in answer:
                 first = not gathered.began
                 gathered.add(delta)
@@ -141,12 +142,14 @@ class Cached:
                     # Behind what is ready now: this answer goes out before it is made ready to be kept.
                     asyncio.get_running_loop().call_soon(self._keep, request, policy, asked, likeness, gathered)
                 yield delta.noting(_MISS) if first else delta
+        finally:
+            await answer.aclose()
 
     def _keep(
         self, request: Request, policy: Policy, asked: Question, likeness: Likeness | None, gathered: _Gathered
     ) -> None:
         body = replayed.kept(b"".join(gathered.raw), request, gathered.usage, truncated=policy.settings.truncated)
-        if body is None or (request.raw is not None and repeats_a_member(request.raw)):
+        if body is None or (request.raw is not None and repeats_a_member(request.raw, asked.quotes)):
             return
         price = self.price(request.model, gathered.provider, gathered.model)
         cost = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
-from loopwright.core.chat import Chat, Delta, Request, answering
+from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import InvalidOutput, LoopwrightError, Refused, UpstreamBroke
 from loopwright.core.money import Price, Usage
 from loopwright.core.notes import told
@@ -57,7 +57,8 @@ class Recorded:
             # Runs while the upstream is being waited for: noting the beginning delays no first piece.
             asyncio.get_running_loop().call_soon(self._open, taken)
         try:
-            async with answering(self.inner, request) as answer:
+            answer = self.inner(request)
+            try:
                 async for delta in answer:
                     opening = taken.add(delta)
                     if delta.done:
@@ -68,7 +69,9 @@ class Recorded:
                             self._open(taken)
                             taken.check_opened()
                         yield delta
-                taken.check_ended()
+            finally:
+                await answer.aclose()
+            taken.check_ended()
         except LoopwrightError as error:
             if isinstance(error, InvalidOutput):  # what the attempts took is paid for all the same
                 taken.add(Delta(usage=error.usage, model=error.model, provider=error.provider, speaks=False))
