@@ -30,6 +30,7 @@ async def served(
     paths: Mapping[str, str] = PATHS,
     body_limit: int = 1000,
     body_timeout: float = 60.0,
+    keep_alive: int = 5,
     fast: bool = True,
 ) -> AsyncIterator[int]:
     """The port of a server whose hot paths go to `answer`, on the fast lane or as plain ASGI."""
@@ -51,6 +52,7 @@ async def served(
         ws="none",
         lifespan="off",
         log_config=None,
+        timeout_keep_alive=keep_alive,
     )
     server = uvicorn.Server(config)
     listening = listen()

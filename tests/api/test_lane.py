@@ -50,6 +50,18 @@ async def test_a_request_is_answered_and_the_connection_kept(lanes: Lanes) -> No
         await raw.close()
 
 
+@LANES
+async def test_a_connection_that_rests_is_closed_and_none_that_does_not(lanes: Lanes) -> None:
+    async with served(echo, keep_alive=1, **lanes) as port:
+        raw = await Raw.open(port)
+        for _ in range(3):
+            await raw.send(post(b"one"))
+            assert (await raw.answer())[2] == b"one"
+            await asyncio.sleep(0.6)
+        assert await raw.closed()
+        await raw.close()
+
+
 async def test_an_offer_of_http2_is_declined_without_losing_the_body() -> None:
     async with served(echo) as port:
         raw = await Raw.open(port)

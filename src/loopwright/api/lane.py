@@ -31,6 +31,8 @@ BARE_LIMIT: Final = 65_536
 _STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _H2C: Final = re.compile(rb"\r\nupgrade: *h2c(?=\r\n|$)", re.IGNORECASE)
 _HEAD_SEARCH: Final = 4096
+_SOON: Final = 0.05
+"""Seconds: a wait that is as good as over."""
 _LENGTH: Final = b"content-length: %d\r\n\r\n%b"
 _log = logging.getLogger(__name__)
 
@@ -96,11 +98,12 @@ class LaneCycle:
         """The client is gone: stop answering at once."""
         self.disconnected = True
         if self.task is not None:
+            # One that is ended before its first step never comes to its own end.
+            self.task.add_done_callback(self._protocol.tasks.discard)
             self.task.cancel()
 
     async def run_asgi(self, _app: Any) -> None:
-        """Answer; named so that uvicorn's queue of pipelined requests can start it."""
-        self.task = asyncio.current_task()
+        """Answer; named as uvicorn's."""
         self._protocol.running = self
         try:
             await self._protocol.answer(self)
@@ -114,6 +117,8 @@ class LaneCycle:
             if not self.response_complete and not self.disconnected:
                 _log.error("%s was left without a whole answer", self.path)
                 self._transport.close()
+        finally:
+            self._protocol.tasks.discard(self.task)
 
     # ---- Exchange ----
 
@@ -205,6 +210,9 @@ class Lane(HttpToolsProtocol):
     body_timeout = 60.0
     running: LaneCycle | None = None
     _arrival: asyncio.TimerHandle | None = None
+    _idle: asyncio.TimerHandle | None = None
+    _idle_since: float | None = None
+    """Loop time of the last answer's end; None while a request is coming or being answered."""
     _bare = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -215,6 +223,9 @@ class Lane(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A client hung up: end what is being answered on this connection, and what waits in line."""
         self._arrived()
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         if self.running is not None and not self.running.response_complete:
             self.running.hang_up()
         self.pipeline.clear()
@@ -226,16 +237,43 @@ class Lane(HttpToolsProtocol):
         """Bytes of a request; the clock runs while one has begun and not arrived."""
         if data.find(b"h2c", 0, _HEAD_SEARCH) >= 0:
             data = self._declined(data)
+        self._idle_since = None
         self._bare += len(data)
         super().data_received(data)
         if self._bare > BARE_LIMIT:
             self.transport.close()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
-            if self._arrival is None and not self.transport.is_closing() and self.timeout_keep_alive_task is None:
+            if self._arrival is None and not self.transport.is_closing() and self._idle_since is None:
                 self._await_arrival()
         else:
             self._arrived()
+
+    def on_response_complete(self) -> None:
+        """An answer is whole: go on with the next request that waits, or wait for one for so long.
+
+        As uvicorn does, but one timer a connection goes off now and then and looks; two for each request cost more than
+        reading its head.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle is None:
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._look_idle)
+
+    def _look_idle(self) -> None:
+        since = self.loop.time() if self._idle_since is None else self._idle_since
+        left = since + self.timeout_keep_alive - self.loop.time()
+        if left > _SOON:
+            self._idle = self.loop.call_later(left, self._look_idle)
+        else:
+            self._idle = None
+            self.transport.close()
 
     def linger(self) -> None:
         """Close after an answer to a body that is still being sent, in a way that lets the client read the answer."""
@@ -312,7 +350,14 @@ class Lane(HttpToolsProtocol):
     def _begin(self, cycle: LaneCycle) -> None:
         queue: Any = self.pipeline
         if not queue or all(waiting is not cycle for waiting, _app in queue):
-            self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]
+            self._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if type(cycle) is LaneCycle:
+            cycle.task = self.loop.create_task(cycle.run_asgi(app))
+            self.tasks.add(cycle.task)
+        else:
+            super()._start_asgi_task(cycle, app)
 
 
 def lane(answer: Answer, paths: Mapping[str, str], *, body_limit: int, body_timeout: float) -> type[Lane]:
