@@ -13,14 +13,19 @@ from loopwright.documents.sentences import sentence_starts
 
 SMALLEST: Final = 8
 """Tokens of a piece, at least."""
-_REACH: Final = 16
+_REACH: Final = 8
 """Characters a token, at most, that are looked through for what to repeat."""
+_LOOKS: Final = 3
+"""How often it is looked whether parts that are too long one by one fit together, where blanks between them count."""
+_WORD: Final = 24
+"""Characters that are taken for a token at least: tokenizers of words take any length of what they do not know for one."""
 
 
 def cut(parsed: Parsed, *, by: By, tokens: int, overlap: int, count: Count) -> list[Piece]:
     """The document in pieces, in order: every character that is no blank is in one of them at least.
 
     `tokens` is the most that a piece counts by `count`; only a single character that counts more is a piece all the same.
+    No piece has more than 24 characters a token.
     `overlap` is how many tokens at most a piece repeats of the one before. `by`: `recursive` fills pieces and cuts at the
     best boundary near their end, `headings` also begins one at every heading, `sentences` cuts behind whole sentences.
 
@@ -31,12 +36,16 @@ def cut(parsed: Parsed, *, by: By, tokens: int, overlap: int, count: Count) -> l
         raise BadRequest(f"pieces of {tokens} tokens are too small: {SMALLEST} at least", param="tokens")
     if not 0 <= overlap <= tokens // 2:
         raise BadRequest(f"an overlap of {overlap} tokens: 0 to {tokens // 2} for pieces of {tokens}", param="overlap")
+
+    def weigh(text: str) -> int:
+        return max(count(text), len(text) // _WORD)
+
     text, room = parsed.text, tokens - overlap
     page_starts = [page.start for page in parsed.pages]
-    repeating = _Repeating(text, overlap, tokens, count)
+    repeating = _Repeating(text, overlap, tokens, weigh)
     above: list[tuple[int, str]] = []
     pieces: list[Piece] = []
-    for group in _Packing(text, room, count).groups(parts_of(parsed, by=by, tokens=room, count=count), by):
+    for group in _Packing(text, room, weigh).groups(parts_of(parsed, by=by, tokens=room, count=weigh), by):
         start = repeating.start(group, by)
         heading = _heading(above, group)
         page = parsed.pages[max(bisect_right(page_starts, start) - 1, 0)].number if page_starts else None
@@ -68,19 +77,27 @@ class _Packing:
         self._count = count
         self._blank = count("\n\n")
         """What parting two parts counts."""
+        self._looks = _LOOKS if self._blank else 0
 
     def groups(self, parts: Iterable[Part], by: By) -> Iterator[list[Part]]:
         """The parts of each piece."""
         group: list[Part] = []
+        total = looks = 0
         for part in parts:
             if by == "headings" and part.level and group and not group[-1].level:
                 yield from self._emptied(group)
-                group = []
-            while group and self._sum(group) + self._blank + part.tokens > self._room:
+                group, total, looks = [], 0, 0
+            while group and total + part.tokens > self._room:
+                together = self._count(self._text[group[0].start : part.end]) if looks < self._looks else self._room + 1
+                if together <= self._room:
+                    total, looks = together - part.tokens, looks + 1
+                    break
                 taken = self._fitting(group, self._best(group, part))
                 yield group[:taken]
-                group = group[taken:]
+                group, looks = group[taken:], 0
+                total = sum(part.tokens + self._blank for part in group)
             group.append(part)
+            total += part.tokens + self._blank
         yield from self._emptied(group)
 
     def _emptied(self, group: list[Part]) -> Iterator[list[Part]]:
@@ -89,9 +106,6 @@ class _Packing:
             yield group[:taken]
             group = group[taken:]
 
-    def _sum(self, group: Sequence[Part]) -> int:
-        return sum(part.tokens for part in group) + self._blank * (len(group) - 1)
-
     def _best(self, group: Sequence[Part], coming: Part) -> int:
         """How many parts to take: up to the best boundary in the second half, the last one if there are several."""
         best, strength, total = len(group), coming.strength, 0
@@ -99,10 +113,11 @@ class _Packing:
             if number and total * 2 >= self._room and part.strength > strength:
                 best, strength = number, part.strength
             total += part.tokens + self._blank
-        # A heading stands with what is under it.
-        while best > 1 and group[best - 1].level:
-            best -= 1
-        return best
+        # A heading stands with what is under it, if anything stands before it.
+        under = best
+        while under and group[under - 1].level:
+            under -= 1
+        return under or best
 
     def _fitting(self, group: Sequence[Part], taken: int) -> int:
         """As many of those parts as count no more than there is room for, together and with what parts them."""

@@ -19,7 +19,7 @@ INSIDE: Final = 1
 """How good it is to begin a piece within a paragraph, a table, a function."""
 BLOCK: Final = 8
 """At a paragraph, a table, code."""
-_WINDOW: Final = 48
+_WINDOW: Final = 32
 """Characters a token, at most, that are given to the splitter at once: it takes quadratic time where nothing parts a text."""
 
 
@@ -46,10 +46,11 @@ def parts_of(parsed: Parsed, *, by: By, tokens: int, count: Count) -> Iterator[P
     text, cutter = parsed.text, _Cutter(parsed.text, tokens, count)
     for block in _blocks(parsed):
         shown = text[block.start : block.end]
-        if block.kind == "text" and by == "sentences":
-            yield from cutter.sentences(block)
-        elif (n := count(shown)) <= tokens:
+        whole = block.kind != "text" or by != "sentences"
+        if whole and (n := count(shown)) <= tokens:
             yield _whole(block, n)
+        elif block.kind == "text":
+            yield from cutter.sentences(block)
         elif block.kind == "table":
             yield from cutter.rows(block)
         else:
@@ -99,7 +100,7 @@ class _Cutter:
             strength = INSIDE + 1
 
     def divided(self, block: Block) -> Iterator[Part]:
-        """Parts at the best places there are: lines, sentences, words, characters at last."""
+        """Parts at the ends of lines, of words, of characters at last."""
         strength = _strength(block)
         for number, part in enumerate(self._spans(block.start, block.end, block.kind, strength)):
             if number == 0 and block.kind == "heading":

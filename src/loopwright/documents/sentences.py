@@ -96,8 +96,8 @@ def sentence_starts(text: str) -> Iterator[int]:
 
 def _goes_on(text: str, end: re.Match[str], begins: int) -> bool:
     """Whether the sentence goes on behind the sign that could have ended it."""
-    if not end[0].startswith("."):
-        return False
+    if not end[0].startswith(".") or text[end.start() - 1 : end.start()].isspace():
+        return False  # where words and signs are parted by blanks, letters are often made small too
     if _NOT_FIRST.match(text, begins):
         return True
     word = re.split(r"[\s(\[\"'“]", text[max(end.start() - 12, 0) : end.start()])[-1]
