@@ -22,11 +22,13 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.memory import resealing as memory
 from loopwright.prompts import resealing as prompts
+from loopwright.retrieval import resealing as documents
+from loopwright.retrieval.intake import FOLDER as DOCUMENTS
 from loopwright.runs.store import FOLDER as ARTIFACTS
 from loopwright.tasks import resealing as tasks
 
-BLOBS: Final = ("blobs", ARTIFACTS)
-"""Folders of the data folder: files that clients uploaded and batches wrote, and files of runs."""
+BLOBS: Final = ("blobs", ARTIFACTS, DOCUMENTS)
+"""Folders of the data folder: files that clients uploaded and batches wrote, of runs, and documents that wait to be read."""
 JOURNALS: Final = "batches"
 """Folder of the finished lines of batches at work, in the data folder."""
 LEDGERS: Final = "evaluations"
@@ -61,7 +63,7 @@ class Encryption:
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
         corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `evaluations` answers, verdicts and templates,
+        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks,
         `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
         (of batches and evaluations at work) lie on this machine.
 
@@ -78,6 +80,7 @@ class Encryption:
             "tasks": await tasks.keys_used(self.db),
             "examples": await examples.keys_used(self.db),
             "evaluations": await evaluations.keys_used(self.db),
+            "documents": await documents.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -142,6 +145,7 @@ class Encryption:
             done += await tasks.reseal(self.db, self.seal)
             done += await examples.reseal(self.db, self.seal)
             done += await evaluations.reseal(self.db, self.seal)
+            done += await documents.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -206,6 +210,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "files": "files",
     "batches": "batches at work",
     "evaluations": "texts of evaluations",
+    "documents": "documents and their chunks",
     "ledgers": "evaluations at work",
 }
 

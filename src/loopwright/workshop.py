@@ -40,6 +40,10 @@ from loopwright.memory.store import Memory
 from loopwright.memory.tally import Tally
 from loopwright.prompts.held import Held as HeldPrompts
 from loopwright.prompts.store import Prompts
+from loopwright.retrieval.fetching import Fetching
+from loopwright.retrieval.index import Index
+from loopwright.retrieval.intake import Intake, waking
+from loopwright.retrieval.store import Collections
 from loopwright.runs.store import Runs
 from loopwright.tasks.held import Held as HeldTasks
 from loopwright.tasks.store import Tasks
@@ -76,6 +80,12 @@ class Workshop:
     """Scores and corrections of calls."""
     turns: Turns
     """What people rate, and who rates what."""
+    collections: Collections
+    """Documents that are searched."""
+    intake: Intake
+    """Takes documents in."""
+    fetching: Fetching
+    """And what URLs give."""
     memory: Learning
     """Corrections, as they are shown to the next request that is like theirs."""
 
@@ -90,6 +100,7 @@ class Workshop:
         held = HeldTasks(db, settings.tasks, seal)
         await held.load()
         datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
+        collections = Collections(db, Index(db, seal), seal, most=settings.collections.project_collections)
 
         async def policy_of(project_id: int, task: str) -> Privacy | None:
             if not settings.privacy.active:
@@ -123,6 +134,9 @@ class Workshop:
             fitting=Fitting(settings=settings.evaluations, cards=Cards(db), runs=runs, tasks=held),
             feedback=Feedback(db, seal),
             turns=Turns(Reviews(db, seal)),
+            collections=collections,
+            intake=Intake(collections, settings.home, settings.collections, waking(db)),
+            fetching=Fetching(settings.collections),
             memory=learning,
         )
 

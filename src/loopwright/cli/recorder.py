@@ -12,6 +12,7 @@ import uvloop
 from loopwright.api.lines import enlist_batches
 from loopwright.app import build_recorder
 from loopwright.cli.evaluator import enlist_evaluations
+from loopwright.cli.ingester import enlist_documents
 from loopwright.cli.starting import start_log
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
@@ -36,6 +37,7 @@ async def _recorder(settings: Settings) -> None:
     house = build_recorder(settings, db)
     enlist_batches(house.jobs, settings, db)
     enlist_evaluations(house.jobs, settings, db)
+    enlist_documents(house.jobs, settings, db)
     working, waiting = asyncio.create_task(house.run()), asyncio.create_task(told.wait())
     try:
         await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -207,8 +207,8 @@ class Intake:
 
     async def _add(self, connection: Connection, collection_id: int, offer: Offer, by: Principal) -> int:
         cursor = await connection.execute(
-            b"insert into collection_documents (collection_id, name, origin, state, sha, size, labels, said, author)"
-            b" values (%s, %s, %s, 'waiting', %s, %s, %s, %s, %s) returning id",
+            b"insert into collection_documents (collection_id, name, origin, state, sha, size, labels, said, author,"
+            b" sealed_by) values (%s, %s, %s, 'waiting', %s, %s, %s, %s, %s, %s) returning id",
             (
                 collection_id,
                 offer.name,
@@ -218,6 +218,7 @@ class Intake:
                 [*offer.labels],
                 Jsonb(dict(offer.metadata)),
                 by.key_name,
+                self.store.seal.first,
             ),
         )
         row = await cursor.fetchone()

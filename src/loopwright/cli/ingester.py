@@ -1,0 +1,188 @@
+"""The process that the recorder starts while documents wait: files of strangers are read far from the record of calls.
+
+What such files do to a reader happens in processes of its own, which it starts. A hidden command, not for people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import typer
+import uvloop
+
+from loopwright.access.projects import Projects
+from loopwright.app import App, build
+from loopwright.cli.starting import raise_file_limit, start_log
+from loopwright.core.errors import NotFound, Unavailable
+from loopwright.core.privacy import Privacy
+from loopwright.documents.limits import Limits
+from loopwright.documents.sandboxed import Reader
+from loopwright.engines.embedding_tokens import EmbeddingTokens
+from loopwright.gateway.embedder import CalledEmbedder
+from loopwright.gateway.guarded import Guarded
+from loopwright.kit.db import Database
+from loopwright.kit.ids import Ids
+from loopwright.kit.jobs import Jobs, Retry
+from loopwright.kit.processes import Program, Supervisor
+from loopwright.kit.seal import Seal
+from loopwright.kit.settings import Settings
+from loopwright.kit.settings_collections import CollectionSettings
+from loopwright.kit.settings_file import load
+from loopwright.retrieval.collection import Collection
+from loopwright.retrieval.embedded import Tokens, by_bytes
+from loopwright.retrieval.index import Index
+from loopwright.retrieval.ingesting import Ingester
+from loopwright.retrieval.intake import COLLECT, Intake, enlist
+from loopwright.retrieval.shelving import Shelving
+from loopwright.retrieval.store import Collections
+
+app = typer.Typer(add_completion=False)
+_LOOK: Final = 0.5
+"""Seconds between looks whether there is still something to do."""
+_LINGER: Final = 15.0
+"""Seconds the process stays when there is nothing: the next document begins at once."""
+_GRACE: Final = 5.0
+_POOL: Final = 4
+_log = logging.getLogger(__name__)
+
+
+@app.command()
+def ingester() -> None:
+    """Read documents that wait until told to stop."""
+    settings = load(env=os.environ)
+    start_log(settings)
+    raise_file_limit()
+    uvloop.run(_ingester(settings))
+
+
+async def _ingester(settings: Settings) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    working, waiting = asyncio.create_task(ingest(settings)), asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        waiting.cancel()
+        working.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+
+
+async def ingest(settings: Settings) -> None:
+    """Read documents in this process until cancelled: over a house of its own, beside its road, and not on record.
+
+    Raises:
+        StartError: the database does not answer, or another process reads documents in this data folder.
+    """
+    house = await build(replace(settings, database=replace(settings.database, pool=_POOL)))
+    models = Models(house)
+    try:
+        async with Reader(limits=limits_of(settings.collections)) as reader:
+            await Ingester(house.workshop.intake, reader, models.embed, models.tokens).run()
+    finally:
+        await house.close()
+
+
+def limits_of(settings: CollectionSettings) -> Limits:
+    """What reading one file may take."""
+    return Limits(
+        size=settings.upload_limit,
+        pages=settings.pages,
+        characters=settings.characters,
+        expanded=settings.expanded,
+        seconds=settings.read_seconds,
+        memory=settings.read_memory,
+    )
+
+
+class Models:
+    """The models of a house, as documents need them: their vectors, and how they count."""
+
+    def __init__(self, house: App) -> None:
+        self._house = house
+        self._ids = Ids()
+        self._counters: dict[str, Tokens] = {}
+        self._projects: dict[int, str] = {}
+
+    async def embed(self, collection: Collection, model: str, texts: list[str], /) -> list[list[float]]:
+        """See `retrieval.embedded.Embeds`."""
+        target = self._house.targets.get(model)
+        if target is None:
+            raise Unavailable(
+                f"no model is called {model!r} here now: configure it, or embed the collection with another"
+            )
+        asked = CalledEmbedder(target.chat, model, self._ids)
+        return await asked(texts, privacy=await self._policy(collection.project_id, model))
+
+    def tokens(self, model: str) -> Tokens:
+        """See `retrieval.embedded.TokensOf`."""
+        known = self._counters.get(model)
+        if known is None:
+            settings = self._house.catalog.configured().get(model)
+            known = by_bytes(model)
+            if settings is not None and settings.engine is not None:
+                with suppress(ValueError, OSError):
+                    counter = EmbeddingTokens(settings.engine)
+                    known = Tokens(count=counter, most=counter.most)
+            self._counters[model] = known
+        return known
+
+    async def _policy(self, project_id: int, model: str) -> Privacy | None:
+        recorded = self._house.recorded
+        if not isinstance(recorded, Guarded):
+            return None
+        if project_id not in self._projects:
+            self._projects = {project.id: project.name for project in await Projects(self._house.db).list()}
+        if project_id not in self._projects:
+            raise NotFound(f"there is no project {project_id} any more")
+        return recorded.policies.of_task(self._projects[project_id], "", [model])
+
+
+def enlist_documents(jobs: Jobs, settings: Settings, db: Database) -> None:
+    """Give a recorder the jobs that read documents, in a process beside it, and let go of what was never taken."""
+    seal = Seal.of(settings.encryption)
+
+    async def nothing() -> None:
+        pass
+
+    intake = Intake(Collections(db, Index(db, seal), seal), settings.home, settings.collections, nothing)
+    shelving = Shelving(intake.store, intake.place)
+    loop_seconds = asyncio.get_running_loop().time
+    program = Program(
+        name="ingester",
+        command=[sys.executable, "-m", "loopwright.cli.main", "_ingester"],
+        env={"LOOPWRIGHT_HOME": str(settings.home.resolve())},
+        log=settings.home / "logs" / "ingester.log",
+        grace=_GRACE,
+    )
+
+    async def run() -> None:
+        if not await shelving.waiting():
+            return
+        supervisor = Supervisor()
+        await supervisor.start(program)
+        try:
+            busy_at = loop_seconds()
+            while loop_seconds() - busy_at < _LINGER:
+                await asyncio.sleep(_LOOK)
+                try:
+                    busy_at = loop_seconds() if await shelving.waiting() else busy_at
+                except Unavailable:
+                    busy_at = loop_seconds()
+        finally:
+            await supervisor.stop_all()
+
+    async def collect() -> None:
+        _log.info("%d files that became no documents were removed", await intake.collect())
+
+    enlist(jobs, run)
+    jobs.register(COLLECT, collect, schedule="29 3 * * *", retry=Retry(times=3))
