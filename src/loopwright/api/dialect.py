@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from loopwright.core.chat import Delta, Operation, Request
 from loopwright.core.errors import LoopwrightError
+from loopwright.core.value import value
 from loopwright.core.who import Principal
 from loopwright.kit import wire
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What came in with one exchange."""
 

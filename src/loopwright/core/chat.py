@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol
 
 from loopwright.core.assignment import Assignment
 from loopwright.core.money import Usage, usd
 from loopwright.core.notes import Note
 from loopwright.core.privacy import Privacy
+from loopwright.core.value import value
 from loopwright.core.who import Principal
 
 Operation = Literal["chat", "completion", "embeddings", "moderations", "rerank"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Trace:
     """W3C trace context of a call."""
 
@@ -32,7 +33,7 @@ class Trace:
     parent_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Request:
     """One question, parsed and checked at the edge; nothing downstream checks it again."""
 
@@ -80,7 +81,7 @@ class Request:
     """What layers add for the recorder; whoever makes another of this request hands on the very same list."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class CacheNote:
     """What the cache did for a call; on the first Delta of its answer."""
 
@@ -105,7 +106,7 @@ class CacheNote:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Delta:
     """A piece of an answer.
 
