@@ -18,6 +18,7 @@ from loopwright.api.evaluations import router as evaluations
 from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
 from loopwright.api.judges import router as judges
+from loopwright.api.memory import router as memory
 from loopwright.api.mlflow import router as mlflow
 from loopwright.api.prompts import router as prompts
 from loopwright.api.reviews import router as reviews
@@ -183,6 +184,7 @@ def management(app: App) -> FastAPI:
     api.include_router(prompts)
     api.include_router(feedback)
     api.include_router(reviews)
+    api.include_router(memory)
     api.include_router(judges)
     api.include_router(evaluations)
     api.include_router(experiments)

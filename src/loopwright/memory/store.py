@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -335,21 +335,6 @@ def uuid_of(text: str) -> str | None:
         return str(UUID(text))
     except ValueError:
         return None
-
-
-def moment(text: str | None) -> datetime | None:
-    """A moment from REST or a form: ISO 8601, taken as UTC where it does not say.
-
-    Raises:
-        BadRequest: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest(f"expires_at: {text[:40]!r} is no moment, such as 2027-01-31", param="expires_at") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _of(origin: Origin | None) -> tuple[object, ...]:
