@@ -61,7 +61,7 @@ class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, MemoryRest):
     ) -> dict[str, Any]:
         """Make a key: `{"key": {…}, "secret": "lw-…"}`. The secret is told this once.
 
-        `scopes`: `tasks` and `operations` it is kept to, and `expires_at`, an ISO 8601 moment.
+        `scopes`: `tasks`, `operations` and `labels` of documents it is kept to, and `expires_at`, an ISO 8601 moment.
         """
         body: dict[str, Any] = {"name": name, "project": project, "admin": admin, "models": models}
         body |= {scope: value for scope, value in scopes.items() if value is not None}

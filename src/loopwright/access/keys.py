@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from typing import Any, Final
 import psycopg
 
 from loopwright.access.audit import BY_HOUSE, Actor, note
+from loopwright.access.labels import check_labels
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Unavailable
 from loopwright.core.who import Principal
 from loopwright.kit.db import Database
@@ -33,7 +34,7 @@ _SHOWN: Final = 9
 _POLL: Final = 10.0
 _SELECT: Final = """
     select k.id, k.project_id, p.name as project, k.name, k.prefix, k.admin, k.models, k.tasks, k.operations,
-        k.created_at, k.expires_at, k.revoked_at,
+        k.labels, k.created_at, k.expires_at, k.revoked_at,
         (select max(o.expires_at) from key_secrets o where o.key_id = k.id and o.expires_at > now()) as overlaps_until
     from keys k join projects p on p.id = k.project_id
     where (%(id)s::int is null or k.id = %(id)s)
@@ -57,6 +58,7 @@ class Key:
     models: tuple[str, ...] | None
     tasks: tuple[str, ...] | None
     operations: tuple[str, ...] | None
+    labels: tuple[str, ...] | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -89,6 +91,7 @@ class Keys:
         """
         rows = await self._db.rows(
             "select s.hash, k.id, k.name, k.project_id, p.name as project, k.admin, k.models, k.tasks, k.operations,"
+            " k.labels,"
             " least(k.expires_at, s.expires_at) as until"
             " from keys k join projects p on p.id = k.project_id cross join lateral ("
             "  select k.hash, null::timestamptz as expires_at"
@@ -105,6 +108,7 @@ class Keys:
                 models=_set(row["models"]),
                 tasks=_set(row["tasks"]),
                 operations=_set(row["operations"]),
+                labels=_set(row["labels"]),
                 until=None if row["until"] is None else row["until"].timestamp(),
             )
             for row in rows
@@ -138,6 +142,7 @@ class Keys:
         models: tuple[str, ...] | None = None,
         tasks: tuple[str, ...] | None = None,
         operations: tuple[str, ...] | None = None,
+        labels: tuple[str, ...] | None = None,
         expires_at: datetime | None = None,
         secret: str | None = None,
         by: Actor = BY_HOUSE,
@@ -151,35 +156,39 @@ class Keys:
             models: names it may call; None for all.
             tasks: tasks it may call; None for all.
             operations: routes of /v1 it may use, by the names in `OPERATIONS`; None for all.
+            labels: of documents with labels it finds those with one of these; None for all.
             expires_at: when it ends by itself; None for never.
             by: who makes it.
             secret: an existing secret to adopt (the administrator's, kept in a file); otherwise one is made.
 
         Raises:
-            BadRequest: the name is empty or too long, an operation is none, the end lies behind us.
+            BadRequest: the name is empty or too long, an operation or label is none, the end lies behind us.
             NotFound, Conflict: no such project; a live key of it has the name.
         """
         _check(name, operations, expires_at)
+        labels = None if labels is None else check_labels(labels)
         made = secret or PREFIX + secrets.token_urlsafe(32)
         digest = hashlib.sha256(made.encode()).digest()
         try:
             async with self._db.transaction() as connection:
                 cursor = await connection.execute(
-                    "insert into keys (project_id, name, prefix, hash, admin, models, tasks, operations, expires_at)"
-                    " select id, %s, %s, %s, %s, %s, %s, %s, %s from projects where name = %s returning id, project_id",
+                    "insert into keys (project_id, name, prefix, hash, admin, models, tasks, operations, labels, expires_at)"
+                    " select id, %s, %s, %s, %s, %s, %s, %s, %s, %s from projects where name = %s"
+                    " returning id, project_id",
                     (
                         name,
                         made[:_SHOWN],
                         digest,
                         admin,
-                        *(_list(names) for names in (models, tasks, operations)),
+                        *(_list(names) for names in (models, tasks, operations, labels)),
                         expires_at,
                         project,
                     ),
                 )
                 row = await cursor.fetchone()
                 if row is not None:
-                    rights = _rights(admin=admin, models=models, tasks=tasks, operations=operations, ends=expires_at)
+                    scopes = {"models": models, "tasks": tasks, "operations": operations, "labels": labels}
+                    rights = _rights(scopes, admin=admin, ends=expires_at)
                     told = {"name": name, "prefix": made[:_SHOWN], **rights}
                     await note(connection, by, "key.create", f"key {row['id']}", told, project_id=row["project_id"])
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
@@ -259,7 +268,7 @@ class Keys:
 
 
 def _key(row: dict[str, Any]) -> Key:
-    names = {name: None if row[name] is None else tuple(row[name]) for name in ("models", "tasks", "operations")}
+    names = {name: None if row[name] is None else tuple(row[name]) for name in ("models", "tasks", "operations", "labels")}
     return Key(**{**row, **names})
 
 
@@ -286,20 +295,10 @@ def _check(name: str, operations: Sequence[str] | None, expires_at: datetime | N
 
 
 def _rights(
-    *,
-    admin: bool,
-    models: Sequence[str] | None,
-    tasks: Sequence[str] | None,
-    operations: Sequence[str] | None,
-    ends: datetime | None,
+    scopes: Mapping[str, Sequence[str] | None], *, admin: bool, ends: datetime | None
 ) -> dict[str, object]:
     """What differs from a key that may call everything for ever."""
-    said: dict[str, object] = {
-        "admin": admin or None,
-        "models": _list(models),
-        "tasks": _list(tasks),
-        "operations": _list(operations),
-    }
+    said: dict[str, object] = {"admin": admin or None, **{name: _list(names) for name, names in scopes.items()}}
     return {name: value for name, value in said.items() if value is not None} | (
         {} if ends is None else {"expires_at": ends.isoformat()}
     )

@@ -113,6 +113,7 @@ async def create_key(app: House, by: Acting, new: shapes.NewKey) -> shapes.KeyMa
         models=None if new.models is None else tuple(new.models),
         tasks=None if new.tasks is None else tuple(new.tasks),
         operations=None if new.operations is None else tuple(new.operations),
+        labels=None if new.labels is None else tuple(new.labels),
         expires_at=new.expires_at,
         by=by,
     )

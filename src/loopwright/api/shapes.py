@@ -133,6 +133,7 @@ class KeyOut(Shape):
     models: list[str] | None
     tasks: list[str] | None
     operations: list[str] | None
+    labels: list[str] | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -161,6 +162,10 @@ class NewKey(BaseModel):
     tasks: list[str] | None = Field(default=None, description="Tasks the key may call; null for every task.")
     operations: list[str] | None = Field(
         default=None, description=f"Routes of /v1 the key may use, of {', '.join(OPERATIONS)}; null for every route."
+    )
+    labels: list[str] | None = Field(
+        default=None,
+        description="Of documents with labels, the key finds those with one of these; null for every document.",
     )
     expires_at: datetime | None = Field(default=None, description="When it ends by itself; null for never.")
 

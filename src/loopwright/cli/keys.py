@@ -14,7 +14,7 @@ from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.kit.nearest import hint
 
-_SCOPES: Final = (("models", "model"), ("tasks", "task"), ("operations", "route"))
+_SCOPES: Final = (("models", "model"), ("tasks", "task"), ("operations", "route"), ("labels", "label"))
 
 app = typer.Typer(help="Keys: create, list, rotate, revoke.", no_args_is_help=True, add_completion=False)
 
@@ -34,6 +34,10 @@ def create(
             "moderations or rerank; repeat for more."
         ),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Of documents with labels, finds only those with this one; repeat for more."),
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(help="Ends by itself: after 12h, 30d or 8w, or at 2027-01-31 or 2027-01-31T18:00Z.")
     ] = None,
@@ -51,12 +55,13 @@ def create(
             models=model or None,
             tasks=task or None,
             operations=operation or None,
+            labels=label or None,
             expires_at=ends,
         )
     if as_json:
         show_json(made)
         return
-    key = {"admin": admin, "models": model, "tasks": task, "operations": operation}
+    key = {"admin": admin, "models": model, "tasks": task, "operations": operation, "labels": label}
     until = "" if ends is None else f" until {local_text(ends)}"
     say(f"Key {made['key']['id']} ({name}, project {project}) {_may(key)}{until}. Its secret, shown only now:")
     sys.stdout.write(f"{made['secret']}\n")
@@ -163,6 +168,8 @@ def _may(key: dict[str, Any]) -> str:
         rights.append(f"of tasks only {', '.join(key['tasks'])}")
     if key["operations"]:
         rights.append(f"by {', '.join(key['operations'])} only")
+    if key["labels"]:
+        rights.append(f"finds documents labelled {', '.join(key['labels'])} or not at all")
     return ", ".join(rights)
 
 

@@ -80,6 +80,7 @@ class KeyRing:
                 models=models or None,
                 tasks=_names(form, "tasks") or None,
                 operations=_names(form, "operations") or None,
+                labels=_names(form, "labels") or None,
                 expires_at=_end(form),
                 by=by(visit),
             )
@@ -148,7 +149,12 @@ def _row(key: Key) -> dict[str, Any]:
         "admin": key.admin,
         **{
             name: None if names is None else list(names)
-            for name, names in (("models", key.models), ("tasks", key.tasks), ("operations", key.operations))
+            for name, names in (
+                ("models", key.models),
+                ("tasks", key.tasks),
+                ("operations", key.operations),
+                ("labels", key.labels),
+            )
         },
         "created_at": key.created_at,
         "expires_at": key.expires_at,
