@@ -111,3 +111,20 @@ async def test_projects_have_names_of_their_own(db: Database) -> None:
     for wrong in ("", "Team", "a b", "-a", "a" * 64, "a\n"):
         with pytest.raises(BadRequest):
             await projects.create(wrong)
+
+
+async def test_a_key_has_the_labels_it_was_made_with(db: Database) -> None:
+    keys = Keys(db)
+    made, secret = await keys.create("default", "staff", labels=("staff", "board", "staff "))
+    assert made.labels == ("board", "staff")
+    everything, other = await keys.create("default", "all")
+    _, nothing = await keys.create("default", "guests", labels=())
+    found = [keys.find(each) for each in (secret, other, nothing)]
+    assert [who.labels for who in found if who] == [frozenset({"staff", "board"}), None, frozenset()]
+    assert everything.labels is None
+    assert [key.labels for key in await keys.list()] == [("board", "staff"), None, ()]
+    noted = await db.rows("select detail from audit where act = 'key.create' order by id")
+    assert [row["detail"].get("labels") for row in noted] == [["board", "staff"], None, []]
+    for wrong in ("", "a,b", "x" * 101, "a\nb"):
+        with pytest.raises(BadRequest, match="labels"):
+            await keys.create("default", "wrong", labels=(wrong,))

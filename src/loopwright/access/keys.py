@@ -268,7 +268,9 @@ class Keys:
 
 
 def _key(row: dict[str, Any]) -> Key:
-    names = {name: None if row[name] is None else tuple(row[name]) for name in ("models", "tasks", "operations", "labels")}
+    names = {
+        name: None if row[name] is None else tuple(row[name]) for name in ("models", "tasks", "operations", "labels")
+    }
     return Key(**{**row, **names})
 
 
@@ -294,9 +296,7 @@ def _check(name: str, operations: Sequence[str] | None, expires_at: datetime | N
         raise BadRequest("expires_at: a moment to come, with its time zone", param="expires_at")
 
 
-def _rights(
-    scopes: Mapping[str, Sequence[str] | None], *, admin: bool, ends: datetime | None
-) -> dict[str, object]:
+def _rights(scopes: Mapping[str, Sequence[str] | None], *, admin: bool, ends: datetime | None) -> dict[str, object]:
     """What differs from a key that may call everything for ever."""
     said: dict[str, object] = {"admin": admin or None, **{name: _list(names) for name, names in scopes.items()}}
     return {name: value for name, value in said.items() if value is not None} | (
