@@ -282,11 +282,14 @@ class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, MemoryRest):
         return self._list(f"/api/calls/{quote(call_id, safe='')}/scores", "scores")
 
     def correct(self, call_id: str, output: Any, *, note: str = "", author: str | None = None) -> dict[str, Any]:
-        """Say what the answer to a call should have been: a text, or JSON. The latest correction counts."""
+        """Say what the answer to a call should have been: a text, or JSON. The latest correction counts.
+
+        Of what comes back `memory` says whether the next request like it is shown that: `{"entry", "embedded", …}`.
+        """
         body = {"output": output, "note": note, "author": author}
         path = f"/api/calls/{quote(call_id, safe='')}/correction"
-        found: dict[str, Any] = self._object("POST", path, body=body)["correction"]
-        return found
+        found = self._object("POST", path, body=body)
+        return {**found["correction"], "memory": found.get("memory")}
 
     def correction(self, call_id: str) -> dict[str, Any]:
         """`{"correction": the one that counts or None, "history": all, the latest first}`."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loopwright.cli import calls_export
-from loopwright.cli.calls_text import columns, facts, row, show_sent, show_texts
+from loopwright.cli.calls_text import columns, facts, row, show_memory, show_sent, show_texts
 from loopwright.cli.keys import find
 from loopwright.cli.quantities import moment_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
@@ -96,6 +96,7 @@ def show(
         return
     show_facts(facts(detail["call"]))
     show_sent(detail)
+    show_memory(detail)
     show_texts(detail)
 
 

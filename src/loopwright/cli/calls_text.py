@@ -67,6 +67,15 @@ def facts(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "tags", ", ".join(f"{name}:{value}" for name, value in (call["tags"] or {}).items())
 
 
+_OUTCOMES: Final[Mapping[str, str]] = {
+    "shown": "this answer was shaped by these corrections",
+    "answered": "this answer is a correction: the same was asked before",
+    "held-out": "these corrections were held back by chance, to tell what memory is good for",
+    "none": "had nothing for it",
+    "late": "was not asked in time",
+}
+
+
 def show_sent(detail: Mapping[str, Any]) -> None:
     """Print where the bytes of a call went, when a trail of it was kept."""
     sent = detail.get("sent")
@@ -84,6 +93,24 @@ def show_sent(detail: Mapping[str, Any]) -> None:
     )
     if sent:
         show_table(columns, [_departure(each) for each in sent], empty="Nowhere.")
+
+
+def show_memory(detail: Mapping[str, Any]) -> None:
+    """Print which corrections shaped the answer of a call of a task."""
+    memory = ((detail.get("request") or {}).get("loopwright") or {}).get("memory")
+    if not isinstance(memory, Mapping):
+        return
+    outcome = str(memory.get("outcome"))
+    _part("memory", _OUTCOMES.get(outcome, outcome), "magenta")
+    columns = (
+        Column(title="correction"),
+        Column(title="alike", right=True),
+        Column(title="by"),
+        Column(title="of call"),
+    )
+    rows = [[each.get(name) for name in ("id", "similarity", "author", "call_id")] for each in memory["corrections"]]
+    if rows:
+        show_table(columns, rows, empty="")
 
 
 def _departure(sent: Mapping[str, Any]) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,18 @@ def correct(
         show_json(made)
     else:
         say(f"Noted what call {made['call_id']} should have answered.", style="green")
+        _tell(made.get("memory") or {})
+
+
+def _tell(memory: Mapping[str, Any]) -> None:
+    """What becomes of it."""
+    if memory.get("problem"):
+        say(f"It is not shown to other requests: {memory['problem']}", style="yellow")
+    elif memory.get("entry"):
+        soon = "from now on" if memory["embedded"] else "as soon as it is embedded"
+        say(f"Task {memory['task']} is shown it {soon}: loopwright memory show {memory['entry']}", style="dim")
+    if memory.get("conflicts"):
+        say("Somebody said something else of nearly the same: loopwright memory conflicts", style="yellow")
 
 
 def _right(output: str | None, file: Path | None, *, parse: bool) -> Any:

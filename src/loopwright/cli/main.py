@@ -68,6 +68,12 @@ ENTRIES: Final = (
     Entry(name="score", module="loopwright.cli.score", help="Say how good an answer is.", panel=IMPROVE),
     Entry(name="correct", module="loopwright.cli.correct", help="Say what an answer should have been.", panel=IMPROVE),
     Entry(
+        name="memory",
+        module="loopwright.cli.memory",
+        help="Corrections shown again: list, conflicts, effect.",
+        panel=IMPROVE,
+    ),
+    Entry(
         name="reviews", module="loopwright.cli.reviews", help="People rate answers: create, agreement.", panel=IMPROVE
     ),
     Entry(name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE),
