@@ -181,3 +181,35 @@ def test_mistakes_are_told(shop: House) -> None:
     assert "did you mean" in improved(shop, "polite@bas", fails=True)
     assert "asks once" in improved(shop, "chained", "--evaluator", "exact_match", fails=True)
     assert "no evaluator" in improved(shop, "polite", "--evaluator", "exakt", fails=True)
+
+
+def test_an_interrupted_search_goes_on_and_pays_nothing_twice(shop: House, client: Client) -> None:
+    words = ["polite", "--method", "instructions", "--reflection-model", "writer", "--budget", "380", "--seed", "3"]
+    command = [sys.executable, "-m", "loopwright.cli.main", "tasks", "improve", *words, "--at-once", "2"]
+    command += ["--dataset", "polite", "--url", shop.url, "--api-key", shop.key, "--json"]
+
+    def newest() -> dict[str, Any]:
+        found: list[dict[str, Any]] = client.runs(kind="optimisation", limit=1)["runs"]
+        return found[0] if found else {"id": None, "status": None}
+
+    before = newest()["id"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=shop.folder) as process:
+        wait(lambda: newest()["id"] != before)
+        run = newest()["id"]
+        wait(lambda: len(shop.calls(tag=f"loopwright.run:{run}")) >= 10)
+        process.kill()
+    shop.settled()
+    paid = {call["id"] for call in shop.calls(tag=f"loopwright.run:{run}", outcome="ok")}
+    assert newest()["status"] == "running"
+    assert "another seed" in improved(shop, *words[:-1], "4", "--resume", run, fails=True)
+
+    found = improved(shop, *words, "--resume", "last")
+    assert (found["run"], found["better"], found["again"]) == (run, True, len(paid))
+    shop.settled()
+    calls = shop.calls(tag=f"loopwright.run:{run}", outcome="ok")
+    assert paid <= {call["id"] for call in calls}
+    assert len(calls) == found["spent"]["calls"]
+    assert client.get_run(run)["status"] == "finished"
+    steps = [point["step"] for point in client.curves(run)["validation"]]
+    assert steps == sorted(set(steps))
+    assert "came to its end" in improved(shop, *words, "--resume", run, fails=True)

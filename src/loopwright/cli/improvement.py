@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from loopwright.cli.answered import Answered
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest
 from loopwright.datasets.example import Example
@@ -123,9 +124,61 @@ def _examples(client: Client, name: str, version: str, split: str, project: str 
         after = page["next"]
 
 
-def tell(run: ActiveRun, tried: Tried, best: float) -> None:
-    """Log a candidate as it was validated."""
-    run.log_metrics({"validation": tried.score, "validation.best": best}, step=tried.calls)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The run of an improvement, and what it has done already."""
+
+    run: ActiveRun
+    answered: Answered
+    told: frozenset[int]
+    """Steps at which candidates are on record."""
+
+
+def begin(client: Client, subject: Subject, told: Mapping[str, Any], resume: str | None) -> Begun:
+    """A new run, or one that was interrupted, to go on where it stopped.
+
+    Args:
+        client: of the house.
+        subject: what is improved.
+        told: `name`, `params`, `data` and `prompts` of the run.
+        resume: the id of a run, or `last` for the newest of this task.
+
+    Raises:
+        NotFound: there is no such run.
+        BadRequest: it came to its end, or it was of something else.
+    """
+    experiment = f"improve {subject.task}"
+    if resume is None:
+        run = client.run(experiment, kind="optimisation", code=None, **told)
+        return Begun(run=run, answered=Answered(), told=frozenset())
+    if resume == "last":
+        newest = client.runs(experiment=experiment, kind="optimisation", limit=1)["runs"]
+        if not newest:
+            raise BadRequest(f"--resume: no improvement of {subject.task!r} was begun", param="resume")
+        resume = str(newest[0]["id"])
+    known = client.get_run(resume)
+    if known["status"] == "finished":
+        raise BadRequest(f"--resume: run {resume} came to its end; leave --resume to begin anew", param="resume")
+    differs = [name for name, value in told["params"].items() if known["params"].get(name) != value]
+    differs += ["data"] if known["data"] != [*told["data"]] else []
+    if differs or known["experiment"] != experiment:
+        raise BadRequest(
+            f"--resume: run {resume} was of another {differs[0] if differs else 'task'}"
+            "\nSay the same as when it was begun, or leave --resume",
+            param="resume",
+        )
+    steps = frozenset(int(point["step"]) for point in client.curves(resume, points=100_000).get("validation", []))
+    answered = Answered.of(client, resume)
+    return Begun(
+        run=ActiveRun(client, client.change_run(resume, status="running", error="")), answered=answered, told=steps
+    )
+
+
+def tell(begun: Begun, tried: Tried, best: float) -> None:
+    """Log a candidate as it was validated, once."""
+    if tried.calls in begun.told:
+        return
+    begun.run.log_metrics({"validation": tried.score, "validation.best": best}, step=tried.calls)
 
 
 def keep(run: ActiveRun, found: Optimised, purse: Purse) -> None:

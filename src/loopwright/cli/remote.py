@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from types import TracebackType
 from typing import Any, Final, Self
 
+from loopwright.cli.answered import Answered
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import Busy, LoopwrightError, Spent
 from loopwright.core.money import NANO, Usage
@@ -29,8 +30,18 @@ _LONGEST: Final = 60.0
 class Remote:
     """Asks in the name of one key; each call carries `tags` on record."""
 
-    def __init__(self, url: str, api_key: str | None, *, tags: Mapping[str, str], timeout: float = 600.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        *,
+        tags: Mapping[str, str],
+        timeout: float = 600.0,
+        answered: Answered | None = None,
+    ) -> None:
+        """What was `answered` before is not asked again."""
         self._tags = dict(tags)
+        self._answered = answered or Answered()
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = HttpClient(base_url=url, headers=headers, timeouts=Timeouts(total=timeout), limit=32)
 
@@ -56,6 +67,9 @@ class Remote:
         yield (await self._said(request.body)).delta
 
     async def _said(self, body: Mapping[str, Any]) -> Said:
+        known = self._answered.take(body)
+        if known is not None:
+            return known
         own = {**(body.get("loopwright") or {}), "tags": self._tags}
         payload = json.dumps({**body, "stream": False, "loopwright": own}).encode()
         for tried in range(1, _TRIES + 1):

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from loopwright.cli.improvement import Subject, keep, parts_of, subject_of, tell
+from loopwright.cli.answered import TAG
+from loopwright.cli.improvement import Begun, Subject, begin, keep, parts_of, subject_of, tell
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.remote import Remote
 from loopwright.cli.screen import console, say, show_facts, show_json
@@ -71,6 +72,10 @@ def improve(
     push: Annotated[
         bool | None, typer.Option("--push/--no-push", help="Push the version; else only when it is proved better.")
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Go on with an interrupted run; what it asked is not paid again.", metavar="RUN|last"),
+    ] = None,
     project: Annotated[str | None, typer.Option(help="Of this project; else the key's own.")] = None,
     url: Url = None,
     api_key: ApiKey = None,
@@ -94,8 +99,9 @@ def improve(
         parts.check_budget(how.calls)
         for spec in how.evaluators:
             make(spec, Tools())  # what is wrong with it is told before anything is begun
-        _begin(subject, parts, how, quiet=as_json)
-        told = _improved(client, subject, parts, data, how, push=push, project=project, quiet=as_json)
+        begun = begin(client, subject, _told(subject, parts, data, how), resume)
+        _announce(subject, parts, how, begun, quiet=as_json)
+        told = _improved(client, subject, parts, begun, how, push=push, project=project, quiet=as_json)
     _show(told, as_json=as_json)
 
 
@@ -103,7 +109,7 @@ def _improved(
     client: Client,
     subject: Subject,
     parts: Parts,
-    data: Mapping[str, Any],
+    begun: Begun,
     how: How,
     *,
     push: bool | None,
@@ -111,43 +117,16 @@ def _improved(
     quiet: bool,
 ) -> dict[str, Any]:
     purse = Purse(calls=how.calls, nano=how.nano)
-    params = {
-        "task": subject.task,
-        "variant": subject.variant,
-        "method": how.method,
-        "model": subject.body.get("model"),
-        "reflection_model": how.reflection or subject.body.get("model"),
-        "evaluators": [dict(each) for each in how.evaluators],
-        "budget_calls": how.calls,
-        "budget_usd": None if how.nano is None else usd(how.nano),
-        "seed": how.seed,
-        "examples": {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
-    }
-    versions = [{**data, "split": split} for split in ("train", "validation", "test")]
-    prompts = [subject.spoken] if "@" in subject.spoken else []
-    name = f"{how.method} of {subject.task}@{subject.variant}"
-    with (
-        client.run(
-            f"improve {subject.task}",
-            name=name,
-            kind="optimisation",
-            params=params,
-            prompts=prompts,
-            data=versions,
-            code=None,
-        ) as run,
-        _Bar(how.calls, quiet=quiet) as moved,
-    ):
+    with begun.run as run, _Bar(how.calls, quiet=quiet) as moved:
         best = [0.0]
 
         def heard(tried: Tried) -> None:
             best[0] = tried.score if tried.number == 0 else max(best[0], tried.score)
             moved(purse, best[0])
-            tell(run, tried, best[0])
+            tell(begun, tried, best[0])
 
         async def work() -> Optimised:
-            tags = {"loopwright.run": run.id}
-            async with Remote(client.url, client.api_key, tags=tags) as remote:
+            async with Remote(client.url, client.api_key, tags={TAG: run.id}, answered=begun.answered) as remote:
                 trials = _trials(remote, subject, how, purse, lambda purse: moved(purse, best[0]))
                 search = _method(how, remote, str(subject.body.get("model")))
                 return await optimise(subject.candidate, parts, trials, search, told=heard)
@@ -167,7 +146,33 @@ def _improved(
         "made": found.best.candidate.made,
         "candidates": len(found.tried) - 1,
         "spent": purse.shown(),
+        "again": begun.answered.count,
         "version": None if pushed is None else f"{subject.prompt}@{pushed['number']}",
+    }
+
+
+def _told(subject: Subject, parts: Parts, data: Mapping[str, Any], how: How) -> dict[str, Any]:
+    """What the run says of itself: all that the search depends on."""
+    params = {
+        "task": subject.task,
+        "variant": subject.variant,
+        "incumbent": subject.candidate.sha,
+        "method": how.method,
+        "model": subject.body.get("model"),
+        "request": {key: value for key, value in subject.body.items() if key != "model"},
+        "reflection_model": how.reflection or subject.body.get("model"),
+        "evaluators": [dict(each) for each in how.evaluators],
+        "budget_calls": how.calls,
+        "budget_usd": None if how.nano is None else usd(how.nano),
+        "shots": how.shots,
+        "seed": how.seed,
+        "examples": {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
+    }
+    return {
+        "name": f"{how.method} of {subject.task}@{subject.variant}",
+        "params": params,
+        "data": [{**data, "split": split} for split in ("train", "validation", "test")],
+        "prompts": [subject.spoken] if "@" in subject.spoken else [],
     }
 
 
@@ -230,12 +235,18 @@ def _specs(given: list[str] | None, subject: Subject) -> tuple[Mapping[str, Any]
     return tuple(found)
 
 
-def _begin(subject: Subject, parts: Parts, how: How, *, quiet: bool) -> None:
+def _announce(subject: Subject, parts: Parts, how: How, begun: Begun, *, quiet: bool) -> None:
     if quiet:
         return
     say(
         f"{subject.task}@{subject.variant} ({subject.spoken}): {len(parts.train):,} examples to learn from,"
         f" {len(parts.validation):,} to choose by, {len(parts.test):,} to prove on; {how.calls:,} calls at most.",
+        style="dim",
+    )
+    run, known = begun.run.id, begun.answered.count
+    say(
+        f"Run {run}"
+        + (f" goes on with {known:,} answers it has." if known else f"; interrupted, go on with --resume {run}"),
         style="dim",
     )
     say(f"With these an improvement of {parts.detectable():.2f} would be seen, or more.", style="dim")
@@ -255,6 +266,7 @@ def _show(told: dict[str, Any], *, as_json: bool) -> None:
                 ("verdict", "none better" if told["verdict"] is None else told["verdict"]["verdict"]),
                 ("why", told["reason"]),
                 ("ended early", told["stopped"]),
+                ("answered before", f"{told['again']:,} of them" if told["again"] else None),
                 ("spent", f"{spent['calls']:,} calls, ${spent['usd']}" + _unpriced(spent["unpriced"])),
                 ("version", told["version"] or "none was pushed"),
             ]
