@@ -127,6 +127,8 @@ class Road:
     rank: Any = longest
     privacy: PrivacySettings | None = None
     spool: Memory = field(default_factory=Memory)
+    before: Callable[[Chat], Chat] | None = None
+    """What stands before the tasks are done."""
 
     def __post_init__(self) -> None:
         self.made: dict[str, Task] = {name: task_of(name, checked(name, told)) for name, told in self.tasks.items()}
@@ -146,6 +148,8 @@ class Road:
             return prices.get(name)
 
         chat: Chat = Performed(inner=Routed(targets), price=price, judge=Moderator().judge, rank=self.rank)
+        if self.before is not None:
+            chat = self.before(chat)
         recorded = Recorded(Admitted(chat), self.spool, price)
         inner = recorded if self.privacy is None else Guarded(recorded, Policies(self.privacy, {}))
         self.chat = Prompted(inner=inner, find=self._find, worder=Worder(prompts=self.prompts), models=targets.keys())

@@ -116,7 +116,7 @@ def _take_head(made: dict[str, Any], event: dict[str, Any], *, chat: bool) -> bo
         for name in _FIRST_HEAD[1:]:
             if name in event:
                 made[name] = event[name]
-    for name in (*_ANY_HEAD, "usage", "error"):
+    for name in (*_ANY_HEAD, "usage", "error", "loopwright"):
         value = event.get(name)
         if value is not None:
             made[name] = value

@@ -90,6 +90,26 @@ class Found:
     """What was searched for in the end: the text, or what it was rewritten to."""
     took_us: Mapping[str, int] = field(default_factory=dict)
     """Microseconds of each stage: `embed`, `dense`, `lexical`, `fuse`, `rerank`, …."""
+    warnings: Sequence[str] = ()
+    """What was done without, and why: a model that should have rewritten the question did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How much what was found speaks to a question."""
+
+    value: float | None
+    """0 to 1, the higher the more likely the answer is in it; None where nothing was calibrated."""
+    threshold: float | None
+    """Below it the documents are taken to say nothing."""
+
+
+class Weighing(Protocol):
+    """Tells how much what was found speaks to a question."""
+
+    async def __call__(self, query: Query, found: Found, /) -> Evidence:
+        """By what was calibrated for the collections that were searched; raises nothing."""
+        ...
 
 
 class Search(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loopwright.core.errors import LoopwrightError, NotFound
-from loopwright.gateway.worded import Worder
+from loopwright.gateway.worded import CONTEXT, Worder
 from loopwright.kit.nearest import hint
 from loopwright.tasks.task import Step, Task, Variant
 
@@ -60,7 +60,7 @@ class Examiner:
         evaluator = variant.strategy.evaluator
         if evaluator is not None and (problem_of := self.evaluator(evaluator)) is not None:
             yield Finding(variant=variant.name, where="evaluator", problem=problem_of)
-        known = {*_inputs(task)}
+        known = {*_inputs(task), *(() if variant.retrieval is None else (CONTEXT,))}
         for step in variant.steps:
             for problem in self._step(task, step, known, project_id):
                 where = step.name if len(variant.steps) > 1 else "prompt"

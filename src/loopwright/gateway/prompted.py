@@ -97,7 +97,7 @@ class Prompted:
         if several:
             _check_plain(task, variant, request.body)
         word = self._word(task, variant, request, keep=not several)
-        first = word(0, inputs)
+        first = word(0, inputs, context=None if variant.retrieval is None else "")
         self._check_models(task, variant)
         return Plan(
             task=task.name,

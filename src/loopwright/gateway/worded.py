@@ -89,7 +89,7 @@ class Worder:
             values: of the inputs, and of the answers of steps before.
             project_id: whose prompts are meant.
             shots: examples to show.
-            context: passages to show: where a template says `context`, else behind the instructions.
+            context: passages to show: where a template says `context`, else behind the instructions; empty is none yet.
             beside: what the client said of the answer (parameters); the step's own win.
 
         Raises:
@@ -99,8 +99,10 @@ class Worder:
         render, prompt = self._renderer(task, step, project_id)
         if context is not None:
             values = {**values, CONTEXT: context}
+            # What stands on passages has examples that stand on none: they show the form of an answer.
+            shots = [Shot(input={CONTEXT: "", **shot.input}, output=shot.output) for shot in shots]
         messages = _with_shots(render, values, shots, task.text_input)
-        if context is not None and not render.shows(CONTEXT):
+        if context and not render.shows(CONTEXT):
             messages = _behind_instructions(messages, context)
         return Asked(
             name=step.name,

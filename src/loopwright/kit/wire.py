@@ -19,6 +19,7 @@ _ROLES = Literal["system", "developer", "user", "assistant", "tool", "function"]
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 _Tags = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]]
 
 
@@ -43,6 +44,13 @@ class House(msgspec.Struct):
     variables: dict[str, Any] = {}
     session: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
     tags: Annotated[_Tags, msgspec.Meta(max_length=32)] = {}
+    labels: Annotated[list[_Label], msgspec.Meta(max_length=64)] | None = None
+    passages: bool = False
+
+    @property
+    def narrowed(self) -> frozenset[str] | None:
+        """Labels of documents that may be looked up."""
+        return None if self.labels is None else frozenset(self.labels)
 
 
 class _Shared(msgspec.Struct, kw_only=True):
@@ -185,6 +193,8 @@ def parse(
         session=None if house is None else house.session,
         tags={} if house is None else house.tags,
         variables=None if house is None else house.variables,
+        labels=None if house is None else house.narrowed,
+        passages=house is not None and house.passages,
         wants_usage=bool(options and options.include_usage),
         formed=operation == "chat" and _formed(body),
     )
