@@ -44,17 +44,20 @@ class Part:
 def parts_of(parsed: Parsed, *, by: By, tokens: int, count: Count) -> Iterator[Part]:
     """The parts of a document, in order; each counts `tokens` at most, but for a single character that counts more."""
     text, cutter = parsed.text, _Cutter(parsed.text, tokens, count)
+    above = 0
+    """Tokens of the headings right above, with which a block stands in a piece if it can."""
     for block in _blocks(parsed):
-        shown = text[block.start : block.end]
-        whole = block.kind != "text" or by != "sentences"
-        if whole and (n := count(shown)) <= tokens:
-            yield _whole(block, n)
-        elif block.kind == "text":
+        start, end = _trimmed(text, block.start, block.end, block.kind)
+        n = count(text[start:end])
+        if block.kind == "text" and (by == "sentences" or n + above > tokens):
             yield from cutter.sentences(block)
+        elif n <= tokens:
+            yield _whole(block, start, end, n)
         elif block.kind == "table":
-            yield from cutter.rows(block)
+            yield from cutter.rows(block, above)
         else:
             yield from cutter.divided(block)
+        above = above + n if block.kind == "heading" else 0
 
 
 def _blocks(parsed: Parsed) -> Iterator[Block]:
@@ -67,11 +70,11 @@ def _strength(block: Block) -> int:
     return 24 - 2 * block.level if block.kind == "heading" else BLOCK - min(block.level, BLOCK - INSIDE - 1)
 
 
-def _whole(block: Block, tokens: int) -> Part:
+def _whole(block: Block, start: int, end: int, tokens: int) -> Part:
     heading = block.kind == "heading"
     return Part(
-        start=block.start,
-        end=block.end,
+        start=start,
+        end=end,
         tokens=tokens,
         strength=_strength(block),
         kind=block.kind,
@@ -108,8 +111,8 @@ class _Cutter:
             else:
                 yield replace(part, under=block.title if block.kind == "code" else "")
 
-    def rows(self, table: Block) -> Iterator[Part]:
-        """Parts of whole rows; the names of the columns are told with all but the first."""
+    def rows(self, table: Block, above: int) -> Iterator[Part]:
+        """Parts of whole rows; the names of the columns are told with all but the first, which leaves room for `above`."""
         head = self._text[table.start : table.body]
         room = self._tokens - min(self._count(head), self._tokens // 2)
         start, tokens, first = table.start, self._count(head), True
@@ -118,7 +121,7 @@ class _Cutter:
             end = self._text.find("\n", at, table.end)
             end = table.end if end < 0 else end + 1
             n = self._count(self._text[at:end])
-            if at > start and tokens + n > (self._tokens if first else room):
+            if at > start and tokens + n > (self._tokens - above if first else room):
                 yield from self._rows(start, at, table, first=first)
                 start, tokens, first = at, 0, False
             tokens += n
@@ -180,6 +183,6 @@ def _trimmed(text: str, start: int, end: int, kind: str) -> tuple[int, int]:
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
-    if kind == "code":
+    if kind == "code" and start < end:
         start = max(text.rfind("\n", first, start) + 1, first)
     return start, end

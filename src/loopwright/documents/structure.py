@@ -90,7 +90,7 @@ def code(text: str) -> Iterator[Block]:
             while above and above[-1][0] >= indent and (depth is None or _DEFINES.match(line)):
                 above.pop()
             if found := _DEFINES.match(line):
-                above.append((indent, f"{found[1]} {found[2]}"))
+                above.append((indent, f"{found[1]} {found[2].rstrip(':.')}"))
             if depth is None or (found and not title):
                 depth, title = indent if depth is None else depth, " > ".join(name for _, name in above[-4:])
         yield Block(kind="code", start=block.start, end=block.end, level=(depth or 0) // 4, title=title)
