@@ -11,7 +11,7 @@ from loopwright.core.errors import TooLarge
 
 _Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 _STREAMED: Final = re.compile(
-    r"/api/datasets/[^/]+/import|/datasets/import|/api/runs/[^/]+/artifacts/.+|/api/2\.0/mlflow-artifacts/artifacts/.+"
+    r"/api/datasets/[^/]+/import|/api/collections/[^/]+/documents|/datasets/import|/api/runs/[^/]+/artifacts/.+|/api/2\.0/mlflow-artifacts/artifacts/.+"
 )
 """Addresses of uploads that are read piece by piece, each with a bound of its own."""
 

@@ -11,8 +11,11 @@ from loopwright import __version__
 from loopwright.api import allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
+from loopwright.api.collections import router as collections
 from loopwright.api.datasets import router as datasets
 from loopwright.api.datasets_in import router as datasets_in
+from loopwright.api.documents import router as documents
+from loopwright.api.documents_in import router as documents_in
 from loopwright.api.described import describe
 from loopwright.api.evaluations import router as evaluations
 from loopwright.api.feedback import router as feedback
@@ -192,6 +195,9 @@ def management(app: App) -> FastAPI:
     api.include_router(mlflow)
     api.include_router(datasets)
     api.include_router(datasets_in)
+    api.include_router(collections)
+    api.include_router(documents)
+    api.include_router(documents_in)
     say_errors(api)
     describe(api)
     return api

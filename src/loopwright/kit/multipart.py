@@ -132,7 +132,7 @@ class _Reading:
         """
         if self._size > self._limit:
             raise TooLarge(
-                f"the file is over the limit of {self._limit:,} bytes (of files.limit, of what the project has left, or datasets.upload_limit)"
+                f"the file is over the limit of {self._limit:,} bytes (of files.limit, of what the project has left, of datasets.upload_limit or collections.upload_limit)"
             )
         if self._parts > _FIELDS or self._held > _FIELD:
             raise BadRequest(f"the form has more than {_FIELDS} fields or {_FIELD:,} bytes of them")

@@ -200,10 +200,16 @@ class Ingester:
         collection = await self._store.of_id(waiting.collection_id)
         if collection is None:
             return None
-        parsed = await self._reader.read(await self._bytes(waiting), waiting.told.file or waiting.name)
+        parsed = await self._read(waiting)
         tokens = self._tokens_of(collection.embedder)
         pieces, suspicions = await asyncio.to_thread(_pieces, parsed, collection, tokens)
         return Cut(waiting=waiting, collection=collection, parsed=parsed, pieces=pieces, suspicions=suspicions)
+
+    async def _read(self, waiting: Waiting) -> Parsed:
+        data = await self._bytes(waiting)
+        if waiting.origin == "record":  # a text is a text, whatever it begins with
+            return Parsed(text=data.decode("utf-8", "replace"), media_type="text/plain")
+        return await self._reader.read(data, waiting.told.file or waiting.name)
 
     async def _bytes(self, waiting: Waiting) -> bytes:
         if waiting.told.data is not None:

@@ -107,7 +107,7 @@ class Intake:
         self.settings = settings
         self.blobs = Blobs(home / FOLDER, store.seal)
         self.place = _place(home / FOLDER / "place")
-        self._wake = wake
+        self._wake_up = wake
 
     async def take(self, collection: Collection, offers: Sequence[Offer], by: Principal) -> list[Taken]:
         """Take documents in, all in one transaction; what became of each.
@@ -125,9 +125,13 @@ class Intake:
             for blob in dropped:
                 await self.drop(blob)
         if any(each.outcome in ("added", "changed") for each in taken):
-            with suppress(Unavailable):  # then it begins a minute later, by the schedule
-                await self._wake()
+            await self.wake()
         return taken
+
+    async def wake(self) -> None:
+        """Have what waits read soon."""
+        with suppress(Unavailable):  # then it begins a minute later, by the schedule
+            await self._wake_up()
 
     async def lacking(self, collection: Collection, offers: Sequence[Offer], by: Principal) -> list[str]:
         """Names of those whose bytes are wanted: the others are here, or wait, as they would be. Nothing is changed."""
