@@ -14,9 +14,9 @@ from loopwright.api.batches import router as list_of_batches
 from loopwright.api.collections import router as collections
 from loopwright.api.datasets import router as datasets
 from loopwright.api.datasets_in import router as datasets_in
+from loopwright.api.described import describe
 from loopwright.api.documents import router as documents
 from loopwright.api.documents_in import router as documents_in
-from loopwright.api.described import describe
 from loopwright.api.evaluations import router as evaluations
 from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
