@@ -222,3 +222,16 @@ def test_the_answers_of_an_evaluation_are_reviewed(house: House, client: Client)
     for wrong in ({"targets": ["nobody"]}, {"targets": ["fake", "other"]}, {"evaluation": "eval_none"}):
         said = {"name": "wrong", "criteria": ["ok:yes,no"], "evaluation": made["id"], **wrong}
         assert house.api("POST", "/api/reviews", json=said).status_code in (400, 404)
+
+
+def test_items_of_an_evaluation_go_with_their_calls(house: House, client: Client) -> None:
+    [made] = [each for each in client.evaluations()["evaluations"] if each["dataset"] == "asked@1"]
+    row = client.evaluation_results(made["id"])["results"][1]
+    gone = {answer["target"]: answer["call_id"] for answer in row["answers"]}
+    assert client.delete_call(gone["other"]) == 1
+    assert client.review("of one target")["progress"]["items"] == 2
+    assert client.review("of both")["progress"]["items"] == 2
+    again = client.create_review("once more", criteria=["ok:yes,no"], evaluation=made["id"], targets=["other"])
+    assert (again["review"]["progress"]["items"], again["left_out"]) == (2, 1)
+    whole = client.create_review("the rest", criteria=["ok:yes,no"], evaluation=made["id"], targets=["fake"])
+    assert whole["review"]["progress"]["items"] == 3

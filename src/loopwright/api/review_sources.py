@@ -118,7 +118,7 @@ async def _of_evaluation(app: App, project_id: int, named: str, asked: Sources) 
     if len(targets) != (2 if asked.mode == "pairwise" else len(targets[:1])):
         raise BadRequest("targets: two in pairs, else one", param="targets")
     found = await of_evaluation(
-        room, app.workshop.datasets, evaluation, targets=targets, sort=asked.sort, limit=asked.limit
+        room, app.workshop.datasets, app.calls, evaluation, targets=targets, sort=asked.sort, limit=asked.limit
     )
     return found, {"evaluation": evaluation.id, "sort": asked.sort, **({"targets": list(targets)} if targets else {})}
 

@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from loopwright.calls.query import CallFilter, Calls
-from loopwright.core.call import CallDetail
+from loopwright.core.call import Call, CallDetail
 from loopwright.core.errors import BadRequest, NotFound
 from loopwright.datasets.dataset import parted
 from loopwright.datasets.example import Example, Split
 from loopwright.datasets.store import Datasets
 from loopwright.evals import results
 from loopwright.evals.evaluation import Evaluation
+from loopwright.evals.evaluator import Output
 from loopwright.evals.results import Sort
 from loopwright.evals.store import Evaluations
 from loopwright.feedback.queues import ITEMS
 from loopwright.feedback.reading import answer_of, clipped, plain, question_of, variables
 from loopwright.feedback.review import NewItem
 from loopwright.feedback.store import Feedback
+from loopwright.kit.ids import floor_of
 
 _PAGE: Final = 200
+_DRAINED: Final = 3.0
+"""Seconds in which a call that has just been made comes to be on record."""
 _LOOKED_AT: Final = 20_000
 """Calls of which the texts are read, at most."""
 
@@ -61,12 +66,11 @@ async def of_calls(calls: Calls, which: CallFilter, *, limit: int = 100) -> Foun
 
 async def forget_gone(calls: Calls, feedback: Feedback, items: Sequence[NewItem]) -> None:
     """Forget items whose call was deleted while they were made: who deleted it has not seen them."""
-    for item in items:
-        if item.call is not None:
-            try:
-                await calls.get(item.call.id, project_id=None, wait=0.0)
-            except NotFound:
-                await feedback.forget(project_id=None, call_id=item.call.id)
+    for call in {each.id for item in items for each in (item.call, item.other_call) if each is not None}:
+        try:
+            await calls.get(call, project_id=None, wait=0.0)
+        except NotFound:
+            await feedback.forget(project_id=None, call_id=call)
 
 
 def of_call(detail: CallDetail) -> NewItem | None:
@@ -109,6 +113,7 @@ async def of_dataset(
 async def of_evaluation(
     evaluations: Evaluations,
     datasets: Datasets,
+    calls: Calls,
     evaluation: Evaluation,
     *,
     targets: tuple[str, ...] = (),
@@ -120,6 +125,7 @@ async def of_evaluation(
     Args:
         evaluations: where it is.
         datasets: where its examples are.
+        calls: where its answers were made: an answer whose call was deleted is left out, and goes when it is.
         evaluation: whose answers.
         targets: one name, or two for pairs; by default the first target.
         sort: which examples come first.
@@ -143,27 +149,51 @@ async def of_evaluation(
         rows = await results.page(evaluations, evaluation, sort=sort, offset=offset, limit=_PAGE)
         for row in rows:
             outputs = [next((each.output for each in row.found if each.target == place), None) for place in places]
-            texts = [None if output is None or output.error else output.text for output in outputs]
+            given = [output for output in outputs if output is not None and not output.error and output.text]
             if len(items) >= limit:
                 break
-            if not all(texts):
+            try:
+                behind = [await _behind(calls, evaluation.project_id, output) for output in given]
+            except NotFound:
+                behind = []
+            if len(behind) < len(places):
                 left_out += 1
                 continue
             example = await datasets.example(version, row.example_id)
-            items.append(_answered(example, [text or "" for text in texts], chosen))
+            items.append(_answered(example, [output.text for output in given], behind, chosen))
         offset += _PAGE
         if len(rows) < _PAGE:
             break
     return Found(items=tuple(items), left_out=left_out)
 
 
-def _answered(example: Example, texts: list[str], names: tuple[str, ...]) -> NewItem:
+async def _behind(calls: Calls, project_id: int, output: Output) -> Call | None:
+    """The call that gave an answer; None when its retention is over, which an evaluation may outlive.
+
+    Raises:
+        NotFound: somebody deleted it.
+    """
+    if output.call_id is None:
+        return None
+    now = datetime.now(UTC)
+    wait = _DRAINED if output.call_id > floor_of(now - timedelta(minutes=1)) else 0.0
+    try:
+        return (await calls.get(output.call_id, project_id=project_id, wait=wait)).call
+    except NotFound:
+        if output.call_id < floor_of(now - timedelta(days=calls.settings.retention_days)):
+            return None
+        raise
+
+
+def _answered(example: Example, texts: Sequence[str], behind: Sequence[Call | None], names: tuple[str, ...]) -> NewItem:
     return NewItem(
         question=variables(example.inputs),
         answer=clipped(texts[0]),
         other=clipped(texts[1]) if len(texts) > 1 else None,
         reference=None if example.expected is None else clipped(plain(example.expected)),
         example_id=example.id,
+        call=behind[0],
+        other_call=behind[1] if len(behind) > 1 else None,
         labels=dict(zip(("a", "b"), names, strict=False)),
     )
 
