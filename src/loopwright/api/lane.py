@@ -303,10 +303,21 @@ class Lane(HttpToolsProtocol):
         _log.info("closed a connection whose request did not arrive within %g s", self.body_timeout)
         self.transport.close()
 
+    def on_message_begin(self) -> None:
+        """A request begins; uvicorn's description of it is made when the application is to read it."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def _describe(self) -> None:
+        url, headers, expecting = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expecting
+        self.headers += headers  # which the description holds
+
     def on_headers_complete(self) -> None:
         """Where a hot POST leaves the ASGI road."""
         path = self.paths.get(self.url.partition(b"?")[0])
         if path is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade():
+            self._describe()
             super().on_headers_complete()
             return
         modern = self.parser.get_http_version() != "1.0"

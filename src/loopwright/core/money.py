@@ -125,5 +125,7 @@ def per_million(usd: str | float | Decimal) -> int:
 
 def usd(nano: int) -> str:
     """Nanodollars as a decimal dollar string without an exponent, e.g. `0.000123`."""
+    if not nano:
+        return "0"
     whole, rest = divmod(nano, NANO)
     return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")

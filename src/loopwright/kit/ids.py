@@ -27,8 +27,9 @@ class Ids:
         if stamp <= self._last:
             stamp = self._last + 1
         self._last = stamp
-        tail = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
-        return _text(((stamp >> 12) << 80) | _VERSION | ((stamp & 0xFFF) << 64) | _VARIANT | tail)
+        tail = (int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF) | _VARIANT
+        head, rest = f"{stamp:015x}", f"{tail:016x}"
+        return f"{head[:8]}-{head[8:12]}-7{head[12:]}-{rest[:4]}-{rest[4:]}"
 
 
 def floor_of(moment: datetime) -> str:
