@@ -87,12 +87,15 @@ class Room:
         raw = b"".join(json.dumps(each).encode() + b"\n" for each in rows)
         return (await self.batches.create(WHO, input_file_id=await self.upload(raw), endpoint=CHAT)).id
 
-    def running(self, road: Script) -> asyncio.Task[None]:
+    def running(
+        self, road: Script, *, linger: float = 0.0, stopping: asyncio.Event | None = None
+    ) -> asyncio.Task[None]:
         @asynccontextmanager
         async def opened() -> AsyncIterator[Script]:
             yield road
 
-        runner = Runner(self.batches, opened, self.folder / "batches", longest=10_000, linger=0.0)
+        folder = self.folder / "batches"
+        runner = Runner(self.batches, opened, folder, longest=10_000, linger=linger, stopping=stopping)
         return asyncio.create_task(runner.run())
 
     async def run(self, road: Script) -> None:
@@ -184,6 +187,19 @@ async def test_a_runner_that_ends_anywhere_is_gone_on_from(database_url: str, tm
         assert [each["custom_id"] for each in rows] == [f"c{n}" for n in range(60)]
         # Asked twice at the most where an answer was under way when a runner ended: four at once, three times.
         assert 60 <= sum(road.asked.values()) <= 72
+
+
+async def test_a_runner_that_lingers_is_told_to_stop(database_url: str, tmp_path: Path) -> None:
+    async with room(database_url, tmp_path) as here:
+        stopping = asyncio.Event()
+        batch_id = await here.create(3)
+        running = here.running(Script(), linger=3600, stopping=stopping)
+        async with asyncio.timeout(60):
+            while (await here.show(batch_id)).status != "completed":  # noqa: ASYNC110 - looks at a table
+                await asyncio.sleep(0.01)
+            assert not running.done()
+            stopping.set()
+            await running
 
 
 async def test_lines_wait_while_others_need_the_engine(database_url: str, tmp_path: Path) -> None:

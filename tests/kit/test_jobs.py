@@ -191,6 +191,30 @@ async def test_a_worker_that_is_stopped_lets_its_job_finish(database_url: str) -
     await db.close()
 
 
+async def test_a_job_that_only_waits_ends_when_it_is_told(database_url: str) -> None:
+    db, bench = await open_bench(database_url)
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        while not bench.jobs.stopping.is_set():
+            await bench.jobs.rest(3600)
+        await bench.note("told")
+
+    bench.jobs.register("wait", wait)
+    await bench.jobs.defer("wait")
+    working = asyncio.create_task(bench.jobs.run())
+    await begun.wait()
+    await bench.jobs.rest(0.01)
+    bench.jobs.stopping.set()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert bench.noted == ["told"]
+    assert await db.rows("SELECT * FROM procrastinate_jobs WHERE task_name = 'wait'") == []
+    await db.close()
+
+
 async def test_an_unknown_job_and_a_wrong_schedule_are_refused(database_url: str) -> None:
     db, bench = await open_bench(database_url)
     bench.jobs.register("retention", bench.note)

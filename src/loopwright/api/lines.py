@@ -250,6 +250,7 @@ def enlist_batches(jobs: Jobs, settings: Settings, db: Database) -> None:
         settings.home / "batches",
         longest=settings.server.body_limit,
         seal=Seal.of(settings.encryption),
+        stopping=jobs.stopping,
     )
 
     async def tidy() -> None:

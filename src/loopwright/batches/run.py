@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,11 +38,20 @@ class Runner:
     """Runs the batches of one data folder while there are any."""
 
     def __init__(
-        self, batches: Batches, road: Opener, folder: Path, *, longest: int, seal: Seal = PLAIN, linger: float = 10.0
+        self,
+        batches: Batches,
+        road: Opener,
+        folder: Path,
+        *,
+        longest: int,
+        seal: Seal = PLAIN,
+        linger: float = 10.0,
+        stopping: asyncio.Event | None = None,
     ) -> None:
         """Keep journals in `folder`; a line has at most `longest` bytes.
 
-        The road is opened when it is needed, and let go of `linger` seconds after the last batch.
+        The road is opened when it is needed, and let go of `linger` seconds after the last batch, or at once when
+        `stopping` is set.
         """
         self._batches = batches
         self._road = road
@@ -50,6 +59,7 @@ class Runner:
         self._longest = longest
         self._seal = seal
         self._linger = linger
+        self._stopping = stopping or asyncio.Event()
 
     async def run(self) -> None:
         """Work until no batch is left. Does nothing when there is none, or when another process works here."""
@@ -73,7 +83,7 @@ class Runner:
         rests: dict[str, float] = {}
         idle_since, fresh = loop.time(), True
         try:
-            while fresh or tasks or loop.time() - idle_since < self._linger:
+            while fresh or tasks or (loop.time() - idle_since < self._linger and not self._stopping.is_set()):
                 fresh = False
                 for batch in await self._unfinished():
                     if batch.id in tasks:
@@ -84,7 +94,7 @@ class Runner:
                             batch, self._batches, road, turns, self._folder, longest=self._longest, seal=self._seal
                         )
                         tasks[batch.id] = loop.create_task(work.run(), name=batch.id)
-                await (asyncio.wait(tasks.values(), timeout=_LOOK) if tasks else asyncio.sleep(_LOOK))
+                await (asyncio.wait(tasks.values(), timeout=_LOOK) if tasks else self._rest())
                 for name in [name for name, task in tasks.items() if task.done()]:
                     del works[name]
                     if _failed(tasks.pop(name)):
@@ -96,6 +106,10 @@ class Runner:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), _LOOK)
 
     async def _unfinished(self) -> list[Batch]:
         try:

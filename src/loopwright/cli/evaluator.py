@@ -79,13 +79,14 @@ def enlist_evaluations(jobs: Jobs, settings: Settings, db: Database) -> None:
         supervisor = Supervisor()
         await supervisor.start(program)
         try:
-            busy_at = loop_seconds()
-            while loop_seconds() - busy_at < _LINGER:
-                await asyncio.sleep(_LOOK)
+            busy, busy_at = True, loop_seconds()
+            while busy or (loop_seconds() - busy_at < _LINGER and not jobs.stopping.is_set()):
+                await (asyncio.sleep(_LOOK) if busy else jobs.rest(_LOOK))
                 try:
-                    busy_at = loop_seconds() if await store.waiting() else busy_at
+                    busy = bool(await store.waiting())
                 except Unavailable:
-                    busy_at = loop_seconds()
+                    busy = True
+                busy_at = loop_seconds() if busy else busy_at
         finally:
             await supervisor.stop_all()
 

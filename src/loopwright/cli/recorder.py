@@ -44,6 +44,7 @@ async def _recorder(settings: Settings) -> None:
         if working.done():
             working.result()
     finally:
+        house.jobs.stopping.set()
         waiting.cancel()
         working.cancel()
         await asyncio.gather(working, waiting, return_exceptions=True)

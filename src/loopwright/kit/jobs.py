@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -73,12 +74,14 @@ class _Backoff(BaseRetryStrategy):
 class Jobs:
     """The jobs of one process: registered by name, deferred from anywhere, run by whoever calls `run`."""
 
-    __slots__ = ("_app", "_db", "_poll")
+    __slots__ = ("_app", "_db", "_poll", "stopping")
 
     def __init__(self, db: Database, *, poll: float = 2.0) -> None:
         """Work in `db`, looking for due jobs every `poll` seconds (cheaper than one more connection that listens)."""
         self._db = db
         self._poll = poll
+        self.stopping = asyncio.Event()
+        """Set it before `run` is cancelled: jobs that only wait for more to do end then."""
         self._app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(),
             periodic_defaults={"max_delay": _MISSED},
@@ -194,6 +197,11 @@ class Jobs:
         finally:
             tending.cancel()
             await asyncio.gather(tending, return_exceptions=True)
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep so long, or until `stopping`: for jobs that wait for more to do."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
 
     async def recover(self) -> int:
         """Put jobs whose worker died back into the queue, ten times at most; how many. `run` does it by itself.
