@@ -28,8 +28,8 @@ class Ids:
             stamp = self._last + 1
         self._last = stamp
         tail = (int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF) | _VARIANT
-        head, rest = f"{stamp:015x}", f"{tail:016x}"
-        return f"{head[:8]}-{head[8:12]}-7{head[12:]}-{rest[:4]}-{rest[4:]}"
+        early, late = f"{stamp:015x}", f"{tail:016x}"
+        return f"{early[:8]}-{early[8:12]}-7{early[12:]}-{late[:4]}-{late[4:]}"
 
 
 def floor_of(moment: datetime) -> str:
