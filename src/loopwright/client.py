@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from loopwright.datasets.rest import DatasetsRest
+from loopwright.documents.rest import CollectionsRest
 from loopwright.memory.rest import MemoryRest
 from loopwright.prompts.rest import PromptsRest
 from loopwright.runs.rest import RunsRest
 from loopwright.tasks.rest import TasksRest
 
 
-class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, MemoryRest):
+class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MemoryRest):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:

@@ -13,6 +13,7 @@ from loopwright.core.errors import BadRequest, Conflict, Refused
 from loopwright.core.who import Principal
 from loopwright.kit.nearest import hint
 from loopwright.retrieval.collection import Chunking
+from loopwright.retrieval.intake import SMALL
 
 router = APIRouter(prefix="/api")
 
@@ -95,7 +96,8 @@ async def get_collection(app: House, project_id: Owner, name: str) -> dict[str, 
     """One collection, and how far it is."""
     found = await app.workshop.collections.get(project_id, name)
     progress = await app.workshop.collections.progress(found)
-    return {"collection": found.shown(), "progress": progress.shown()}
+    limits = {"file_bytes": app.settings.collections.upload_limit, "small_bytes": SMALL}
+    return {"collection": found.shown(), "progress": progress.shown(), "limits": limits}
 
 
 @router.patch("/collections/{name}", tags=["collections"])

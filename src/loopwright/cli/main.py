@@ -76,6 +76,12 @@ ENTRIES: Final = (
     Entry(
         name="reviews", module="loopwright.cli.reviews", help="People rate answers: create, agreement.", panel=IMPROVE
     ),
+    Entry(
+        name="collections",
+        module="loopwright.cli.collections",
+        help="Documents that are searched: create, ingest, list, embed, delete.",
+        panel=IMPROVE,
+    ),
     Entry(name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),

@@ -1,0 +1,175 @@
+"""What the thin client asks of collections and their documents. Stands on the standard library alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+from loopwright.core import errors
+from loopwright.kit.rest import Rest, raised
+
+Told = Callable[[str, int, int | None], None]
+"""Hears what is being done, how much of it is done, and of how much if that is known."""
+_LINES = "application/x-ndjson"
+
+
+class CollectionsRest(Rest):
+    """Collections of a running Loopwright. `project` is for administrators: whose collections are meant."""
+
+    def collections(self, *, project: str | None = None) -> list[dict[str, Any]]:
+        """Every collection by name."""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            page = self._object("GET", "/api/collections", query={"project": project, "after": after, "limit": 1000})
+            found += page["collections"]
+            after = page.get("next")
+            if after is None:
+                return found
+
+    def create_collection(self, name: str, *, project: str | None = None, **about: Any) -> dict[str, Any]:
+        """Make an empty one; `about`: `description`, `embedder`, `chunking`, `search`."""
+        said = {key: value for key, value in about.items() if value is not None}
+        body = {"name": name, **said}
+        return dict(self._object("POST", "/api/collections", query={"project": project}, body=body)["collection"])
+
+    def collection(self, name: str, *, project: str | None = None) -> dict[str, Any]:
+        """One, and how far it is: `{"collection": {…}, "progress": {…}, "limits": {…}}`."""
+        return self._object("GET", _path(name), query={"project": project})
+
+    def change_collection(self, name: str, *, project: str | None = None, **said: Any) -> dict[str, Any]:
+        """Change `name`, `description`, `chunking` or `search`; what is left out stays."""
+        return dict(self._object("PATCH", _path(name), query={"project": project}, body=said)["collection"])
+
+    def delete_collection(self, name: str, *, project: str | None = None) -> dict[str, Any]:
+        """Remove one with all that is in it, for ever."""
+        return self._object("DELETE", _path(name), query={"project": project})
+
+    def collection_progress(self, name: str, *, project: str | None = None) -> dict[str, Any]:
+        """How many documents wait, can be found and failed, and how far embedding anew is."""
+        return self._object("GET", _path(name) + "/progress", query={"project": project})
+
+    def embed_collection(self, name: str, embedder: str, *, project: str | None = None) -> dict[str, Any]:
+        """Embed all of it anew with another model, in the background."""
+        return self._object("POST", _path(name) + "/embed", query={"project": project}, body={"embedder": embedder})
+
+    # Documents
+
+    def documents(self, name: str, **where: str | float | None) -> dict[str, Any]:
+        """A page; `where` takes `state`, `origin`, `label`, `metadata` (JSON), `prefix`, `after`, `limit`, `project`."""
+        return self._object("GET", _path(name) + "/documents", query=where)
+
+    def document(self, name: str, document_id: int, *, project: str | None = None) -> dict[str, Any]:
+        """One, without its text."""
+        return dict(
+            self._object("GET", f"{_path(name)}/documents/{document_id}", query={"project": project})["document"]
+        )
+
+    def document_text(self, name: str, document_id: int, **where: str | float | None) -> dict[str, Any]:
+        """What it says; `where` takes `start`, `length` (characters) and `project`."""
+        return self._object("GET", f"{_path(name)}/documents/{document_id}/text", query=where)
+
+    def delete_document(self, name: str, document_id: int, *, project: str | None = None) -> dict[str, Any]:
+        """Take one out, for ever."""
+        return self._object("DELETE", f"{_path(name)}/documents/{document_id}", query={"project": project})
+
+    def delete_documents(self, name: str, **where: str | float | None) -> dict[str, Any]:
+        """Take out, for ever, all that are all of `where`: `state`, `origin`, `label`, `metadata` (JSON), `prefix`."""
+        return self._object("DELETE", _path(name) + "/documents", query=where)
+
+    def lacking_documents(
+        self, name: str, having: Sequence[Mapping[str, Any]], *, project: str | None = None, **said: Any
+    ) -> list[str]:
+        """Names of those files, `{"name", "sha"}`, that are wanted; `said`: `labels` and `metadata` of all of them."""
+        body = {"documents": [*having], **said}
+        found = self._object("POST", _path(name) + "/documents/lacking", query={"project": project}, body=body)
+        return list(found["lacking"])
+
+    def prune_documents(self, name: str, keep: Sequence[str], *, prefix: str = "", project: str | None = None) -> int:
+        """Take out every document that came as a file and is not among those to keep, for ever; how many."""
+        body = {"keep": [*keep], "prefix": prefix}
+        found = self._object("POST", _path(name) + "/documents/prune", query={"project": project}, body=body)
+        return int(found["deleted"])
+
+    def add_documents(
+        self, name: str, *, project: str | None = None, told: Told | None = None, **new: Any
+    ) -> dict[str, Any]:
+        """Take in `records` (`{"id", "text"}`), `urls` or small `files` (`{"name", "data"}`, bytes).
+
+        `labels` and `metadata` are of all of them. The answer says of each what became of it.
+        """
+        if "files" in new:
+            new["files"] = [{**each, "data": base64.b64encode(each["data"]).decode()} for each in new["files"]]
+        target = f"{self._prefix}{_path(name)}/documents" + (f"?{urlencode({'project': project})}" if project else "")
+        headers = {"content-type": "application/json", "accept": _LINES}
+        return self._followed_documents(self._send("POST", target, json.dumps(new).encode(), headers), target, told)
+
+    def add_document(
+        self, name: str, path: str | Path, *, project: str | None = None, told: Told | None = None, **fields: str | None
+    ) -> dict[str, Any]:
+        """Take in one file of any size, sent in pieces; `fields`: `name`, `labels` (commas between), `metadata` (JSON)."""
+        source = Path(path)
+        boundary = secrets.token_hex(16)
+        said = {key: value for key, value in fields.items() if value}
+        head, tail = _form(source.name, said, boundary)
+        target = f"{self._prefix}{_path(name)}/documents" + (f"?{urlencode({'project': project})}" if project else "")
+        with source.open("rb") as file:
+            size = source.stat().st_size
+            headers = {
+                "content-type": f"multipart/form-data; boundary={boundary}",
+                "content-length": str(len(head) + size + len(tail)),
+            }
+            response = self._send("POST", target, _pieces(head, file, tail, size, told), headers)
+        if response.status >= 400:
+            raise self._error(response, target)
+        return self._whole(response, target)
+
+    def _followed_documents(self, response: HTTPResponse, path: str, told: Told | None) -> dict[str, Any]:
+        if response.status >= 400:
+            raise self._error(response, path)
+        last: dict[str, Any] = {}
+        try:
+            for line in response:
+                last = json.loads(line)
+                if told is not None and "doing" in last:
+                    told(last["doing"], last["done"], last["of"])
+        except (OSError, HTTPException, ValueError) as error:
+            self.close()
+            raise errors.Unavailable(
+                f"the answer of {path} broke off\nDo it again: what was taken is unchanged"
+            ) from error
+        if "error" in last:
+            raise raised(last)
+        if "documents" not in last:
+            raise errors.Unavailable(f"the answer of {path} broke off\nDo it again: what was taken is unchanged")
+        return last
+
+
+def _path(name: str) -> str:
+    return f"/api/collections/{quote(name, safe='')}"
+
+
+def _form(filename: str, fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
+    name = "".join(char for char in filename if char.isprintable() and char not in '"\\') or "file"
+    part = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"{{}}\r\n\r\n'
+    head = "".join(part.format(key, "") + value + "\r\n" for key, value in fields.items())
+    head += part.format("file", f'; filename="{name}"')
+    return head.encode("utf-8", "replace"), f"\r\n--{boundary}--\r\n".encode()
+
+
+def _pieces(head: bytes, file: BinaryIO, tail: bytes, size: int, told: Told | None) -> Iterator[bytes]:
+    yield head
+    sent = 0
+    # What was appended meanwhile is not sent: the length was told; what was cut off meanwhile breaks the request off.
+    while sent < size and (piece := file.read(min(1 << 18, size - sent))):
+        yield piece
+        sent += len(piece)
+        if told is not None:
+            told("sending", sent, size)
+    yield tail
