@@ -111,7 +111,14 @@ class CollectionsRest(Rest):
         return self._followed_documents(self._send("POST", target, json.dumps(new).encode(), headers), target, told)
 
     def add_document(
-        self, name: str, path: str | Path, *, project: str | None = None, told: Told | None = None, **fields: str | None
+        self,
+        name: str,
+        path: str | Path,
+        /,
+        *,
+        project: str | None = None,
+        told: Told | None = None,
+        **fields: str | None,
     ) -> dict[str, Any]:
         """Take in one file of any size, sent in pieces; `fields`: `name`, `labels` (commas between), `metadata` (JSON)."""
         source = Path(path)
