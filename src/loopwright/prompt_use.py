@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from loopwright.calls.query import CallFilter, Calls
-from loopwright.core.errors import BadRequest, NotFound
+from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.core.money import usd
 from loopwright.prompts.held import Held
 from loopwright.prompts.version import split
@@ -44,6 +44,20 @@ def places(tasks: Iterable[Task], held: Held, project_id: int, name: str) -> lis
         for named in variant.prompts
         if split(named)[0] == name
     ]
+
+
+def check_unused(tasks: Iterable[Task], held: Held, project_id: int, name: str) -> None:
+    """See that no task names a prompt.
+
+    Raises:
+        Conflict: names those that do.
+    """
+    used = [f"task/{at.task}@{at.variant}" for at in places(tasks, held, project_id, name)]
+    if used:
+        more = f" and {len(used) - 5} more" if len(used) > 5 else ""
+        raise Conflict(
+            f"prompt {name!r} is used by {', '.join(used[:5])}{more}: have them use another first", param="name"
+        )
 
 
 def _number(held: Held, project_id: int, named: str) -> int | None:

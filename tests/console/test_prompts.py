@@ -172,3 +172,14 @@ def test_the_editor_shows_what_a_text_becomes_while_it_is_written(house: House, 
     page.keyboard.press("w")
     page.wait_for_url("**/prompts")
     assert not visitor.complaints
+
+
+def test_a_prompt_is_deleted_from_its_page(house: House, name: str) -> None:
+    pushed(house, name, "Hello {{ name }}")
+    with house.client("boss") as client:
+        page = client.get(f"/prompts/{name}")
+        assert "Delete it and its 1 version for ever" in page.text
+        assert client.post(f"/prompts/{name}/delete", data={"csrf": "odd"}).status_code == 403
+        gone = client.post(f"/prompts/{name}/delete", data={"csrf": csrf(page)})
+        assert (gone.status_code, gone.url.path) == (200, "/prompts")
+        assert client.get(f"/prompts/{name}").status_code == 404

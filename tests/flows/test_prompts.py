@@ -256,3 +256,28 @@ def test_the_client_of_python_reaches_all_of_it(home: House) -> None:
         assert client.unlabel_prompt("by-client", "mine") == {"deleted": "mine"}
         assert client.prompt_version("by-client", "2")["definition"]["messages"][0]["content"] == "two"
         assert len(client.prompt_history("by-client")) == 4
+
+
+def test_a_prompt_is_deleted_unless_a_task_names_it(home: House, terminal: Terminal) -> None:
+    with Client(home.url, home.key) as client:
+        hi = {"messages": [{"role": "user", "content": "hi"}]}
+        client.push_prompt("passing", hi, labels=["production"])
+        client.push_prompt("passing", {"messages": [{"role": "user", "content": "ho"}]})
+        task = {"model": "fake", "variants": {"base": {"prompt": "passing"}}}
+        assert home.api("PUT", "/api/tasks/passing", json={"definition": task}).status_code in {200, 201}
+        refused = home.api("DELETE", "/api/prompts/passing")
+        assert refused.status_code == 409
+        assert "task/passing@base" in refused.json()["error"]["message"]
+        assert terminal.run("delete", "passing", "--yes")[0] == 1
+        home.api("DELETE", "/api/tasks/passing")
+
+        assert terminal.json("delete", "passing", "--yes") == {"deleted": "passing", "versions": 2}
+        assert "passing" not in {each["name"] for each in client.prompts()}
+        for path in ("/api/prompts/passing", "/api/prompts/passing/version?ref=1", "/api/prompts/passing/history"):
+            assert home.api("GET", path).status_code == 404
+        assert home.api("DELETE", "/api/prompts/passing").status_code == 404
+        assert "prompt.delete" in home.api("GET", "/api/audit").text
+        # Calls on record name numbers: they never come to mean something else.
+        assert client.push_prompt("passing", hi)["version"]["number"] == 3
+        assert client.delete_prompt("passing") == {"deleted": "passing", "versions": 1}
+        assert client.push_prompt("passing", hi)["version"]["number"] == 4

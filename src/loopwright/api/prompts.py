@@ -13,7 +13,7 @@ from loopwright.api.asking import Acting, Asker, House, Owner
 from loopwright.app import App
 from loopwright.core.who import Principal
 from loopwright.kit.settings_json import check_json
-from loopwright.prompt_use import places, taken
+from loopwright.prompt_use import check_unused, places, taken
 from loopwright.prompts.definition import Definition
 from loopwright.prompts.difference import difference
 from loopwright.prompts.fault import Fault
@@ -112,6 +112,17 @@ async def get_prompt(app: House, project_id: Owner, name: str) -> dict[str, Any]
         ],
         "calls_since": since,
     }
+
+
+@router.delete("/prompts/{name}")
+async def delete_prompt(app: House, by: Acting, project_id: Owner, name: str) -> dict[str, Any]:
+    """Forget a prompt with all its versions for ever; 409 while a task names it. Its numbers are not given again."""
+    workshop = app.workshop
+    check_unused(workshop.held_tasks.listed(project_id), workshop.held_prompts, project_id, name)
+    gone = await workshop.prompts.delete(project_id, name)
+    await app.audit.note(by, "prompt.delete", f"prompt {name}", {"versions": gone}, project_id=project_id)
+    await workshop.held_prompts.load()
+    return {"deleted": name, "versions": gone}
 
 
 @router.post("/prompts/{name}/versions")

@@ -29,7 +29,9 @@ from loopwright.prompts.patterns import NAMES, pattern
 from loopwright.prompts.version import PRODUCTION, check_name, read, split
 
 app = typer.Typer(
-    help="Prompts: new, push, pull, list, show, diff, label, rollback.", no_args_is_help=True, add_completion=False
+    help="Prompts: new, push, pull, list, show, diff, label, rollback, delete.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 Named = Annotated[str, typer.Argument(help="A prompt; @ names a version: label, number, hash.", metavar="NAME[@REF]")]
@@ -196,6 +198,27 @@ def diff(
         show_json(found.shown())
     else:
         difference_text(found)
+
+
+@app.command("delete")
+def delete(
+    name: Annotated[str, typer.Argument(help="A prompt.", metavar="NAME")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    project: Project = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a prompt with all its versions for ever; refused while a task names it."""
+    if not yes:
+        typer.confirm(f"Delete prompt {name} with all its versions for ever?", abort=True, err=True)
+    with reach(url, api_key) as client:
+        gone = client.delete_prompt(name, project)
+    if as_json:
+        show_json(gone)
+    else:
+        say(f"Deleted prompt {name}, {gone['versions']} versions.", style="green")
 
 
 @app.command("label")

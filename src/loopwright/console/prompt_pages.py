@@ -14,8 +14,8 @@ from loopwright.access.projects import Project
 from loopwright.app import App
 from loopwright.console.key_ring import by
 from loopwright.console.shell import Shell, View, Visit
-from loopwright.core.errors import LoopwrightError, NotFound
-from loopwright.prompt_use import places, taken
+from loopwright.core.errors import Conflict, LoopwrightError, NotFound
+from loopwright.prompt_use import check_unused, places, taken
 from loopwright.prompts.fault import Fault
 from loopwright.prompts.files import written
 from loopwright.prompts.patterns import NAMES
@@ -40,6 +40,7 @@ class PromptPages:
             *self._shell.page("/prompts", "prompts.html", self._list),
             self._shell.action("/prompts/{name}/labels", self._label, admin=True),
             self._shell.action("/prompts/{name}/rollback", self._roll_back, admin=True),
+            self._shell.action("/prompts/{name}/delete", self._delete, admin=True),
             *self._shell.page("/prompts/{name}", "prompt.html", self._one),
         ]
 
@@ -108,6 +109,20 @@ class PromptPages:
             return await self._again(visit, error)
         told = {"label": label, "number": version.number}
         return await self._done(visit, project, "prompt.rollback", told)
+
+    async def _delete(self, visit: Visit, _form: dict[str, str]) -> Response:
+        name, project = visit.request.path_params["name"], await project_of(self._app, visit)
+        workshop = self._app.workshop
+        try:
+            check_unused(workshop.held_tasks.listed(project.id), workshop.held_prompts, project.id, name)
+            gone = await workshop.prompts.delete(project.id, name)
+        except Conflict as error:
+            return await self._again(visit, error)
+        await self._app.audit.note(
+            by(visit), "prompt.delete", f"prompt {name}", {"versions": gone}, project_id=project.id
+        )
+        await workshop.held_prompts.load()
+        return RedirectResponse("/prompts", 303)
 
     async def _done(self, visit: Visit, project: Project, act: str, told: dict[str, Any]) -> Response:
         name = visit.request.path_params["name"]

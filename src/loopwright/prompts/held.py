@@ -17,7 +17,8 @@ from loopwright.core.errors import NotFound, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.nearest import hint
 from loopwright.kit.seal import PLAIN, Seal
-from loopwright.prompts.store import CHANNEL, VERSION, Prompts, version_of
+from loopwright.prompts.moves import CHANNEL
+from loopwright.prompts.store import VERSION, Prompts, version_of
 from loopwright.prompts.version import LATEST, PRODUCTION, Version, hash_of, number_of
 
 _POLL: Final = 10.0
@@ -161,8 +162,10 @@ class Held:
             for row in shelves
             if row["latest"] is not None
         }
+        for key in [key for key in self._asked if key[:2] not in self._shelves]:
+            del self._asked[key]  # the prompt was deleted
         kept = {row["id"] for row in self._rows.values()}
-        self._read = {key: version for key, version in self._read.items() if key in kept}
+        self._read = {made: version for made, version in self._read.items() if made in kept}
 
     async def _fetched(self, ids: list[int]) -> list[dict[str, Any]]:
         return await self._db.rows(f"{VERSION} where v.id = any(%s)", (ids,)) if ids else []

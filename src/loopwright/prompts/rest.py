@@ -45,6 +45,10 @@ class PromptsRest(Rest):
         path = f"{_path(name)}/labels/{quote(label, safe='')}"
         return self._object("PUT", path, query={"project": project}, body={"ref": ref})
 
+    def delete_prompt(self, name: str, project: str | None = None) -> dict[str, Any]:
+        """Forget a prompt with all its versions for ever: `{"deleted", "versions"}`; not while a task names it."""
+        return self._object("DELETE", _path(name), query={"project": project})
+
     def unlabel_prompt(self, name: str, label: str, project: str | None = None) -> dict[str, Any]:
         """Take a label away."""
         return self._object("DELETE", f"{_path(name)}/labels/{quote(label, safe='')}", query={"project": project})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from loopwright.prompts.moves import Move
 from loopwright.prompts.patterns import Pattern
-from loopwright.prompts.store import Entry, Move, Prompt
+from loopwright.prompts.store import Entry, Prompt
 from loopwright.prompts.version import Version
 
 

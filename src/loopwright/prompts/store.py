@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ from loopwright.kit.db import Connection, Database
 from loopwright.kit.nearest import hint
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.prompts.difference import Difference, difference
+from loopwright.prompts.moves import CHANNEL, MOVE, Move, labels_of, move, moves_of, pointed
 from loopwright.prompts.version import (
     LATEST,
     PRODUCTION,
@@ -24,9 +25,10 @@ from loopwright.prompts.version import (
     read,
 )
 
-CHANNEL: Final = "loopwright_prompts"
 _LONGEST_NOTE: Final = 2_000
 _MOST_LABELS: Final = 100
+_THERE: Final = "exists (select from prompt_versions v where v.prompt_id = p.id)"
+"""Of a prompt that was deleted only its name stays, and how far its numbers went."""
 VERSION: Final = (
     "select v.id, v.prompt_id, p.project_id, p.name, v.number, v.sha, v.definition, v.note, v.author, v.created_at,"
     " (select coalesce(array_agg(l.label order by l.label), '{}') from prompt_labels l"
@@ -64,22 +66,6 @@ class Entry:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """One move of a label."""
-
-    id: int
-    label: str
-    number: int | None
-    """Where it points since; None: it was taken away."""
-    before: int | None
-    """Where it pointed until then; None: it was new."""
-    back: bool
-    """A rollback."""
-    author: str
-    at: datetime
-
-
 class Prompts:
     """The registry."""
 
@@ -106,14 +92,15 @@ class Prompts:
             raise BadRequest(f"note: a text of at most {_LONGEST_NOTE:,} characters", param="note")
         prompt = read(definition, f"prompt {name}")
         async with self._db.transaction() as connection:
-            prompt_id = await _claimed(connection, project_id, name)
+            prompt_id, gone = await _claimed(connection, project_id, name)
             cursor = await connection.execute(
                 "insert into prompt_versions (prompt_id, number, sha, definition, sealed_by, note, author)"
-                " select %(prompt)s, coalesce(max(number), 0) + 1, %(sha)s, %(definition)s, %(key)s, %(note)s, %(author)s"
+                " select %(prompt)s, coalesce(max(number), %(gone)s) + 1, %(sha)s, %(definition)s, %(key)s, %(note)s, %(author)s"
                 " from prompt_versions where prompt_id = %(prompt)s"
                 " having not coalesce(bool_or(sha = %(sha)s), false) returning number",
                 {
                     "prompt": prompt_id,
+                    "gone": gone,
                     "sha": prompt.sha,
                     "definition": self._seal.seal(
                         json.dumps(prompt.document, ensure_ascii=False).encode(), about(prompt_id, prompt.sha)
@@ -215,11 +202,11 @@ class Prompts:
         number = (await self._row(prompt_id, name, str(ref)))["number"]
         async with self._db.transaction() as connection:
             await _lock(connection, prompt_id)
-            before = await _pointed(connection, prompt_id, label)
-            if before is None and await _labels(connection, prompt_id) >= _MOST_LABELS:
+            before = await pointed(connection, prompt_id, label)
+            if before is None and await labels_of(connection, prompt_id) >= _MOST_LABELS:
                 raise Conflict(f"prompt {name!r} has {_MOST_LABELS} labels already: remove one first", param="label")
             if before != number:
-                await _move(connection, prompt_id, label, number, before, author)
+                await move(connection, prompt_id, label, number, before, author)
         return await self.version(project_id, name, str(number))
 
     async def unlabel(self, project_id: int, name: str, label: str, author: str) -> None:
@@ -231,10 +218,33 @@ class Prompts:
         prompt_id = await self._prompt_id(project_id, name)
         async with self._db.transaction() as connection:
             await _lock(connection, prompt_id)
-            before = await _pointed(connection, prompt_id, label)
+            before = await pointed(connection, prompt_id, label)
             if before is None:
                 raise NotFound(f"prompt {name!r} has no label {label[:60]!r}", param="label")
-            await _move(connection, prompt_id, label, None, before, author)
+            await move(connection, prompt_id, label, None, before, author)
+
+    async def delete(self, project_id: int, name: str) -> int:
+        """Forget a prompt: its versions, labels and their history, for ever; how many versions.
+
+        Its numbers are not given again. Whether something uses it is the caller's to ask.
+
+        Raises:
+            NotFound: there is no such prompt.
+        """
+        prompt_id = await self._prompt_id(project_id, name)
+        async with self._db.transaction() as connection:
+            await _lock(connection, prompt_id)
+            await connection.execute("select set_config('loopwright.deleting_prompt', 'on', true)")
+            await connection.execute("delete from prompt_labels where prompt_id = %s", (prompt_id,))
+            await connection.execute("delete from prompt_moves where prompt_id = %s", (prompt_id,))
+            await connection.execute(
+                "update prompts set gone = greatest(gone, (select coalesce(max(number), 0) from prompt_versions"
+                " where prompt_id = %(prompt)s)) where id = %(prompt)s",
+                {"prompt": prompt_id},
+            )
+            cursor = await connection.execute("delete from prompt_versions where prompt_id = %s", (prompt_id,))
+            await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
+        return cursor.rowcount
 
     async def rollback(self, project_id: int, name: str, label: str, author: str) -> Version:
         """Point a label at where it pointed before its last move; once more, at where before that.
@@ -246,19 +256,19 @@ class Prompts:
         prompt_id = await self._prompt_id(project_id, name)
         async with self._db.transaction() as connection:
             await _lock(connection, prompt_id)
-            moves = await _moves(connection, prompt_id, label)
+            moves = await moves_of(connection, prompt_id, label)
             standing: list[int | None] = []
-            for move in moves:
-                if move.back:
+            for each in moves:
+                if each.back:
                     standing.pop()
                 else:
-                    standing.append(move.number)
+                    standing.append(each.number)
             if not standing:
                 raise NotFound(f"prompt {name!r} has no label {label[:60]!r}", param="label")
             to = standing[-2] if len(standing) > 1 else None
             if to is None:
                 raise Conflict(f"label {label!r} of prompt {name!r} has not pointed elsewhere before", param="label")
-            await _move(connection, prompt_id, label, to, standing[-1], author, back=True)
+            await move(connection, prompt_id, label, to, standing[-1], author, back=True)
         return await self.version(project_id, name, str(to))
 
     async def history(self, project_id: int, name: str, label: str | None = None) -> tuple[Move, ...]:
@@ -269,7 +279,7 @@ class Prompts:
         """
         prompt_id = await self._prompt_id(project_id, name)
         rows = await self._db.rows(
-            f"select {_MOVE} from prompt_moves where prompt_id = %(prompt)s"  # noqa: S608 - names of ours
+            f"select {MOVE} from prompt_moves where prompt_id = %(prompt)s"  # noqa: S608 - names of ours
             " and (%(label)s::text is null or label = %(label)s) order by id desc limit 500",
             {"prompt": prompt_id, "label": label},
         )
@@ -285,15 +295,18 @@ class Prompts:
         return difference(one.definition, two.definition, one.spoken, two.spoken)
 
     async def _prompt_id(self, project_id: int, name: str) -> int:
-        row = await self._db.row("select id from prompts where project_id = %s and name = %s", (project_id, name))
+        row = await self._db.row(
+            f"select id from prompts p where project_id = %s and name = %s and {_THERE}",  # noqa: S608 - words of ours
+            (project_id, name),
+        )
         if row is None:
-            rows = await self._db.rows("select name from prompts where project_id = %s limit 1000", (project_id,))
+            rows = await self._db.rows(
+                f"select name from prompts p where project_id = %s and {_THERE} limit 1000",  # noqa: S608 - words of ours
+                (project_id,),
+            )
             known = hint(name, [each["name"] for each in rows])
             raise NotFound(f"there is no prompt {name[:100]!r}{known}", param="name")
         return int(row["id"])
-
-
-_MOVE: Final = "id, label, number, before, back, author, at"
 
 
 def version_of(row: Mapping[str, Any], seal: Seal) -> Version:
@@ -314,64 +327,18 @@ def about(prompt_id: int, sha: str) -> bytes:
     return f"prompt_versions.definition {prompt_id} {sha}".encode()
 
 
-async def _claimed(connection: Connection, project_id: int, name: str) -> int:
-    """The id of a prompt, made if need be, and locked: its numbers have no gaps and no doubles."""
+async def _claimed(connection: Connection, project_id: int, name: str) -> tuple[int, int]:
+    """The id of a prompt, made if need be, and the highest number deleted; locked: numbers have no gaps and no doubles."""
     await connection.execute(
         "insert into prompts (project_id, name) values (%s, %s) on conflict do nothing", (project_id, name)
     )
     cursor = await connection.execute(
-        "select id from prompts where project_id = %s and name = %s for update", (project_id, name)
+        "select id, gone from prompts where project_id = %s and name = %s for update", (project_id, name)
     )
     row = await cursor.fetchone()
     assert row is not None
-    return int(row["id"])
+    return int(row["id"]), int(row["gone"])
 
 
 async def _lock(connection: Connection, prompt_id: int) -> None:
     await connection.execute("select from prompts where id = %s for update", (prompt_id,))
-
-
-async def _pointed(connection: Connection, prompt_id: int, label: str) -> int | None:
-    cursor = await connection.execute(
-        "select number from prompt_labels where prompt_id = %s and label = %s", (prompt_id, label)
-    )
-    row = await cursor.fetchone()
-    return None if row is None else int(row["number"])
-
-
-async def _labels(connection: Connection, prompt_id: int) -> int:
-    cursor = await connection.execute("select count(*) as n from prompt_labels where prompt_id = %s", (prompt_id,))
-    row = await cursor.fetchone()
-    return 0 if row is None else int(row["n"])
-
-
-async def _moves(connection: Connection, prompt_id: int, label: str) -> Sequence[Move]:
-    find = f"select {_MOVE} from prompt_moves where prompt_id = %s and label = %s order by id"  # noqa: S608 - names of ours
-    cursor = await connection.execute(find.encode(), (prompt_id, label))
-    return [Move(**row) for row in await cursor.fetchall()]
-
-
-async def _move(
-    connection: Connection,
-    prompt_id: int,
-    label: str,
-    number: int | None,
-    before: int | None,
-    author: str,
-    *,
-    back: bool = False,
-) -> None:
-    """Write a move and where the label points since, and tell everybody."""
-    await connection.execute(
-        "insert into prompt_moves (prompt_id, label, number, before, back, author) values (%s, %s, %s, %s, %s, %s)",
-        (prompt_id, label, number, before, back, author),
-    )
-    if number is None:
-        await connection.execute("delete from prompt_labels where prompt_id = %s and label = %s", (prompt_id, label))
-    else:
-        await connection.execute(
-            "insert into prompt_labels (prompt_id, label, number) values (%s, %s, %s)"
-            " on conflict (prompt_id, label) do update set number = excluded.number",
-            (prompt_id, label, number),
-        )
-    await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
