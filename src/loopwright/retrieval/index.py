@@ -17,6 +17,7 @@ from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.retrieval import segments, vectors
 from loopwright.retrieval.collection import Chunk, Collection
+from loopwright.retrieval.embedded import embeddable
 from loopwright.retrieval.postings import Postings, postings_of
 from loopwright.retrieval.rows import opened_title
 from loopwright.retrieval.segments import Head, Heads
@@ -169,7 +170,7 @@ async def _lock(connection: Connection, collection: Collection) -> int | None:
 
 def _counted(analyzer: Analyzer, chunks: Sequence[Chunk], titles: Mapping[int, str]) -> tuple[Head, Postings]:
     hashes = [
-        analyzer.hashes("\n".join((titles.get(chunk.document_id, ""), chunk.heading, chunk.text))) for chunk in chunks
+        analyzer.hashes(embeddable(titles.get(chunk.document_id, ""), chunk.heading, chunk.text)) for chunk in chunks
     ]
     head = Head(
         np.array([chunk.id for chunk in chunks], dtype=np.int64),

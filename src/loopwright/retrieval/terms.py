@@ -33,6 +33,8 @@ _WORD: Final = re.compile(rf"[{_SPACELESS}]+|\d+(?:[.,]\d+)+(?!{_LETTERS})|{_LET
 _POSSESSIVE: Final = re.compile(r"['\u2019]s\b", re.IGNORECASE)
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SPACELESS_FIRST: Final = re.compile(rf"[{_SPACELESS}]")
+_SHORTEST: Final = 3
+"""Letters of a part of an identifier."""
 _LONGEST: Final = 64
 """Characters of a word that count."""
 
@@ -117,7 +119,8 @@ def words_of(text: str) -> list[str]:
             continue
         found.append(word.casefold()[:_LONGEST])
         parts = [part for run in word.split("_") for part in _HUMP.split(run) if part]
-        if len(parts) > 1:
+        # `mRNA` and `McDonald` are no identifiers.
+        if len(parts) > 1 and min(map(len, parts)) >= _SHORTEST:
             found += [part.casefold()[:_LONGEST] for part in parts]
     return found
 

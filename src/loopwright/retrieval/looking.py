@@ -1,0 +1,183 @@
+"""Looks into one collection, within one snapshot of the database: both lists of candidates, both scores of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from loopwright.kit.db import Connection
+from loopwright.retrieval.collection import Collection
+from loopwright.retrieval.index import Index
+from loopwright.retrieval.lexical import Weighed, weigh
+from loopwright.retrieval.nearest import Generation, Near, Vector, cosines, nearest
+from loopwright.retrieval.options import Options
+from loopwright.retrieval.postings import Numbers
+from loopwright.retrieval.restriction import Few, Restriction
+from loopwright.retrieval.segments import segments_of
+from loopwright.retrieval.vectors import index_of
+
+_STEP: Final = 4
+"""Candidates of a list that are asked about at once, by how many are wanted; then four times as many."""
+Scores = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(slots=True)
+class Clock:
+    """Microseconds of each stage."""
+
+    took: dict[str, int] = field(default_factory=dict)
+    _begun: int = field(default_factory=time.perf_counter_ns)
+
+    def lap(self, stage: str) -> None:
+        """What went by since the last stage was this one."""
+        now = time.perf_counter_ns()
+        self.took[stage] = self.took.get(stage, 0) + (now - self._begun) // 1000
+        self._begun = now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The candidates of one question in one collection, in the order of their ids."""
+
+    collection: Collection
+    chunks: Numbers
+    dense: Scores
+    """Cosines; NaN where a chunk has no vector, or none was asked for."""
+    words: Scores
+    """What the list of words is ranked by: BM25, in `hybrid` with that of the whole document."""
+    bm25: Scores
+    whole: Scores
+    best_dense: Scores
+    """Of the list of the nearest, highest first."""
+    best_words: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """One collection as it is in a snapshot, and what of it may be found."""
+
+    connection: Connection
+    index: Index
+    collection: Collection
+    generation: Generation
+    options: Options
+    restriction: Restriction
+    few: Few | None
+    clock: Clock
+
+    async def look(self, text: str, vector: Vector | None) -> Seen:
+        """What one question finds."""
+        near = Near(np.empty(0, np.int64), np.empty(0))
+        if vector is not None:
+            near = await self._nearest(vector)
+            self.clock.lap("dense")
+        weighed = None
+        chosen: Numbers = np.empty(0, np.int64)
+        if self.options.mode != "dense":
+            weighed = await self._weighed(text)
+            ranked = weighed.mixed() if self.options.mode == "hybrid" else weighed.scores
+            chosen = await self._allowed(weighed, ranked)
+            self.clock.lap("lexical")
+        words = np.empty(0) if weighed is None else ranked[chosen]
+        listed = np.empty(0, np.int64) if weighed is None else weighed.chunks[chosen]
+        chunks = np.union1d(near.chunks, listed)
+        dense = np.full(len(chunks), np.nan)
+        dense[np.searchsorted(chunks, near.chunks)] = near.cosines
+        if vector is not None and np.isnan(dense).any():
+            await self._completed(chunks, dense, vector)
+            self.clock.lap("dense")
+        zeros = np.zeros(len(chunks))
+        places = weighed.places(chunks) if weighed is not None else np.empty(0, np.int64)
+        return Seen(
+            collection=self.collection,
+            chunks=chunks,
+            dense=dense,
+            words=zeros if weighed is None else _at(ranked, places),
+            bm25=zeros if weighed is None else _at(weighed.scores, places),
+            whole=zeros if weighed is None else _at(weighed.whole, places),
+            best_dense=near.cosines,
+            best_words=words,
+        )
+
+    async def _nearest(self, vector: Vector) -> Near:
+        return await nearest(
+            self.connection, self.generation, vector, self.options.candidates, self.restriction, self.few
+        )
+
+    async def _completed(self, chunks: Numbers, dense: Scores, vector: Vector) -> None:
+        """The cosines of what only the list of words has."""
+        missing = chunks[np.isnan(dense)]
+        found = await cosines(self.connection, self.generation, vector, missing)
+        for chunk, cosine in found.items():
+            dense[np.searchsorted(chunks, chunk)] = cosine
+
+    async def _weighed(self, text: str) -> Weighed:
+        segments = await segments_of(self.connection, self.collection.id)
+        heads = await self.index.heads.of(self.connection, segments)
+        words = {kind: self.index.analyzer(*kind).hashes(text) for kind in {each.kind for each in segments}}
+        return await weigh(self.connection, segments, heads, words)
+
+    async def _allowed(self, weighed: Weighed, ranked: Scores) -> Numbers:
+        """Places of the best by words that may be found."""
+        most = self.options.candidates
+        if self.restriction.none:
+            return weighed.best(most, by=ranked)
+        if self.few is not None:
+            return weighed.best(most, self.few.documents, by=ranked)
+        order = weighed.best(len(ranked), by=ranked)
+        found: list[int] = []
+        at, step = 0, most * _STEP
+        while at < len(order) and len(found) < most:
+            asked = order[at : at + step]
+            may = await self._may(weighed.chunks[asked])
+            found += [int(place) for place in asked if int(weighed.chunks[place]) in may]
+            at, step = at + step, step * _STEP
+        return np.array(found[:most], dtype=np.int64)
+
+    async def _may(self, chunks: Numbers) -> set[int]:
+        cursor = await self.connection.execute(
+            f"select string_agg(int8send(c.id), ''::bytea) as ids from collection_chunks c"  # noqa: S608 - parameters only
+            f" join collection_documents d on d.id = c.document_id"
+            f" where c.id = any(%(chunks)s::bigint[]) and {self.restriction.sql}".encode(),
+            {"chunks": chunks.tolist(), **self.restriction.params},
+            binary=True,
+        )
+        row = await cursor.fetchone()
+        ids = (row or {}).get("ids") or b""
+        return set(np.frombuffer(ids, dtype=">i8").astype(np.int64).tolist())
+
+
+async def generation_of(connection: Connection, collection_id: int) -> Generation | None:
+    """The vectors of a collection as they are now; None when it is gone."""
+    cursor = await connection.execute(
+        b"select e.id, e.model, e.dimensions, c.chunks from collections c"
+        b" join collection_embeddings e on e.id = c.embedding_id where c.id = %s",
+        (collection_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    cursor = await connection.execute(
+        b"select exists (select 1 from pg_class c join pg_index i on i.indexrelid = c.oid"
+        b" where c.relname = %s and pg_table_is_visible(c.oid) and i.indisvalid) as indexed",
+        (index_of(row["id"]),),
+    )
+    there = await cursor.fetchone()
+    return Generation(**row, indexed=there is not None and there["indexed"])
+
+
+def _at(values: Scores, places: Numbers) -> Scores:
+    """0 where there is no place: a chunk that has none of the words, or is too new to be counted."""
+    if not len(values):
+        return np.zeros(len(places))
+    found: Scores = np.where(places >= 0, values[np.maximum(places, 0)], 0.0)
+    return found
+
+
+def questions(text: str, others: Sequence[str]) -> list[str]:
+    """What is searched for: the text first, each once."""
+    return list(dict.fromkeys([text, *(other for other in others if other.strip())]))

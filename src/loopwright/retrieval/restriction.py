@@ -1,0 +1,74 @@
+"""Which documents a search may find: the labels of who asks, the filter, the documents named. Part of every statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from loopwright.core.passage import Query
+from loopwright.kit.db import Connection
+from loopwright.retrieval.options import Options
+from loopwright.retrieval.postings import Numbers
+from loopwright.retrieval.rows import VISIBLE
+
+FEW: Final = 2_000
+"""Documents up to which those that may be found are listed before anything is searched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """A condition on `collection_documents d` of one collection."""
+
+    sql: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    none: bool = False
+    """It leaves nothing out of the collection."""
+
+    @classmethod
+    def of(cls, collection_id: int, options: Options, labels: frozenset[str] | None) -> Restriction:
+        """What `labels` may see, under `options`."""
+        parts = ["d.collection_id = %(collection)s"]
+        params: dict[str, Any] = {"collection": collection_id}
+        if labels is not None:
+            parts.append(VISIBLE)
+            params["seen"] = sorted(label.replace("\x00", "") for label in labels)
+        if options.documents is not None:
+            parts.append("d.id = any(%(documents)s::bigint[])")
+            params["documents"] = list(options.documents)
+        if options.filter is not None:
+            parts.append(options.filter.sql)
+            params |= options.filter.params
+        return cls(sql=" and ".join(parts), params=params, none=len(parts) == 1)
+
+    async def few(self, connection: Connection) -> Few | None:
+        """What it leaves, where that is little; None where it is much."""
+        cursor = await connection.execute(
+            f"select string_agg(int8send(id), ''::bytea) as ids, count(*) as documents,"  # noqa: S608 - parameters only
+            f" coalesce(sum(chunks), 0)::bigint as chunks"
+            f" from (select d.id, d.chunks from collection_documents d where {self.sql} limit {FEW + 1}) found".encode(),
+            self.params,
+            binary=True,
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        if row["documents"] > FEW:
+            return None
+        return Few(np.frombuffer(row["ids"] or b"", dtype=">i8").astype(np.int64), row["chunks"])
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """Documents that may be found, by id, and how many chunks they have."""
+
+    documents: Numbers
+    chunks: int
+
+
+def labels_of(query: Query) -> frozenset[str] | None:
+    """The labels that hold for a query: those of who asks, narrowed; None sees every document."""
+    if query.who.labels is None:
+        return query.labels
+    return query.who.labels if query.labels is None else query.who.labels & query.labels
