@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loopwright.cli import calls_export
+from loopwright.cli.calls_retrieval import show_retrieval
 from loopwright.cli.calls_text import columns, facts, row, show_memory, show_sent, show_texts
 from loopwright.cli.keys import find
 from loopwright.cli.quantities import moment_of
@@ -97,6 +98,7 @@ def show(
     show_facts(facts(detail["call"]))
     show_sent(detail)
     show_memory(detail)
+    show_retrieval(detail)
     show_texts(detail)
 
 

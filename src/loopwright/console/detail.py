@@ -11,6 +11,7 @@ from loopwright.app import App
 from loopwright.console.conversation import answered, asked, plain, pretty, tools_offered
 from loopwright.console.listing import row_of
 from loopwright.console.overview import api_base
+from loopwright.console.retrieved import retrieved
 from loopwright.console.said import drawn_of, said_of
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import curl, python
@@ -66,6 +67,7 @@ class Detail:
                 "curl": as_curl,
                 "python": as_python,
                 "parameters": _parameters(found.request),
+                "looked_up": retrieved(found.request),
                 "steps": [
                     {**step, "turns": asked("chat", step)[-_TURNS:], "answers": answered("chat", _answer(step))}
                     for step in made["steps"]

@@ -28,7 +28,10 @@ def answer_key(definition: bytes, inputs: Mapping[str, Any], nonce: str) -> byte
 
 def score_key(spec: Mapping[str, Any], example: Example, outputs: tuple[Output, ...], nonce: str) -> bytes:
     """The name of what an evaluator finds of answers to an example."""
-    said = [[output.text, output.tool_calls, output.error] for output in outputs]
+    said = [
+        [output.text, output.tool_calls, output.error, *([output.passages] if output.passages else [])]
+        for output in outputs
+    ]
     return digest(["score", _FORM, spec, example.inputs, example.expected, said, nonce])
 
 
@@ -72,7 +75,7 @@ def task_body(model: str, parameters: Mapping[str, Any], inputs: Mapping[str, An
         **parameters,
         "model": model,
         "messages": messages if isinstance(messages, list) else [],
-        "loopwright": {"variables": variables},
+        "loopwright": {"variables": variables, "passages": True},
     }
 
 
@@ -82,7 +85,8 @@ def output_of(said: Said, *, formed: bool) -> Output:
     Raises:
         UpstreamBroke: it is no answer of a chat.
     """
-    choice = wire_read.choice_of(wire_read.whole(said.delta.raw))
+    body = wire_read.whole(said.delta.raw)
+    choice = wire_read.choice_of(body)
     message = None if choice is None else choice.get("message")
     if choice is None or not isinstance(message, dict):
         raise UpstreamBroke("the answer has no choices")
@@ -98,6 +102,7 @@ def output_of(said: Said, *, formed: bool) -> Output:
         cost_nano=said.delta.cost_nano,
         latency_us=said.latency_us,
         model=said.delta.model,
+        passages=_passages(body),
     )
 
 
@@ -119,6 +124,14 @@ def score_bytes(score: Score) -> bytes:
 def score_read(payload: bytes) -> Score:
     """From how it is stored."""
     return _SCORE.decode(payload)
+
+
+def _passages(body: Mapping[str, Any]) -> list[str]:
+    """The texts of the passages that an answer stands on, as the road tells of them."""
+    ours = body.get("loopwright")
+    told = ours.get("retrieval") if isinstance(ours, dict) else None
+    sources = wire_read.dicts(told.get("sources")) if isinstance(told, dict) else []
+    return [text for source in sources if isinstance(text := source.get("text"), str)]
 
 
 def _json(text: str) -> Any:

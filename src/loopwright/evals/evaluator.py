@@ -33,6 +33,8 @@ class Output:
     """Nanodollars; None is unpriced."""
     latency_us: int = 0
     model: str = ""
+    passages: Sequence[str] = ()
+    """What was shown of documents for it, where its variant looks something up; the nearest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

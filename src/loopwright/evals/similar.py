@@ -25,6 +25,7 @@ _MOST_PASSAGES: Final = 1_000
 _NEAREST: Final = 3
 """Windows of the passages, by shared words, that are compared in meaning with each sentence."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
+_CITATION: Final = re.compile(r" ?\[\d{1,3}(?:[ ,;-]{1,3}\d{1,3}){0,20}\]")
 _NUMERAL: Final = re.compile(r"\d[\d,.]*")
 _STOP: Final = frozenset(
     [
@@ -181,7 +182,9 @@ class GroundedArgs:
     """Of `grounded`."""
 
     context: Annotated[
-        str, "Which of the example's inputs (or metadata) holds the passages: a text, or a list of them"
+        str,
+        "Which of the example's inputs (or metadata) holds the passages: a text, or a list of them; where it has none, they"
+        " are those that the answer's variant looked up",
     ] = "context"
     embedding: Annotated[bool, "Whether meaning counts besides words"] = True
     model: Annotated[str | None, "The embedding model; by default the house's own"] = None
@@ -204,10 +207,10 @@ class Grounded(Plain[GroundedArgs]):
 
     async def measured(self, example: Example, output: Output) -> Score:
         """The mean over sentences, longer ones counting more; the least supported is in the explanation."""
-        passages = passages_of(example, self.args.context)
+        passages = passages_of(example, self.args.context) or [each[:LONGEST] for each in output.passages]
         if not passages:
-            return self.missing(f"the example has no passages in {self.args.context!r}"[:200])
-        text, cut = clipped(output.text)
+            return self.missing(f"the example has no passages in {self.args.context!r}, and none were looked up"[:200])
+        text, cut = clipped(_CITATION.sub("", output.text))
         claims = [each for each in sentences(text)[:_MOST_SAID] if _content(each)]
         if not claims:
             return self.missing("the answer says nothing that could be looked for")

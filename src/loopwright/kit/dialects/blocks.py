@@ -39,6 +39,8 @@ class Block:
     """Anthropic's, which ends a piece of reasoning."""
     redacted: str = ""
     """Reasoning that may only be handed back, not read."""
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    """What its text cites, as a chat's message has it."""
 
     @property
     def text(self) -> str:
@@ -58,7 +60,7 @@ class Turn(NamedTuple):
 class Blocks:
     """Takes chunks, tells what happens to blocks, and remembers them."""
 
-    __slots__ = ("_now", "_tools", "_waiting", "blocks", "finish", "stopped_by")
+    __slots__ = ("_now", "_tools", "_waiting", "blocks", "finish", "ours", "stopped_by")
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
@@ -67,12 +69,17 @@ class Blocks:
         """OpenAI's finish reason."""
         self.stopped_by: str | None = None
         """The stop sequence that ended the answer, when upstream tells."""
+        self.ours: dict[str, Any] | None = None
+        """Our own member of the answer, `loopwright`."""
         self._now: Block | None = None
         self._tools: dict[int, Block] = {}
         self._waiting: list[Block] = []
 
     def take(self, chunk: Mapping[str, Any]) -> Iterator[Turn]:
         """What a chunk does."""
+        ours = chunk.get("loopwright")
+        if isinstance(ours, dict):
+            self.ours = ours
         choice = choice_of(chunk)
         if choice is None:
             return
@@ -83,6 +90,7 @@ class Blocks:
             tokens = dicts(logprobs.get("content")) if isinstance(logprobs, dict) else []
             yield from self._say("text", text(delta.get("content")), tokens)
             yield from self._say("refusal", text(delta.get("refusal")))
+            self._cite(dicts(delta.get("annotations")))
             for call in _calls(delta):
                 yield from self._call(call)
         finish = choice.get("finish_reason")
@@ -137,6 +145,12 @@ class Blocks:
         if self._now is None or self._now.kind != kind:
             yield from self._open(Block(kind=kind))
         yield from self._more(piece, logprobs)
+
+    def _cite(self, annotations: list[dict[str, Any]]) -> None:
+        """They belong to the text that was said last."""
+        said = next((block for block in reversed(self.blocks) if block.kind == "text"), None)
+        if annotations and said is not None:
+            said.annotations = annotations
 
     def _call(self, call: dict[str, Any]) -> Iterator[Turn]:
         number = call.get("index")

@@ -86,7 +86,8 @@ class MessageVoice:
         self._usage = delta.usage
         reason, stop = self._stopped()
         message = self._message([content_of(block) for block in self._blocks.blocks])
-        return _encode({**message, "stop_reason": reason, "stop_sequence": stop, "usage": usage_body(self._counted())})
+        ended = {"stop_reason": reason, "stop_sequence": stop, "usage": usage_body(self._counted())}
+        return _encode({**message, **ended, **self._ours()})
 
     def piece(self, delta: Delta) -> bytes:
         """The events a Delta becomes. Raises UpstreamBroke when it is damaged."""
@@ -124,7 +125,12 @@ class MessageVoice:
         reason, stop = self._stopped()
         delta = {"stop_reason": reason, "stop_sequence": stop}
         usage = usage_body(self._counted())
-        return _event({"type": "message_delta", "delta": delta, "usage": usage}), _event({"type": "message_stop"})
+        ended = {"type": "message_delta", "delta": delta, "usage": usage, **self._ours()}
+        return _event(ended), _event({"type": "message_stop"})
+
+    def _ours(self) -> dict[str, Any]:
+        """Our own member, which says what the answer stands on."""
+        return {} if self._blocks.ours is None else {"loopwright": self._blocks.ours}
 
     def _stopped(self) -> tuple[str, str | None]:
         blocks = self._blocks

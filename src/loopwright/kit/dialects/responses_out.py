@@ -115,9 +115,10 @@ class ResponseVoice:
     def _ended(self) -> dict[str, Any]:
         reason = _INCOMPLETE.get(self._blocks.finish or "stop")
         output = self._output("completed" if reason is None else "incomplete")
+        ours = {} if self._blocks.ours is None else {"loopwright": self._blocks.ours}
         if reason is None:
-            return self._said("completed", output)
-        return {**self._said("incomplete", output), "incomplete_details": {"reason": reason}}
+            return {**self._said("completed", output), **ours}
+        return {**self._said("incomplete", output), "incomplete_details": {"reason": reason}, **ours}
 
     def _output(self, status: str) -> list[dict[str, Any]]:
         """Every item; `status` is that of the last, those before it are whole."""
@@ -221,7 +222,14 @@ class ResponseVoice:
         else:
             part = _part(block, said)
             logprobs = block.logprobs
+            cited = [
+                self._event(
+                    "response.output_text.annotation.added", **at, content_index=0, annotation_index=n, annotation=each
+                )
+                for n, each in enumerate(part["annotations"])
+            ]
             done = self._event("response.output_text.done", **at, content_index=0, text=said, logprobs=logprobs)
+            return [*cited, done, self._event("response.content_part.done", **at, content_index=0, part=part)]
         return [done, self._event("response.content_part.done", **at, content_index=0, part=part)]
 
     def _event(self, event: str, /, **payload: Any) -> bytes:
@@ -235,4 +243,11 @@ def _part(block: Block, text: str, *, bare: bool = False) -> dict[str, Any]:
     if block.kind == "refusal":
         return {"type": "refusal", "refusal": text}
     logprobs = [] if bare else block.logprobs
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
+    annotations = [] if bare else [_annotation(each) for each in block.annotations]
+    return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
+
+
+def _annotation(said: Mapping[str, Any]) -> dict[str, Any]:
+    """As this dialect has it: without a member of its own for what it cites."""
+    cited = said.get("url_citation")
+    return {"type": "url_citation", **cited} if isinstance(cited, dict) else dict(said)
