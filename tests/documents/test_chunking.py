@@ -1,6 +1,7 @@
 """Pieces say to the letter what stands in the text, all of it, and never count more than they may."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -47,7 +48,7 @@ def check(text: str, pieces: list[Piece], tokens: int, name: str) -> None:
 
 
 LINES = st.one_of(
-    st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=60),
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60),
     st.sampled_from(
         [
             *("# One", "## Two two", "### Three", "#", "####### no", "Under", "=====", "-----", "---"),
@@ -198,13 +199,13 @@ def test_whole_sentences() -> None:
 def test_what_is_repeated_begins_with_a_sentence_or_a_word() -> None:
     text = " ".join(f"Sentence number {number} says little." for number in range(40))
     pieces = cut_md(text, tokens=30, overlap=12)
-    for before, piece in zip(pieces, pieces[1:], strict=False):
+    for before, piece in pairwise(pieces):
         repeated = text[piece.start : before.end]
         assert 0 < words(repeated) <= 12
         assert repeated.startswith("Sentence")
     bare = "".join(f"word{number} " for number in range(300))
     pieces = cut_md(bare, tokens=30, overlap=6)
-    assert all(words(bare[piece.start : before.end]) == 6 for before, piece in zip(pieces, pieces[1:], strict=False))
+    assert all(words(bare[piece.start : before.end]) == 6 for before, piece in pairwise(pieces))
 
 
 def test_nothing_is_repeated_across_a_heading() -> None:

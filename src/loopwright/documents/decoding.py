@@ -17,7 +17,9 @@ _MARKS: Final = (
 _SAMPLE: Final = 65_536
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x0b\x0c\x1b\x1a\x00\x08"))
 _TAGS: Final = re.compile("[\U000e0000-\U000e007f]+")
-_UNWANTED: Final = re.compile("[\x01-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufeff\u00ad\ufffe\uffff\ud800-\udfff]+")
+_UNWANTED: Final = re.compile(
+    "[\x01-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufeff\u00ad\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]+"
+)
 _BREAKS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
@@ -30,7 +32,7 @@ def looks_binary(data: bytes) -> bool:
         return False
     kept = sample.translate(None, _CONTROLS)
     nul = sample.count(0)
-    return len(sample) - len(kept) > len(sample) // 50 or nul > len(sample) // 20
+    return len(sample) - len(kept) > max(len(sample) // 50, 4) or nul > max(len(sample) // 20, 4)
 
 
 def decoded(data: bytes, *, hint: str | None = None) -> tuple[str, list[str]]:

@@ -13,8 +13,8 @@ from lxml import etree
 
 from loopwright.documents.decoding import cleaned
 from loopwright.documents.document import Parsed
-from loopwright.documents.hypertext import markdown_of
 from loopwright.documents.limits import Limits
+from loopwright.documents.marking import markdown_of
 from loopwright.documents.sniffing import DOCX
 from loopwright.documents.unreadable import Unreadable
 

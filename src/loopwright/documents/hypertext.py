@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from bs4 import BeautifulSoup, Tag
-from bs4.element import Comment, PageElement
-from markdownify import MarkdownConverter
+from bs4.element import PageElement, PreformattedString
 
 from loopwright.documents.decoding import cleaned, decoded
 from loopwright.documents.document import Parsed
 from loopwright.documents.limits import Limits
+from loopwright.documents.marking import markdown_of
 from loopwright.documents.sniffing import HTML
 
 _NEVER: Final = (
@@ -24,6 +25,8 @@ _HIDDEN: Final = re.compile(
     r"|opacity\s*:\s*0*(?:\.0+)?\s*(?:;|!|$)|(?:left|top|text-indent)\s*:\s*-\d{3,}",
     re.IGNORECASE,
 )
+_SELECTOR: Final = re.compile(r"(?:[A-Za-z][\w-]{0,40})?(?:[.#][\w-]{1,80}){1,4}")
+"""Of a class or an id."""
 _BESIDE: Final = ("nav", "aside", "footer", "header")
 
 
@@ -35,32 +38,11 @@ def read(data: bytes, kind: str, limits: Limits) -> Parsed:  # noqa: ARG001 - as
     soup = BeautifulSoup(text, "lxml")
     metadata = _metadata(soup)
     title = metadata.pop("title", "")
-    hidden = _drop_unseen(soup)
+    hidden = _drop_unseen(soup, _hiding(soup))
     if hidden:
         more.append(f"{hidden:,} characters that a reader of the page does not see were left out")
-    shown = markdown_of(_main(soup))
+    shown, _ = cleaned(markdown_of(_main(soup)))  # again: entities can say what bytes did not
     return Parsed(text=shown, media_type=HTML, title=title, metadata=metadata, warnings=[*told, *more])
-
-
-class _Converter(MarkdownConverter):
-    """Markdown without addresses: of a link what is shown, of a picture what it says instead."""
-
-    def convert_a(self, el: Tag, text: str, parent_tags: set[str]) -> str:  # noqa: ARG002 - as the library calls it
-        return text
-
-    def convert_img(self, el: Tag, text: str, parent_tags: set[str]) -> str:  # noqa: ARG002 - as the library calls it
-        return str(el.get("alt") or "")
-
-
-def markdown_of(tree: Tag) -> str:
-    """The Markdown of a tree of HTML."""
-    converter = _Converter(
-        heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False, escape_misc=False,
-        table_infer_header=True, strong_em_symbol="*",
-    )  # fmt: skip
-    made: str = converter.convert_soup(tree)
-    lines = (line.rstrip() for line in made.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
 
 def _main(soup: BeautifulSoup) -> Tag:
@@ -75,18 +57,51 @@ def _main(soup: BeautifulSoup) -> Tag:
     return body
 
 
-def _drop_unseen(soup: BeautifulSoup) -> int:
+def _drop_unseen(soup: BeautifulSoup, hiding: list[str]) -> int:
     """Take out what nobody sees; how many characters of text that were, scripts and styles not counted."""
-    for element in soup.find_all(string=lambda text: isinstance(text, Comment)):
-        element.extract()
+    for element in soup.find_all(string=lambda text: isinstance(text, PreformattedString)):
+        element.extract()  # comments, and what else is no text
     for tag in soup.find_all(_NEVER):
         tag.decompose()
+    most = len(soup.get_text()) // 2
     hidden = 0
-    for tag in soup.find_all(_unseen):
-        if not tag.decomposed:
-            hidden += len(tag.get_text(strip=True))
+    for tag in [*soup.find_all(_unseen), *(found for selector in hiding for found in soup.select(selector))]:
+        # What hides half a page is shown by a script once it has loaded.
+        if not tag.decomposed and (length := len(tag.get_text(strip=True))) <= most:
+            hidden += length
             tag.decompose()
     return hidden
+
+
+def _hiding(soup: BeautifulSoup) -> list[str]:
+    """The plain selectors that the page's own style sheets hide. Not those for other media: what is not printed is seen."""
+    found: dict[str, None] = {}
+    for sheet in soup.find_all("style")[:20]:
+        for selectors, body in _rules(sheet.get_text()):
+            if _HIDDEN.search(body):
+                found.update(
+                    dict.fromkeys(each.strip() for each in selectors.split(",") if _SELECTOR.fullmatch(each.strip()))
+                )
+    return list(found)[:200]
+
+
+def _rules(sheet: str) -> Iterator[tuple[str, str]]:
+    """The rules of a style sheet that stand in no other."""
+    depth = begins = opened = 0
+    for sign in re.finditer(r"[{};]", sheet):
+        at = sign.start()
+        if sign[0] == "{":
+            depth += 1
+            opened = at if depth == 1 else opened
+        elif sign[0] == "}" and depth:
+            depth -= 1
+            if depth == 0:
+                selectors = sheet[begins:opened].strip()
+                if not selectors.startswith("@"):
+                    yield selectors[-500:], sheet[opened + 1 : at][:2000]
+                begins = at + 1
+        elif depth == 0:
+            begins = at + 1
 
 
 def _unseen(tag: PageElement) -> bool:

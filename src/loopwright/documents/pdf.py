@@ -38,9 +38,9 @@ def read(data: bytes, kind: str, limits: Limits) -> Parsed:  # noqa: ARG001 - as
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
-        raise Unreadable(
-            _WHY.get(error.err_code or 0, "is a broken PDF: save it anew from what it was made with")
-        ) from None
+        # PDFium keeps what was wrong with the file before, and says it of this one.
+        code = (error.err_code or 0) if b"/Encrypt" in data else 0
+        raise Unreadable(_WHY.get(code, "is a broken PDF: save it anew from what it was made with")) from None
     with closing(document):
         count = len(document)
         if count > limits.pages:
