@@ -41,7 +41,10 @@ from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
 from loopwright.gateway.embedder import Embedders
 from loopwright.gateway.examined import Examiner
+from loopwright.gateway.grounded import PROVIDER as GROUNDED
+from loopwright.gateway.grounded import UNASKED, Grounded
 from loopwright.gateway.guarded import Guarded, Policies
+from loopwright.gateway.measured import Measured
 from loopwright.gateway.prompted import Prompted
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.remembered import FREE
@@ -59,6 +62,8 @@ from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.prompts.weight import Scale
 from loopwright.providers.protocol import Provider
+from loopwright.retrieval.calibration import Calibrations
+from loopwright.retrieval.search import Searcher
 from loopwright.runs.store import Runs
 from loopwright.workshop import Workshop
 
@@ -88,6 +93,10 @@ class App:
     """And the files of projects, which they read and write."""
     workshop: Workshop
     """Prompts, tasks, datasets, evaluations, runs."""
+    search: Searcher
+    """Finds passages in collections."""
+    calibrations: Calibrations
+    """How much evidence is enough, and weighing it."""
     spool: Spool
     targets: Mapping[str, Target]
     """By every name that can be called."""
@@ -197,7 +206,8 @@ async def build(settings: Settings) -> App:
     routes, opened = routing.opened_routes(settings, catalog, endpoints.read(settings.home))
     targets = {name: each.target for name, each in routes.items()}
     guards = Policies(settings.privacy, catalog.configured())
-    workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), policies=guards)
+    embeds = [name for name, target in targets.items() if "embeddings" in target.operations]
+    workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), embeds=embeds, policies=guards)
     price = _price_of(routing.prices_of(routes, settings.privacy))
     cache = Cache(db, _cache_kept(settings), seal)
 
@@ -207,7 +217,11 @@ async def build(settings: Settings) -> App:
         chat = Cached(chat, cache, policies, price)
     if settings.privacy.active:
         chat = Confined(inner=chat, places=routing.places(routes), find=find)
-    chat = workshop.remembered(workshop.performed(chat, price))
+    counters = routing.counters(catalog, endpoints.read(settings.home))
+    search = Searcher(db, seal, embedder=Embedders(targets), chat=chat)
+    calibrations = Calibrations(db, search, seal)
+    chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
+    chat = workshop.remembered(chat)
     chat = Admitted(chat, allowances, routing.dearest(routes).get, settings.limits)
     settled = Settled(spool, allowances)
     recorded: Recorded | Guarded
@@ -231,6 +245,8 @@ async def build(settings: Settings) -> App:
         policies=policies,
         batches=Batches.of(db, settings),
         workshop=workshop,
+        search=search,
+        calibrations=calibrations,
         spool=spool,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),
@@ -238,7 +254,7 @@ async def build(settings: Settings) -> App:
         prompted=prompted,
         recorded=recorded,
         providers=opened,
-        counters=routing.counters(catalog, endpoints.read(settings.home)),
+        counters=counters,
     )
 
 
@@ -292,11 +308,12 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
 
 
 def _price_of(known: Mapping[tuple[str, str, str], Price | None]) -> PriceOf:
-    """Prices by who answered; what memory answers by itself costs nothing."""
+    """Prices by who answered; what memory answers by itself, or retrieval refuses to, costs nothing."""
+    free = {REMEMBERED: FREE, GROUNDED: UNASKED}
 
     def price(*served: str) -> Price | None:
         name, provider, model = served
-        return known.get((name, provider, model)) or (FREE if provider == REMEMBERED else None)
+        return known.get((name, provider, model)) or free.get(provider)
 
     return price
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.chat import Chat, Delta, Request, answering
-from loopwright.core.money import Usage
+from loopwright.core.money import Price, Usage
 from loopwright.core.notes import Note
 from loopwright.core.passage import Evidence, Found, Query, Search, Weighing
 from loopwright.gateway import voiced
@@ -36,6 +36,8 @@ TAG: Final = "loopwright.retrieval"
 REMOVED: Final = "loopwright.removed_citations"
 PROVIDER: Final = "retrieval"
 """Of an answer that the documents do not say it."""
+UNASKED: Final = Price(input=0, output=0, source="retrieval")
+"""What such an answer costs."""
 _QUESTION: Final = 4_000
 """Characters that are searched for."""
 _SPARE: Final = 4
