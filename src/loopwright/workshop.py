@@ -6,7 +6,7 @@ Each room is a field; `api`, `console` and `cli` reach them as `app.workshop.<ro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from loopwright.access.projects import Projects
@@ -21,6 +21,7 @@ from loopwright.evals.tracked import Tracked
 from loopwright.feedback.queues import Reviews
 from loopwright.feedback.store import Feedback
 from loopwright.feedback.turns import Turns
+from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.gateway.guarded import Policies
 from loopwright.gateway.performed import Performed
 from loopwright.gateway.prompted import Entrance, Prompted
@@ -29,6 +30,7 @@ from loopwright.gateway.tallied import PriceOf
 from loopwright.gateway.worded import Worder
 from loopwright.guardrails.moderation import Moderator
 from loopwright.kit.db import Database
+from loopwright.kit.ids import Ids
 from loopwright.kit.schema import schema
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
@@ -90,10 +92,23 @@ class Workshop:
     """Corrections, as they are shown to the next request that is like theirs."""
 
     @classmethod
-    async def open(cls, db: Database, settings: Settings, *, embedder_of: EmbedderOf, policies: Policies) -> Workshop:
-        """Every room over one database; `embedder_of` asks models, `policies` say where texts of a task may go."""
+    async def open(
+        cls, db: Database, settings: Settings, *, embedder_of: EmbedderOf, embeds: Sequence[str], policies: Policies
+    ) -> Workshop:
+        """Every room over one database.
+
+        Args:
+            db: opened.
+            settings: of the house.
+            embedder_of: asks models.
+            embeds: those that turn texts into vectors, by every name.
+            policies: say where texts of a task may go.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
         runs = Runs.of(db, settings)
-        seal = Seal.of(settings.encryption)
+        seal, ids = Seal.of(settings.encryption), Ids()
         evaluations = Evaluations(db, settings.evaluations, seal)
         prompts = HeldPrompts(db, seal)
         await prompts.load()
@@ -125,7 +140,7 @@ class Workshop:
             held_prompts=prompts,
             tasks=Tasks(db, seal),
             held_tasks=held,
-            ranking=Ranking(),
+            ranking=Ranking(embedding=lambda chat, name: CalledEmbedder(chat, name, ids), embeds=embeds),
             datasets=datasets,
             runs=runs,
             tracked=Tracked(runs, evaluations),

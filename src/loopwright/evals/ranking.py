@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from loopwright.core.chat import Chat, Embedder, Request
-from loopwright.core.errors import BadRequest, LoopwrightError
+from loopwright.core.chat import Chat, Delta, Embedder, Request
+from loopwright.core.errors import BadRequest, LoopwrightError, UnknownModel
+from loopwright.core.privacy import Privacy
 from loopwright.core.score import Score
+from loopwright.core.who import HOUSE
 from loopwright.datasets.example import Example
 from loopwright.evals.evaluator import Output, Tools
 from loopwright.evals.evaluators import make
+from loopwright.kit.nearest import hint
 from loopwright.kit.wire_read import choice_of, dicts, text
 
 _log = logging.getLogger(__name__)
+
+
+Embedding = Callable[[Chat, str], Embedder]
+"""Makes an embedder over a road, of a model by its name."""
+
+
+class _Private:
+    """An embedder under the policy of the call that it works for."""
+
+    __slots__ = ("_inner", "_privacy", "dimensions", "name")
+
+    def __init__(self, inner: Embedder, privacy: Privacy | None) -> None:
+        self._inner, self._privacy = inner, privacy
+        self.name, self.dimensions = inner.name, inner.dimensions
+
+    async def __call__(self, texts: list[str], /, *, privacy: Privacy | None = None) -> list[list[float]]:
+        return await self._inner(texts, privacy=privacy or self._privacy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """Scores answers, the higher the better."""
 
-    embedder: Callable[[str | None], Embedder] | None = None
+    embedding: Embedding | None = None
+    embeds: Sequence[str] = ()
+    """Models that do; the first is the house's own."""
 
     async def __call__(
         self,
@@ -41,7 +63,7 @@ class Ranking:
         Raises:
             BadRequest: there is no such evaluator.
         """
-        made = make(evaluator, Tools(chat=chat, who=request.who, embedder=self.embedder))
+        made = make(evaluator, self._tools(chat, request))
         try:
             score = await made(Example(id=request.id, inputs=inputs), _output(answer, request, as_json=as_json))
         except LoopwrightError as error:
@@ -57,10 +79,32 @@ class Ranking:
     def check(self, evaluator: str | Mapping[str, Any]) -> str | None:
         """Why an evaluator cannot be made; None when it can."""
         try:
-            make(evaluator, Tools(embedder=self.embedder))
+            make(evaluator, self._tools(_nobody))
         except BadRequest as error:
             return error.message
         return None
+
+    def _tools(self, chat: Chat, request: Request | None = None) -> Tools:
+        embedding = self.embedding
+        if embedding is None:
+            return Tools(chat=chat, who=HOUSE if request is None else request.who)
+
+        def embedder(model: str | None) -> Embedder:
+            name = model or next(iter(self.embeds), "")
+            if name not in self.embeds:
+                said = (
+                    f"no model {name[:80]!r} embeds texts here{hint(name, self.embeds)}"
+                    if name
+                    else "no model here embeds texts"
+                )
+                raise BadRequest(said, param="args.model")
+            return _Private(embedding(chat, name), None if request is None else request.privacy)
+
+        return Tools(chat=chat, who=HOUSE if request is None else request.who, embedder=embedder)
+
+
+def _nobody(request: Request) -> AsyncGenerator[Delta, None]:
+    raise UnknownModel(f"nothing is asked now, and {request.model!r} was")
 
 
 def _output(answer: Mapping[str, Any], request: Request, *, as_json: bool) -> Output:
