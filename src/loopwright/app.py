@@ -29,6 +29,7 @@ from loopwright.catalog.models import Catalog, ModelCard
 from loopwright.core.chat import Chat
 from loopwright.core.errors import Unavailable
 from loopwright.core.money import Price
+from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
@@ -151,6 +152,13 @@ class App:
         return Speaking(
             feedback=shop.feedback, find=self.calls.get, texts=self.settings.calls.payloads, learning=shop.memory
         )
+
+    async def policy_of(self, project_id: int, model: str) -> Privacy | None:
+        """The policy that texts of a project are under before a model that nobody asks anything now."""
+        if not isinstance(self.recorded, Guarded):
+            return None
+        names = {project.id: project.name for project in await self.projects.list()}
+        return self.recorded.policies.of_task(names.get(project_id, ""), "", [model])
 
     async def waiting(self) -> Waiting:
         """What is spooled on this machine and not yet in the database."""

@@ -11,6 +11,7 @@ from loopwright import __version__
 from loopwright.api import allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
+from loopwright.api.calibration import router as calibration
 from loopwright.api.collections import router as collections
 from loopwright.api.datasets import router as datasets
 from loopwright.api.datasets_in import router as datasets_in
@@ -196,6 +197,7 @@ def management(app: App) -> FastAPI:
     api.include_router(datasets)
     api.include_router(datasets_in)
     api.include_router(collections)
+    api.include_router(calibration)
     api.include_router(documents)
     api.include_router(documents_in)
     say_errors(api)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from loopwright.cli.collections_calibrate import calibrate
 from loopwright.cli.collections_ingest import Name, bar, ingest, pairs
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Documents that are searched: create, ingest, list, embed, delete.", no_args_is_help=True, add_completion=False
 )
 app.command("ingest")(ingest)
+app.command("calibrate")(calibrate)
 _PIECE: Final = 1_000_000
 Document = Annotated[str, typer.Argument(help="Its number or its name.", metavar="DOCUMENT")]
 

@@ -87,7 +87,12 @@ async def ingest(settings: Settings) -> None:
     models = Models(house)
     try:
         async with Reader(limits=limits_of(settings.collections)) as reader:
-            await Ingester(house.workshop.intake, reader, models.embed, models.tokens).run()
+            calibrating = asyncio.create_task(house.calibrations.keep_current(house.policy_of))
+            try:
+                await Ingester(house.workshop.intake, reader, models.embed, models.tokens).run()
+            finally:
+                calibrating.cancel()
+                await asyncio.gather(calibrating, return_exceptions=True)
     finally:
         await house.close()
 

@@ -59,6 +59,27 @@ class CollectionsRest(Rest):
         """Embed all of it anew with another model, in the background."""
         return self._object("POST", _path(name) + "/embed", query={"project": project}, body={"embedder": embedder})
 
+    def calibrate_collection(
+        self,
+        name: str,
+        *,
+        queries: Sequence[Mapping[str, Any]] | None = None,
+        miss: float = 0.05,
+        project: str | None = None,
+    ) -> dict[str, Any]:
+        """Fit how much evidence is enough: to `queries`, `{"query", "answered"}`, or to some made of its texts.
+
+        `miss` is the share of questions with an answer that may be taken to have none.
+        """
+        body = {"miss": miss, **({} if queries is None else {"queries": [*queries]})}
+        found = self._object("POST", _path(name) + "/calibrate", query={"project": project}, body=body)
+        return dict(found["calibration"])
+
+    def collection_calibration(self, name: str, *, project: str | None = None) -> dict[str, Any] | None:
+        """What holds now; None where nothing is calibrated."""
+        found = self._object("GET", _path(name) + "/calibration", query={"project": project})["calibration"]
+        return None if found is None else dict(found)
+
     # Documents
 
     def documents(self, name: str, **where: str | float | None) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Calibrations:
 
     def __init__(self, db: Database, search: Search, seal: Seal = PLAIN) -> None:
         self.db = db
-        self._search = search
+        self.search = search
         self._seal = seal
         self._reading = Reading(db, seal)
         self._held: dict[tuple[int, str], tuple[float, Mapping[str, Fit], str]] = {}
@@ -274,7 +274,7 @@ class Calibrations:
         self, collection: Collection, text: str, who: Principal, privacy: Privacy | None
     ) -> Sequence[Passage]:
         query = Query(text=text, collections=[collection.name], who=who, k=_K, options=_PLAINLY, privacy=privacy)
-        found = await self._search(query)
+        found = await self.search(query)
         return found.candidates or found.passages
 
     async def _keep(self, collection: Collection, made: Calibration) -> None:
