@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
     def finish(self, *, reusable: bool) -> None:
         """The exchange has been consumed or left."""
         self.exchange = None
+        self.idle_since = self._loop.time()
         if not reusable or not self.flushed():
             self.abort()
         if self._owner is not None:

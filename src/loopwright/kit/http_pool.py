@@ -116,7 +116,6 @@ class Pool:
         self._busy.discard(connection)
         if connection.usable() and not self._closed:
             connection.reused = True
-            connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
             if self._turns:
                 self._next_turn()

@@ -173,7 +173,7 @@ def parse(
     house = body.loopwright
     if house is not None:
         raw = without(raw, "loopwright")
-    elif len(raw) > _LONG or raw.count(b'"model"') != 1 or raw.count(_QUESTIONS[operation]) > 1 or b"\\u00" in raw:
+    elif len(raw) > _LONG or raw.count(b'"model"') != 1 or raw.count(_QUESTIONS[operation]) > 1 or escapes_ascii(raw):
         # A second `model` or question, spelt plainly or in escapes, could be the one that an upstream takes: only one
         # may leave. In a long body, to write the members anew takes a third of the time that to look for one does.
         raw = with_fields(raw)
@@ -228,6 +228,11 @@ def _formed(body: _Chat) -> bool:
         if message.role == "tool" or message.tool_calls is not msgspec.UNSET:
             return True
     return False
+
+
+def escapes_ascii(raw: bytes) -> bool:
+    """Whether JSON in bytes may spell a letter of a member's name by its number."""
+    return b"\\" in raw and b"\\u00" in raw  # to look for one byte first takes a tenth of the time
 
 
 def without(raw: bytes, field: str) -> bytes:
