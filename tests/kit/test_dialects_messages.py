@@ -389,7 +389,7 @@ def test_what_only_other_dialects_know_is_left_out_for_openai() -> None:
 def test_the_estimate_counts_texts_images_files_and_tools() -> None:
     def of(**changes: Any) -> int:
         asked = {name: value for name, value in {**ASK, **changes}.items() if name != "max_tokens"}
-        return estimate.tokens(messages_in.read_count(json.dumps(asked).encode()))
+        return estimate.tokens(messages_in.read_count(json.dumps(asked).encode()).body)
 
     assert of() == 4 + 1
     assert of(system="x" * 40) == 5 + 4 + 10

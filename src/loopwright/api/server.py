@@ -55,7 +55,7 @@ class Door:
 def routes(app: App) -> Door:
     """The hot routes over `app`."""
     hot = HotRoutes(chat=app.chat, dialects=dialects(app), find=app.keys.find, refusals=app.recorded)
-    counting = Counting(who=hot.who, models=app.targets.keys(), counters=app.counters)
+    counting = Counting(who=hot.who, models=app.targets.keys(), counters=app.counters, tasks=app.prompted)
     others: dict[str, Callable[[Exchange], Awaitable[None]]] = {
         "/v1/messages/count_tokens": counting.answer,
     }

@@ -142,6 +142,19 @@ class Prompted:
         )
         return self.plan(*self.named(request), request)
 
+    async def first(
+        self, who: Principal, model: str, variables: Mapping[str, Any], *, text: str | None, session: str | None
+    ) -> Asked:
+        """The first request of a call, as `preview`; prompts that are seldom used are fetched."""
+        try:
+            return self.preview(who, model, variables, text=text, session=session).first
+        except NotFound as error:
+            if type(error) is not NotFound:
+                raise
+        for variant in self.find(who.project_id, model.removeprefix(PREFIX).partition("@")[0]).variants.values():
+            await self.worder.fetch(variant, who.project_id)
+        return self.preview(who, model, variables, text=text, session=session).first
+
     def named(self, request: Request) -> tuple[Task, Variant]:
         """The task and variant that a request names, or that its session has.
 

@@ -136,6 +136,7 @@ class _Asked(msgspec.Struct, kw_only=True):
     output_format: _Format | None = None  # where betas put it before output_config
     container: Any = None
     mcp_servers: Any = None
+    loopwright: House | None = None
 
 
 class _Create(_Asked, kw_only=True):
@@ -147,7 +148,6 @@ class _Create(_Asked, kw_only=True):
     top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
     metadata: _Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
-    loopwright: House | None = None
 
 
 BODY: Final[type] = _Create
@@ -193,9 +193,10 @@ def read(raw: bytes) -> Question:
     return Question(body=body, house=asked.loopwright)
 
 
-def read_count(raw: bytes) -> dict[str, Any]:
-    """The canonical body of `POST /v1/messages/count_tokens`. Raises as `read`."""
-    return _body(decoded(_COUNT, raw))
+def read_count(raw: bytes) -> Question:
+    """The body of `POST /v1/messages/count_tokens`. Raises as `read`."""
+    asked = decoded(_COUNT, raw)
+    return Question(body=_body(asked), house=asked.loopwright)
 
 
 def _body(asked: _Asked) -> dict[str, Any]:
