@@ -46,6 +46,22 @@ def pdf(pages: Sequence[str], *, info: Mapping[str, str] | None = None, password
     return _written(objects, trailer)
 
 
+def filled(label: str, value: str) -> bytes:
+    """A PDF of a page with this label, and a form's field filled with this value."""
+    drawn = _lines(label).encode()
+    fonts = b"<</Font<</F 3 0 R>>>>"
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[6 0 R]/DR" + fonts + b"/DA(/F 12 Tf 0 g)>>>>",
+        2: b"<</Type/Pages/Kids[10 0 R]/Count 1>>",
+        3: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        6: b"<</Type/Annot/Subtype/Widget/FT/Tx/T(f)/V(%b)/Rect[40 600 300 620]/P 10 0 R/F 4/DA(/F 12 Tf 0 g)>>"
+        % value.encode(),
+        10: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Annots[6 0 R]/Contents 11 0 R/Resources" + fonts + b">>",
+        11: b"<</Length %d>>stream\n%b\nendstream" % (len(drawn), drawn),
+    }
+    return _written(objects, b"/Root 1 0 R")
+
+
 def _lines(page: str) -> str:
     lines = " ".join(f"({line}) Tj T*" for line in page.replace("(", "[").replace(")", "]").split("\n"))
     return f"BT /F 12 Tf 14 TL 40 700 Td {lines} ET"

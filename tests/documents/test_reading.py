@@ -14,7 +14,7 @@ from loopwright.documents.reading import read
 from loopwright.documents.samples import samples
 from loopwright.documents.sniffing import DOCX, HTML, MARKDOWN, PDF, PLAIN
 from loopwright.documents.unreadable import Unreadable
-from tests.documents.files import docx, paragraph, pdf, table, zipped
+from tests.documents.files import docx, filled, paragraph, pdf, table, zipped
 
 INVOICES = Path(__file__).parents[3] / "shared" / "data" / "invoices"
 
@@ -71,6 +71,43 @@ def test_a_pdf_of_a_thousand_pages() -> None:
     assert parsed.text[parsed.pages[499].start :].startswith("Page 500 says 3500")
     assert refused(data, pages=999) == "has 1,000 pages, the limit is 999: split it"
     assert "the limit: split it" in refused(data, characters=500)
+
+
+def written(x: int, text: str, *, size: float = 12, look: str = "0 g") -> str:
+    return f"BT {look} /F {size} Tf 40 {x} Td ({text}) Tj ET\n"
+
+
+def test_text_of_a_pdf_that_nobody_can_see_is_left_out_and_told() -> None:
+    hidden = (
+        written(600, "invisible", look="3 Tr 0 g")
+        + written(580, "white", look="0 Tr 1 g")
+        + written(560, "tiny", size=0.4)
+    )
+    dark = "0 g 0 300 600 100 re f\n" + written(350, "on dark ground", look="1 g") + "1 g 0 100 600 100 re f\n"
+    parsed = parse(pdf([written(700, "Seen") + hidden + dark + written(150, "white on white", look="1 g"), "Second"]))
+    assert parsed.text == "Seen\non dark ground\n\nSecond\n\n"
+    assert parsed.warnings == ["30 characters that cannot be seen were left out on page 1"]
+
+
+def test_lines_of_a_pdf_that_are_written_larger_are_headings() -> None:
+    body = "".join(written(600 - 14 * row, f"Row {row} says this and that.", size=10) for row in range(9))
+    pages = [
+        written(750, "The guide", size=24) + written(700, "First part", size=16) + body,
+        written(750, "Second part", size=16) + body,
+    ]
+    parsed = parse(pdf([*pages, written(600, "# no heading", size=10)]))
+    assert [line for line in parsed.text.split("\n") if line.startswith("#")] == [
+        "# The guide",
+        "## First part",
+        "## Second part",
+    ]
+    assert "\\# no heading" in parsed.text
+    assert parsed.title == "The guide"
+    assert parsed.text[parsed.pages[1].start :].startswith("## Second part\n\nRow 0")
+
+
+def test_what_is_filled_into_a_form_is_text() -> None:
+    assert parse(filled("Vendor:", "ACME Limited")).text.split("\n")[:2] == ["Vendor:", "ACME Limited"]
 
 
 @pytest.mark.parametrize("data", [b"%PDF-1.7\n", pdf(["One"])[:200], pdf([]), b"%PDF-" + bytes(range(256)) * 9])

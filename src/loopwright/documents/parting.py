@@ -10,7 +10,7 @@ from semantic_text_splitter import TextSplitter
 
 from loopwright.documents.document import Parsed
 from loopwright.documents.sentences import sentence_starts
-from loopwright.documents.sniffing import PDF, PLAIN, is_code
+from loopwright.documents.sniffing import PLAIN, is_code
 from loopwright.documents.structure import Block, blocks, code, paragraphs
 
 By = Literal["recursive", "headings", "sentences"]
@@ -63,7 +63,7 @@ def parts_of(parsed: Parsed, *, by: By, tokens: int, count: Count) -> Iterator[P
 def _blocks(parsed: Parsed) -> Iterator[Block]:
     if is_code(parsed.media_type):
         return code(parsed.text)
-    return paragraphs(parsed.text) if parsed.media_type in (PDF, PLAIN) else blocks(parsed.text)
+    return paragraphs(parsed.text) if parsed.media_type == PLAIN else blocks(parsed.text)
 
 
 def _strength(block: Block) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from typing import Any, Final
@@ -14,14 +13,16 @@ from pypdfium2 import raw
 from loopwright.documents.decoding import cleaned
 from loopwright.documents.document import Page, Parsed
 from loopwright.documents.limits import Limits
+from loopwright.documents.pdf_page import Seen, marked, page_seen
 from loopwright.documents.sniffing import PDF
+from loopwright.documents.structure import headings
 from loopwright.documents.unreadable import Unreadable
 
 _WHY: Final = {
     raw.FPDF_ERR_PASSWORD: "is locked with a password: save it without one",
     raw.FPDF_ERR_SECURITY: "is locked in a way that is not known here: save it without",
 }
-_HYPHEN: Final = re.compile("(?:\ufffe|\x02)\r?\n?")
+_HYPHEN: Final = re.compile("[\ufffe\x02]\n?")
 """PDFium puts this where a word was parted at the end of a line."""
 _LIGATURES: Final = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
@@ -49,24 +50,20 @@ def read(data: bytes, kind: str, limits: Limits) -> Parsed:  # noqa: ARG001 - as
 
 
 def _read(document: pypdfium2.PdfDocument, count: int, limits: Limits) -> Parsed:
+    seen, broken, told = _seen(document, count, limits)
     texts: list[str] = []
     pages: list[Page] = []
-    told: dict[str, None] = {}
-    position, broken = 0, []
-    silent = []
-    for number, found in enumerate(_pages(document, count), 1):
-        if found is None:
-            broken.append(number)
-        text, more = cleaned((found or "").translate(_LIGATURES))
-        told.update(dict.fromkeys(more))
+    position = 0
+    for number, shown in enumerate(marked([page.lines for page in seen]), 1):
+        text, more = cleaned(_HYPHEN.sub("", shown).translate(_LIGATURES))
+        told += [each for each in more if each not in told]
         text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
-        if found is not None and not text.strip():
-            silent.append(number)
         pages.append(Page(number=number, start=position))
         texts.append(text + "\n\n")
         position += len(text) + 2
-        if position > limits.characters:
-            raise Unreadable(f"has more than {limits.characters:,} characters of text, which is the limit: split it")
+    silent = [
+        page.number for page, text in zip(pages, texts, strict=True) if not text.strip() and page.number not in broken
+    ]
     if len(broken) == count:
         raise Unreadable(
             f"is a broken PDF: none of its {count:,} pages can be read" if count else "is a PDF without pages"
@@ -74,22 +71,43 @@ def _read(document: pypdfium2.PdfDocument, count: int, limits: Limits) -> Parsed
     if len(silent) + len(broken) == count:
         raise Unreadable(f"has no text in its {count:,} {'pages' if count > 1 else 'page'}: scanned? run OCR first")
     if silent:
-        told[f"no text on {_listed(silent)}: scanned? run OCR first"] = None
+        told.append(f"no text on {_listed(silent)}: scanned? run OCR first")
     if broken:
-        told[f"{_listed(broken)} cannot be read"] = None
+        told.append(f"{_listed(broken)} cannot be read")
     metadata = _metadata(document)
-    title = metadata.pop("title", "")
-    return Parsed(text="".join(texts), media_type=PDF, title=title, pages=pages, metadata=metadata, warnings=list(told))
+    said = "".join(texts)
+    title = metadata.pop("title", "") or next((heading.text for heading in headings(said)), "")
+    return Parsed(text=said, media_type=PDF, title=title, pages=pages, metadata=metadata, warnings=told)
 
 
-def _pages(document: pypdfium2.PdfDocument, count: int) -> Iterator[str | None]:
-    """The text of each page; None where there is none to be had because it is broken."""
-    for index in range(count):
+def _seen(document: pypdfium2.PdfDocument, count: int, limits: Limits) -> tuple[list[Seen], list[int], list[str]]:
+    """What can be seen on each page, which pages are broken, and what there is to say about it."""
+    seen: list[Seen] = []
+    broken: list[int] = []
+    form = document.get_formtype() != raw.FORMTYPE_NONE
+    if form:
+        document.init_forms()
+    total = 0
+    for number in range(1, count + 1):
         try:
-            with closing(document[index]) as page, closing(page.get_textpage()) as text:
-                yield _HYPHEN.sub("", text.get_text_bounded())
+            if form:  # what was filled in becomes text of the page
+                with closing(document[number - 1]) as page:
+                    page.flatten()
+            with closing(document[number - 1]) as page:
+                seen.append(page_seen(page))
         except pypdfium2.PdfiumError:
-            yield None
+            broken.append(number)
+            seen.append(Seen(lines=[], hidden=0))
+        total += sum(len(line.text) + 1 for line in seen[-1].lines)
+        if total > limits.characters:
+            raise Unreadable(f"has more than {limits.characters:,} characters of text, which is the limit: split it")
+    hiding = [number for number, page in enumerate(seen, 1) if page.hidden]
+    hidden = sum(page.hidden for page in seen)
+    told = [f"{hidden:,} characters that cannot be seen were left out on {_listed(hiding)}"] if hiding else []
+    attached = document.count_attachments()
+    if attached:
+        told.append(f"{attached:,} attached {'files were' if attached > 1 else 'file was'} left out")
+    return seen, broken, told
 
 
 def _listed(numbers: list[int]) -> str:

@@ -59,6 +59,11 @@ class CollectionsRest(Rest):
         """Embed all of it anew with another model, in the background."""
         return self._object("POST", _path(name) + "/embed", query={"project": project}, body={"embedder": embedder})
 
+    def search_collection(self, name: str, query: str, *, project: str | None = None, **options: Any) -> dict[str, Any]:
+        """Passages for `query`: `{"passages", "queries", "took_us", "warnings"}`; `options` as in docs/search.md."""
+        body = {"query": query, **options}
+        return self._object("POST", _path(name) + "/search", query={"project": project}, body=body)
+
     def calibrate_collection(
         self,
         name: str,
