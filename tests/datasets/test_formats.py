@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import math
@@ -70,6 +71,40 @@ async def test_what_goes_out_comes_back_as_it_was(form: Format) -> None:
     for examples in seen:
         raw = await written(examples, form)
         assert [example_of(row) for row in good(raw, form)] == examples
+
+
+@pytest.mark.anyio
+async def test_no_cell_is_run_by_a_spreadsheet_and_all_come_back() -> None:
+    seen: list[list[Example]] = []
+    risky = st.builds(str.__add__, st.sampled_from([*"=+-@\t\r\n'", "''=", "\uff1d", '"=']), TEXT)
+    examples = st.builds(
+        Example,
+        id=st.builds(str.__add__, st.sampled_from(["=", "@", "'", "a"]), WORD),
+        inputs=st.dictionaries(st.sampled_from(["q", "=q", "defused"]), risky, min_size=1, max_size=3),
+        expected=risky | st.integers(-9, -1),
+        tags=st.lists(st.builds("={}".format, WORD), max_size=2, unique=True).map(tuple),
+    )
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(examples, min_size=1, max_size=4))
+    def gather(made: list[Example]) -> None:
+        seen.append(made)
+
+    gather()
+    for made in seen:
+        raw = await written(made, "csv")
+        for row in csv.reader(io.StringIO(raw.decode(), newline="")):
+            assert not [cell for cell in row if cell.startswith(tuple("=+-@\t\r\n\uff1d"))]
+        assert [example_of(row) for row in good(raw, "csv")] == made
+        named = Taking(columns=Columns(inputs={"id": "id"}))
+        assert [named.example(row).inputs["id"] for row in good(raw, "csv")] == [each.id for each in made]
+
+
+def test_cells_of_others_keep_their_apostrophes() -> None:
+    raw = b'question,answer,defused\n\'=1,\'2,"[""question""]"\n'
+    assert example_of(good(raw, "csv")[0]).inputs == {"question": "'=1", "defused": '["question"]'}
+    with pytest.raises(BadRequest, match="defused"):
+        example_of({"inputs.q": "'=1", "defused": "nothing"})
 
 
 @pytest.mark.anyio

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Literal, cast, get_args
 import msgspec
 
 from loopwright.core.errors import BadRequest
-from loopwright.datasets.columns import EXPECTED_JSON, INPUTS_JSON, PREFIX
+from loopwright.datasets.columns import DEFUSED, EXPECTED_JSON, INPUTS_JSON, PREFIX
 from loopwright.datasets.draft import worded
 from loopwright.datasets.example import Example
 from loopwright.datasets.formats import parquet
@@ -26,6 +26,8 @@ TYPES: Final[Mapping[OutFormat, str]] = {
 ENDINGS: Final[Mapping[OutFormat, str]] = {name: "jsonl" if "-" in name else name for name in OUT_FORMATS}
 _BATCH: Final = 500
 _PIECE: Final = 1 << 18
+_RUN: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What begins a cell that a spreadsheet takes for a formula, or may; the last four are the wide forms of the first."""
 _AROUND: Final = ("id", "split", "tags", "slices", "metadata", "origin", "call_id")
 
 Opened = Callable[[], AsyncIterator[Example]]
@@ -145,13 +147,20 @@ def cells(example: Example) -> dict[str, str | None]:
     return row
 
 
+def defused(row: Mapping[str, str | None]) -> dict[str, str | None]:
+    """A row for spreadsheets: an apostrophe before each cell they would run, and which those are, so that it comes off."""
+    named = [name for name, value in row.items() if value is not None and value.startswith(_RUN)]
+    changed = {name: f"'{row[name]}" for name in named}
+    return {**row, **changed, DEFUSED: worded(named) if named else None}
+
+
 async def _csv(opened: Opened, columns: list[str]) -> AsyncIterator[bytes]:
     out = io.StringIO(newline="")
     # RFC 4180's end of a line, for the writer quotes a lone CR only where its line ends hold one.
-    writer = csv.DictWriter(out, columns, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)
+    writer = csv.DictWriter(out, [*columns, DEFUSED], lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
     async for batch in _batches(opened):
-        writer.writerows(cells(example) for example in batch)
+        writer.writerows(defused(cells(example)) for example in batch)
         yield out.getvalue().encode()
         out.seek(0)
         out.truncate()
