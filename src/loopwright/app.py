@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,7 @@ from loopwright.calls.retention import retain
 from loopwright.calls.spool import Spool
 from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog.models import Catalog, ModelCard
-from loopwright.core.chat import Chat
+from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import Unavailable
 from loopwright.core.money import Price
 from loopwright.core.privacy import Privacy
@@ -226,7 +226,12 @@ async def build(settings: Settings) -> App:
     if settings.privacy.active:
         chat = Confined(inner=chat, places=routing.places(routes), find=find)
     counters = routing.counters(catalog, endpoints.read(settings.home))
-    search = Searcher(db, seal, embedder=Embedders(targets), chat=chat)
+
+    def road(request: Request) -> AsyncGenerator[Delta, None]:
+        return prompted(request)
+
+    # What rewrites and reranks is asked on the whole road: it is counted, recorded and allowed as any other call.
+    search = Searcher(db, seal, embedder=Embedders(targets), chat=road)
     calibrations = Calibrations(db, search, seal)
     chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
     chat = workshop.remembered(chat)

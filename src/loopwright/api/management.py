@@ -28,6 +28,7 @@ from loopwright.api.prompts import router as prompts
 from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
+from loopwright.api.searching import router as searching
 from loopwright.api.tasks import router as tasks
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
@@ -197,6 +198,7 @@ def management(app: App) -> FastAPI:
     api.include_router(datasets)
     api.include_router(datasets_in)
     api.include_router(collections)
+    api.include_router(searching)
     api.include_router(calibration)
     api.include_router(documents)
     api.include_router(documents_in)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from loopwright.cli.collection_search import search
 from loopwright.cli.collections_calibrate import calibrate
 from loopwright.cli.collections_ingest import Name, bar, ingest, pairs
 from loopwright.cli.quantities import local_text
@@ -18,9 +19,12 @@ from loopwright.client import Client
 from loopwright.core.errors import NotFound
 
 app = typer.Typer(
-    help="Documents that are searched: create, ingest, list, embed, delete.", no_args_is_help=True, add_completion=False
+    help="Documents that are searched: create, ingest, search, list, embed, delete.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 app.command("ingest")(ingest)
+app.command("search")(search)
 app.command("calibrate")(calibrate)
 _PIECE: Final = 1_000_000
 Document = Annotated[str, typer.Argument(help="Its number or its name.", metavar="DOCUMENT")]

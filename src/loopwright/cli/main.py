@@ -79,7 +79,7 @@ ENTRIES: Final = (
     Entry(
         name="collections",
         module="loopwright.cli.collections",
-        help="Documents that are searched: create, ingest, list, embed, delete.",
+        help="Documents that are searched: create, ingest, search, list, embed, delete.",
         panel=IMPROVE,
     ),
     Entry(name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE),

@@ -182,7 +182,7 @@ def _asked(told: object, name: str, ways: Sequence[str], number: tuple[str, int,
     if not isinstance(found, Mapping) or not found.keys() <= {"model", "by", number[0]}:
         raise BadRequest(f"{name}: a model, or an object of `model`, `by` and `{number[0]}`", param=name)
     model = found.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= _MODEL:
+    if not isinstance(model, str) or not 0 < len(model) <= _MODEL or not model.isprintable():
         raise BadRequest(f"{name}.model: the name of a model is needed", param=name)
     if model.startswith("task/"):
         # A task may search itself: this would never end.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from loopwright.core.passage import Query
-from loopwright.kit.db import Connection
+from loopwright.kit.db import Connection, plain
 from loopwright.retrieval.options import Options
 from loopwright.retrieval.postings import Numbers
 from loopwright.retrieval.rows import VISIBLE
@@ -34,7 +34,7 @@ class Restriction:
         params: dict[str, Any] = {"collection": collection_id}
         if labels is not None:
             parts.append(VISIBLE)
-            params["seen"] = sorted(label.replace("\x00", "") for label in labels)
+            params["seen"] = sorted(plain(label) for label in labels)
         if options.documents is not None:
             parts.append("d.id = any(%(documents)s::bigint[])")
             params["documents"] = list(options.documents)

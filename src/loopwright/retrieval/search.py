@@ -15,11 +15,11 @@ import numpy as np
 from loopwright.core.chat import Chat, Embedder
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.core.passage import Found, Passage, Query
-from loopwright.kit.db import Connection, Database
+from loopwright.kit.db import Connection, Database, plain
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.retrieval.asking import Asking
 from loopwright.retrieval.collection import Collection
-from loopwright.retrieval.fused import Candidate, limited, of_question, of_questions
+from loopwright.retrieval.fused import limited, of_question, of_questions
 from loopwright.retrieval.fusion import diverse
 from loopwright.retrieval.index import Index
 from loopwright.retrieval.looking import Clock, Looking, Seen, generation_of, questions
@@ -113,22 +113,22 @@ class Searcher:
         asked.texts = questions(query.text, await self._others(asked))
         for model in {each.embedder for each in asked.collections if asked.options[each.id].mode != "lexical"}:
             await self._embed(asked, model)
-        candidates, passages, vectors = await self._looked(asked)
+        passages, vectors = await self._looked(asked)
         passages = await self._reranked(asked, passages)
         chosen = _spread(passages, vectors, query.k, asked.whole.diversity)
         if asked.whole.neighbours:
             chosen = await widened(self.db, self.seal, chosen, asked.whole.neighbours)
             asked.clock.lap("neighbours")
-        asked.clock.took["candidates"] = len(candidates)
         return Found(
             passages=chosen,
             candidates=passages,
             queries=asked.texts,
-            took_us={name: took for name, took in asked.clock.took.items() if name != "candidates"},
+            took_us=asked.clock.took | {"total": sum(asked.clock.took.values())},
             warnings=asked.warnings,
         )
 
     async def _asked(self, query: Query) -> _Asked:
+        query = replace(query, text=plain(query.text, _TEXT + 1))
         if not query.text.strip():
             raise BadRequest("query: must not be empty", param="query")
         if len(query.text) > _TEXT:
@@ -169,7 +169,7 @@ class Searcher:
         asked.vectors[model] = [np.asarray(each, dtype=np.float32) for each in found]
         asked.clock.lap("embed")
 
-    async def _looked(self, asked: _Asked) -> tuple[list[Candidate], list[Passage], dict[int, Vector]]:
+    async def _looked(self, asked: _Asked) -> tuple[list[Passage], dict[int, Vector]]:
         for _ in range(_TRIES):
             try:
                 async with self.db.transaction() as connection:
@@ -179,9 +179,7 @@ class Searcher:
                 await self._embed(asked, moved.model)
         raise Unavailable("the collection is embedded anew again and again: try in a moment", retry_after=1)
 
-    async def _within(
-        self, connection: Connection, asked: _Asked
-    ) -> tuple[list[Candidate], list[Passage], dict[int, Vector]]:
+    async def _within(self, connection: Connection, asked: _Asked) -> tuple[list[Passage], dict[int, Vector]]:
         looking = [await self._looking(connection, asked, each) for each in asked.collections]
         lists = []
         for at, text in enumerate(asked.texts):
@@ -205,7 +203,7 @@ class Searcher:
         restrictions = {each.collection.id: each.restriction for each in looking}
         passages = await passages_of(connection, self.seal, shown, restrictions)
         asked.clock.lap("fetch")
-        return candidates, passages, vectors_found
+        return passages, vectors_found
 
     async def _looking(self, connection: Connection, asked: _Asked, collection: Collection) -> Looking:
         options = asked.options[collection.id]
