@@ -27,16 +27,29 @@ _FRESH: Final = """
         select id from collection_intake
         where attempts = 0 and (place is null or place = %(place)s) and (leased_until is null or leased_until < now())
         order by id limit %(limit)s for update skip locked)
-    update collection_intake i set holder = %(place)s, leased_until = now() + %(lease)s * interval '1 second'
-    from picked where i.id = picked.id returning i.*
+    update collection_intake i set holder = %(place)s, leased_until = now() + %(lease)s * interval '1 second',
+        attempts = attempts + 1
+    from picked, collection_documents d where i.id = picked.id and d.id = i.document_id returning i.*, d.name
 """
 _SUSPECT: Final = _FRESH.replace("attempts = 0", "attempts > 0").replace("limit %(limit)s", "limit 1")
+_DOCUMENTS: Final = b"""
+    update collection_documents d set state = 'ready', reason = n.reason, refused = null, origin = n.origin, sha = n.sha,
+        recipe = %(recipe)s, size = n.size, media_type = n.media_type, pages = n.pages, chunks = n.chunks,
+        labels = array(select jsonb_array_elements_text(n.labels)), said = n.said, found = n.found, title = n.title,
+        content = n.content, sealed_by = %(sealed_by)s, author = n.author, added = %(added)s, changed_at = now()
+    from unnest(%(id)s::bigint[], %(reason)s::text[], %(origin)s::text[], %(sha)s::bytea[], %(size)s::bigint[],
+        %(media_type)s::text[], %(pages)s::int[], %(chunks)s::int[], %(labels)s::jsonb[], %(said)s::jsonb[],
+        %(found)s::jsonb[], %(title)s::bytea[], %(content)s::bytea[], %(author)s::text[])
+        as n (id, reason, origin, sha, size, media_type, pages, chunks, labels, said, found, title, content, author)
+    where d.id = n.id
+"""
 _CHUNKS: Final = b"""
     insert into collection_chunks (collection_id, document_id, position, start, "end", page, suspicion, content, sealed_by)
-    select %(collection)s, %(document)s, p.position, p.start, p.stop, p.page, p.suspicion, p.content, %(sealed_by)s
-    from unnest(%(positions)s::int[], %(starts)s::int[], %(ends)s::int[], %(pages)s::int[], %(suspicions)s::real[],
-        %(contents)s::bytea[]) as p (position, start, stop, page, suspicion, content)
-    order by p.position returning id, position
+    select %(collection)s, p.document, p.position, p.start, p.stop, p.page, p.suspicion, p.content, %(sealed_by)s
+    from unnest(%(documents)s::bigint[], %(positions)s::int[], %(starts)s::int[], %(ends)s::int[], %(pages)s::int[],
+        %(suspicions)s::real[], %(contents)s::bytea[])
+        as p (document, position, start, stop, page, suspicion, content)
+    order by p.document, p.position returning id, document_id, position
 """
 
 
@@ -56,11 +69,12 @@ class Waiting:
     origin: str
     author: str
     attempts: int
+    """Times that reading it began, with this one."""
     blob: str | None
     told: Told
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Cut:
     """A document that was read and cut; its vectors come one by one."""
 
@@ -79,8 +93,14 @@ class Cut:
         self.left = len(self.pieces)
 
 
-class MovedError(Exception):
-    """The collection has other vectors, or other settings, than the document was made ready for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelved:
+    """What became of documents that were to be put."""
+
+    done: Sequence[Cut]
+    """Can be found; or nobody wanted them any more."""
+    moved: Sequence[Cut]
+    """Were made ready for other vectors or settings than the collection has now."""
 
 
 class Shelving:
@@ -120,16 +140,12 @@ class Shelving:
         )
         if not rows:
             return []
-        named = await self.store.db.rows(
-            "select id, name from collection_documents where id = any(%s)", ([row["document_id"] for row in rows],)
-        )
-        names = {row["id"]: row["name"] for row in named}
         return [
             Waiting(
                 id=row["id"],
                 collection_id=row["collection_id"],
                 document_id=row["document_id"],
-                name=names[row["document_id"]],
+                name=row["name"],
                 labels=row["labels"],
                 metadata=row["metadata"],
                 sha=bytes(row["sha"]),
@@ -141,14 +157,7 @@ class Shelving:
                 told=opened_told(row, self.store),
             )
             for row in sorted(rows, key=lambda each: each["id"])
-            if row["document_id"] in names
         ]
-
-    async def begin(self, waiting: Waiting) -> bool:
-        """Note that it is being read. False when something newer came, or it is gone."""
-        return bool(
-            await self.store.db.run("update collection_intake set attempts = attempts + 1 where id = %s", (waiting.id,))
-        )
 
     async def release(self, waiting: Sequence[Waiting]) -> None:
         """Hand back what was not brought to an end, as if it had not been begun: nothing was wrong with it."""
@@ -170,100 +179,99 @@ class Shelving:
                     (plain(reason, 2_000), waiting.sha, waiting.document_id),
                 )
 
-    async def shelve(self, cut: Cut) -> bool:
-        """Put a document where it can be found, in place of what it was. False when it is not wanted any more.
+    async def shelve(self, cuts: Sequence[Cut]) -> Shelved:
+        """Put documents of one collection where they can be found, in place of what they were: all in one transaction.
 
         Raises:
-            MovedError: make it ready again.
-            BadRequest: its vectors do not go with those of the collection.
+            BadRequest: their vectors do not go with those of the collection; nothing was put.
         """
-        waiting, store = cut.waiting, self.store
-        async with store.db.transaction() as connection:
+        async with self.store.db.transaction() as connection:
             try:
-                collection = await held(connection, waiting.collection_id)
+                collection = await held(connection, cuts[0].collection.id)
             except NotFound:
-                return False
-            cursor = await connection.execute(b"delete from collection_intake where id = %s", (waiting.id,))
-            if not cursor.rowcount:
-                return False
-            if (collection.embedding_id, collection.chunking) != (cut.collection.embedding_id, cut.collection.chunking):
-                raise MovedError
+                return Shelved(done=cuts, moved=())
+            kind = collection.embedding_id, collection.chunking
+            fit = [cut for cut in cuts if (cut.collection.embedding_id, cut.collection.chunking) == kind]
             cursor = await connection.execute(
-                b"select state, chunks from collection_documents where id = %s for update", (waiting.document_id,)
+                b"delete from collection_intake where id = any(%s) returning id", ([cut.waiting.id for cut in fit],)
             )
-            before = await cursor.fetchone()
-            assert before is not None  # what waits goes with its document
-            replaced = before["state"] == "ready"
-            if replaced:
-                await store.index.drop(connection, collection.id, [waiting.document_id])
-                await connection.execute(
-                    b"delete from collection_chunks where document_id = %s", (waiting.document_id,)
-                )
-            await self._write(connection, cut, collection)
-            await changed(
-                connection,
-                collection.id,
-                collection.version,
-                documents=0 if replaced else 1,
-                chunks=len(cut.pieces) - (before["chunks"] if replaced else 0),
-            )
-        return True
+            wanted = {row["id"] for row in await cursor.fetchall()}
+            if putting := [cut for cut in fit if cut.waiting.id in wanted]:
+                await self._put(connection, collection, putting)
+        return Shelved(done=fit, moved=[cut for cut in cuts if cut not in fit])
 
-    async def _write(self, connection: Connection, cut: Cut, collection: Collection) -> None:
-        waiting, parsed, seal = cut.waiting, cut.parsed, self.store.seal
-        number = waiting.document_id
-        title = waiting.told.title or parsed.title
-        content = Content(title=title, text=parsed.text, breaks=[page.start for page in parsed.pages])
-        await connection.execute(
-            b"update collection_documents set state = 'ready', reason = %s, refused = null, origin = %s, sha = %s,"
-            b" recipe = %s, size = %s, media_type = %s, pages = %s, chunks = %s, labels = %s, said = %s, found = %s,"
-            b" title = %s, content = %s, sealed_by = %s, author = %s, added = %s, changed_at = now() where id = %s",
-            (
-                plain("; ".join(parsed.warnings), 2_000),
-                waiting.origin,
-                waiting.sha,
-                recipe_of(collection.chunking),
-                waiting.size,
-                plain(parsed.media_type),
-                len(parsed.pages) or None,
-                len(cut.pieces),
-                [*waiting.labels],
-                Jsonb(dict(waiting.metadata)),
-                Jsonb(dict(parsed.metadata)),
-                sealed_title(title, number, seal),
-                sealed_content(content, number, seal),
-                seal.first,
-                waiting.author,
-                collection.version + 1,
-                number,
-            ),
+    async def _put(self, connection: Connection, collection: Collection, cuts: Sequence[Cut]) -> None:
+        cursor = await connection.execute(
+            b"select id, chunks from collection_documents where id = any(%s) and state = 'ready' order by id for update",
+            ([cut.waiting.document_id for cut in cuts],),
         )
-        chunks = await self._insert(connection, cut, collection.id)
+        before = {row["id"]: row["chunks"] for row in await cursor.fetchall()}
+        if before:
+            await self.store.index.drop(connection, collection.id, [*before])
+            await connection.execute(b"delete from collection_chunks where document_id = any(%s)", ([*before],))
+        rows = [self._row(cut) for cut in cuts]
+        shared = {
+            "recipe": recipe_of(collection.chunking),
+            "sealed_by": self.store.seal.first,
+            "added": collection.version + 1,
+        }
+        await connection.execute(_DOCUMENTS, {**shared, **{name: [row[name] for row in rows] for name in rows[0]}})
+        chunks = await self._insert(connection, cuts, collection.id)
         await self.store.index.put(connection, collection, chunks)
+        await changed(
+            connection,
+            collection.id,
+            collection.version,
+            documents=len(cuts) - len(before),
+            chunks=len(chunks) - sum(before.values()),
+        )
 
-    async def _insert(self, connection: Connection, cut: Cut, collection_id: int) -> list[Chunk]:
-        number, pieces, seal = cut.waiting.document_id, cut.pieces, self.store.seal
+    def _row(self, cut: Cut) -> dict[str, object]:
+        waiting, parsed, seal = cut.waiting, cut.parsed, self.store.seal
+        number, title = waiting.document_id, waiting.told.title or parsed.title
+        content = Content(title=title, text=parsed.text, breaks=[page.start for page in parsed.pages])
+        return {
+            "id": number,
+            "reason": plain("; ".join(parsed.warnings), 2_000),
+            "origin": waiting.origin,
+            "sha": waiting.sha,
+            "size": waiting.size,
+            "media_type": plain(parsed.media_type),
+            "pages": len(parsed.pages) or None,
+            "chunks": len(cut.pieces),
+            "labels": Jsonb([*waiting.labels]),
+            "said": Jsonb(dict(waiting.metadata)),
+            "found": Jsonb(dict(parsed.metadata)),
+            "title": sealed_title(title, number, seal),
+            "content": sealed_content(content, number, seal),
+            "author": waiting.author,
+        }
+
+    async def _insert(self, connection: Connection, cuts: Sequence[Cut], collection_id: int) -> list[Chunk]:
+        seal = self.store.seal
+        every = [(cut, at, piece) for cut in cuts for at, piece in enumerate(cut.pieces)]
         cursor = await connection.execute(
             _CHUNKS,
             {
                 "collection": collection_id,
-                "document": number,
                 "sealed_by": seal.first,
-                "positions": [*range(len(pieces))],
-                "starts": [piece.start for piece in pieces],
-                "ends": [piece.end for piece in pieces],
-                "pages": [piece.page for piece in pieces],
-                "suspicions": [*cut.suspicions],
+                "documents": [cut.waiting.document_id for cut, _, _ in every],
+                "positions": [at for _, at, _ in every],
+                "starts": [piece.start for _, _, piece in every],
+                "ends": [piece.end for _, _, piece in every],
+                "pages": [piece.page for _, _, piece in every],
+                "suspicions": [cut.suspicions[at] for cut, at, _ in every],
                 "contents": [
-                    sealed_chunk(piece.heading, piece.text, number, at, seal) for at, piece in enumerate(pieces)
+                    sealed_chunk(piece.heading, piece.text, cut.waiting.document_id, at, seal)
+                    for cut, at, piece in every
                 ],
             },
         )
-        ids = {row["position"]: row["id"] for row in await cursor.fetchall()}
+        ids = {(row["document_id"], row["position"]): row["id"] for row in await cursor.fetchall()}
         return [
             Chunk(
-                id=ids[at],
-                document_id=number,
+                id=ids[cut.waiting.document_id, at],
+                document_id=cut.waiting.document_id,
                 position=at,
                 text=piece.text,
                 heading=piece.heading,
@@ -273,7 +281,7 @@ class Shelving:
                 suspicion=cut.suspicions[at],
                 vector=cut.vectors[at] or (),
             )
-            for at, piece in enumerate(pieces)
+            for cut, at, piece in every
         ]
 
     async def say(self, embedding_ids: Sequence[int], problem: str) -> None:
