@@ -42,7 +42,7 @@ from loopwright.rooms import ROOMS
 T = TypeVar("T")
 PAGES = (
     "/overview", "/calls", "/playground", "/models", "/routes", "/cache", "/batches", "/budgets", "/keys",
-    "/prompts", "/new-prompt", "/reviews", "/datasets", "/tasks", "/evaluations", "/judges", "/experiments",
+    "/prompts", "/new-prompt", "/reviews", "/memory", "/datasets", "/tasks", "/evaluations", "/judges", "/experiments",
 )  # fmt: skip
 ATTACK = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'><svg onload=window.hacked=1>{{7*7}}"
 """In every field that others write."""

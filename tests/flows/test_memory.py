@@ -1,6 +1,7 @@
 """Corrections in a real house with two workers: the next answer like it is another one, within a second, for one tenant."""
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -217,6 +218,66 @@ def test_examples_are_imported_and_found_by_their_words(house: House, client: Cl
     assert "entries[0]" in refused.stderr
 
 
+def test_the_pages_show_decide_and_switch_and_take_no_markup(house: House, client: Client) -> None:
+    attack = "<script>window.hacked=1</script>"
+    first, _ = ask(house, f"Is {attack} allowed in a reference?")
+    second, _ = ask(house, f"Is {attack} allowed in a reference ?")
+    client.correct(first, f"No {attack}", author="ann")
+    entry = client.correct(second, f"Yes {attack}", author="ben")["memory"]["entry"]
+    [conflict] = client.memory_conflicts()
+    with httpx.Client(base_url=house.url, follow_redirects=True, timeout=60) as browser:
+        page = browser.get("/sign-in").text
+        origin = {"origin": house.url}
+        browser.post("/sign-in", data={"csrf": _csrf(page), "key": house.key}, headers=origin)
+        listed = browser.get("/memory", params={"words": "allowed reference"})
+        assert listed.status_code == 200, listed.text
+        assert attack not in listed.text
+        assert "Contradictions" in listed.text
+        assert "too few to tell" in listed.text
+        twin = browser.get("/memory.json", params={"words": "allowed reference"}).json()
+        assert len(twin["entries"]) == 2
+        told = {"csrf": _csrf(listed.text)}
+        assert browser.post(
+            f"/memory/conflicts/{conflict['id']}", data=told | {"keep": "newer"}, headers=origin
+        ).is_success
+        assert client.memory_conflicts() == []
+        seen(house, f"Is {attack} allowed in a reference?", "3 turns")
+        shaped, _ = ask(house, f"Is {attack} allowed in a reference?")
+        house.settled()
+        call = browser.get(f"/calls/{shaped}").text
+        assert "shaped by these corrections" in call
+        assert f'href="/memory/{entry}"' in call
+        one = browser.get(f"/memory/{entry}").text
+        assert attack not in one
+        for act, state in (("disable", "disabled"), ("enable", "active")):
+            browser.post(f"/memory/{entry}", data=told | {"act": act}, headers=origin)
+            assert client.memory_entry(entry)["entry"]["state"] == state
+        browser.post(f"/memory/{entry}", data=told | {"act": "expire", "on": "2020-01-01"}, headers=origin)
+        assert client.memory_entry(entry)["entry"]["state"] == "expired"
+        for odd in ({"act": "explode"}, {"act": "expire", "on": "soon"}, {"act": "disable", "csrf": "x"}):
+            assert 400 <= browser.post(f"/memory/{entry}", data=told | odd, headers=origin).status_code < 500
+        browser.post(f"/memory/{entry}", data=told | {"act": "delete"}, headers=origin)
+        assert browser.get(f"/memory/{entry}").status_code == 404
+
+
+def test_odd_input_is_refused_with_a_reason(house: House) -> None:
+    for method, path, body in (
+        ("PATCH", "/api/memory/nonsense", {"disabled": True}),
+        ("GET", "/api/memory?before=x", None),
+        ("GET", "/api/memory?state=x", None),
+        ("GET", "/api/memory?words=%00", None),
+        ("POST", "/api/memory/import", {"task": "nothing", "entries": [{"input": "x", "output": "y"}]}),
+        ("POST", "/api/memory/import", {"task": "ask", "entries": [{"input": [1], "output": "y"}]}),
+        ("POST", "/api/memory/import", {"task": "ask", "entries": [{"input": "x", "output": None}]}),
+        ("POST", "/api/memory/import", {"task": "ask", "entries": [{"input": "x", "output": "y", "scope": {"": "a"}}]}),
+        ("POST", "/api/memory/conflicts/0/resolve", {"keep": "both"}),
+        ("POST", "/api/memory/conflicts/99999999999999999999/resolve", {"keep": "both"}),
+    ):
+        answer = house.api(method, path, json=body) if body is not None else house.api(method, path)
+        assert answer.status_code < 500, (path, answer.text)
+        assert answer.status_code >= 400 or "words" in path, path
+
+
 def test_no_correction_lies_in_the_clear(house: House, client: Client) -> None:
     call_id, _ = ask(house, "What is the code word?")
     client.correct(call_id, "quetzalcoatl-in-memory")
@@ -226,3 +287,9 @@ def test_no_correction_lies_in_the_clear(house: House, client: Client) -> None:
     assert holders(house.folder, "quetzalcoatl-in-memory") == []
     fields = {each["kind"]: each["key"] for each in client.encryption()["fields"]}
     assert fields["memory"] == "k1"
+
+
+def _csrf(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]

@@ -68,6 +68,7 @@ class Detail:
                 "python": as_python,
                 "parameters": _parameters(found.request),
                 "looked_up": retrieved(found.request),
+                "memory": _memory(found.request if found.call.task is not None else None),
                 "steps": [
                     {**step, "turns": asked("chat", step)[-_TURNS:], "answers": answered("chat", _answer(step))}
                     for step in made["steps"]
@@ -129,6 +130,24 @@ def _parameters(body: Any) -> dict[str, str]:
         return {}
     texts = ("model", "messages", "prompt", "input", "tools", "stream_options", "loopwright")
     return {str(name)[:60]: plain(value)[:200] for name, value in body.items() if name not in texts}
+
+
+def _memory(body: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What memory did for a call of a task, in a form that a page can count on; None where it had no part."""
+    aside = None if body is None else body.get("loopwright")
+    said = aside.get("memory") if isinstance(aside, Mapping) else None
+    if not isinstance(said, Mapping):
+        return None
+    rows = [
+        {
+            "id": str(each.get("id", "")),
+            "similarity": each["similarity"] if isinstance(each.get("similarity"), int | float) else 0.0,
+            "author": str(each.get("author", "")),
+            "call_id": each["call_id"] if isinstance(each.get("call_id"), str) else None,
+        }
+        for each in dicts(said.get("corrections"))
+    ]
+    return {"outcome": str(said.get("outcome", "")), "why": str(said.get("why") or ""), "corrections": rows}
 
 
 def _made(body: Any) -> dict[str, Any]:

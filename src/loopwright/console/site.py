@@ -18,6 +18,7 @@ from loopwright.console.experiments import ExperimentPages
 from loopwright.console.judge_pages import JudgePages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
+from loopwright.console.memory_pages import MemoryPages
 from loopwright.console.overview import Overview
 from loopwright.console.playground import Playground
 from loopwright.console.prompt_editing import PromptEditing
@@ -69,6 +70,7 @@ def console(app: App) -> list[Route]:
         *PromptEditing(shell).routes(),
         *PromptTrial(shell).routes(),
         *PromptPages(shell).routes(),
+        *MemoryPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *Budgets(shell).routes(),
         *DatasetPages(shell).routes(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from psycopg.types.json import Jsonb
 
@@ -15,7 +15,7 @@ from loopwright.memory.entry import SAME, Entry
 from loopwright.memory.store import ACTIVE, COLUMNS, Memory, entry_of, tell
 
 Keep = Literal["newer", "older", "both", "scope"]
-KEEPS: Final = ("newer", "older", "both", "scope")
+KEEPS: Final[tuple[Keep, ...]] = get_args(Keep)
 MOST_TAGS: Final = 8
 _LOOKED: Final = 5
 """Contradictions that are looked for behind one entry."""
