@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import psycopg
+
+from loopwright.kit.db import Database
+from loopwright.kit.jobs import Jobs
+from loopwright.kit.migrations import migrate
+from loopwright.kit.postgres import EmbeddedPostgres
+from loopwright.rooms import ROOMS
 
 _UP = re.compile(r"OpenAI\s+(http://\S+)/v1")
 SCRIPTED = """
@@ -26,6 +38,30 @@ models:
   fake: {provider: fake, price: {input: 1.0, output: 2.0}}
   unpriced: {provider: fake, model: fake}
 """.replace("FLOOD", "$last" * 100)  # each process reads this file: what makes much out of little, not much
+
+
+@cache
+def _database() -> Path:
+    """A database with all tables and nothing in them, as a first start makes it, which takes longest of all it does.
+
+    Made once and copied for each house: `tests/house/test_readme.py` starts one without.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lw-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    asyncio.run(_make(folder / "pg"))
+    return folder / "pg"
+
+
+async def _make(folder: Path) -> None:
+    server = await EmbeddedPostgres.start(folder, settings={"fsync": "off"})
+    db = await Database.open(server.url, size=2)
+    await migrate(db, ROOMS)
+    await Jobs(db).prepare()
+    await db.close()
+    async with await psycopg.AsyncConnection.connect(server.url_of("postgres", "postgres"), autocommit=True) as admin:
+        # Machines do not fail here, only processes: what the system has been given is as good as on the disk.
+        await admin.execute("ALTER SYSTEM SET fsync = off")
+    await server.stop()
 
 
 class House:
@@ -43,6 +79,10 @@ class House:
 
     def start(self) -> House:
         """Start and wait until it says that it is up."""
+        home = self.folder / ".loopwright"
+        if not home.exists() and "LOOPWRIGHT_DATABASE_URL" not in self._env:
+            home.mkdir(mode=0o700)
+            subprocess.run(["cp", "-a", _database(), home / "pg"], check=True)  # with its owner
         command = [sys.executable, "-m", "loopwright.cli.main", "up", "--port", "0", *self.arguments]
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
