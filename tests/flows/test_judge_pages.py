@@ -175,3 +175,15 @@ def test_a_stranger_sees_nothing_of_it(house: House, browser: httpx.Client, poli
     assert "did you mean" in browser.get("/judges/plite").text
     assert browser.get("/judges/%00").status_code == 404
     assert httpx.get(f"{house.url}/judges").status_code == 303
+
+
+def test_a_judge_named_like_a_file_has_a_page(house: House, browser: httpx.Client) -> None:
+    put(house, "polite.json", model="oracle")
+    html = {"accept": "text/html,*/*"}
+    page = browser.get("/judges/polite.json", headers=html)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "polite.json" in page.text
+    assert browser.get("/judges/polite.json.json").json()["judge"]["name"] == "polite.json"
+    put(house, "strict", model="oracle")
+    for accept in (html, {"accept": "application/json"}):
+        assert browser.get("/judges/strict.json", headers=accept).json()["judge"]["name"] == "strict"

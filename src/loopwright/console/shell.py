@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -117,11 +117,27 @@ class Shell:
             _check_admin(visit, needed=admin)
             return self.html(visit, template, await build(visit))
 
+        name = path.rpartition("{")[2].removesuffix("}") if path.endswith("}") else ""
+        last = name if name.isidentifier() else None
+
+        async def dotted(visit: Visit) -> View | None:
+            """What a browser asks for by a name that itself ends like a twin's address."""
+            if last is None or "text/html" not in visit.request.headers.get("accept", ""):
+                return None
+            params = visit.request.path_params
+            whole = {**params, last: f"{params[last]}.json"}
+            try:
+                return await build(replace(visit, request=Request({**visit.request.scope, "path_params": whole})))
+            except (LoopwrightError, psycopg.DataError):
+                return None
+
         async def twin(request: Request) -> Response:
             visit = self.visit(request) or self._bearer(request)
             if visit is None:
                 raise Unauthenticated("sign in at /sign-in, or send a key as `Authorization: Bearer`")
             _check_admin(visit, needed=admin)
+            if (named := await dotted(visit)) is not None:
+                return self.html(visit, template, named)
             view = await build(visit)
             return Response(msgspec.json.encode(view.data), view.status, media_type="application/json")
 
