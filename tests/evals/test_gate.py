@@ -177,7 +177,7 @@ def test_what_makes_no_sense(change: dict[str, Any], said: str) -> None:
     check(good)
     assert spec_of(good.as_json()) == good
     with pytest.raises(BadRequest, match="two are called"):
-        check_names(good, ["right", "right"])
+        check_names(good, ["right", "right"], {"right": 1.0})
 
 
 def told_of(verdict: str, reason: str) -> dict[str, Any]:

@@ -173,6 +173,9 @@ def test_a_budget_stops_and_an_evaluation_can_be_cancelled(house: House) -> None
         ({"targets": ["good", "good"]}, 400, "is there twice"),
         ({"targets": ["good"], "dataset": "nothing"}, 404, "nothing"),
         ({"targets": ["good"], "dataset": "echo@9"}, 404, "9"),
+        ({"targets": ["good"], "evaluators": [], "dataset": "nothing"}, 404, "there is no dataset 'nothing'"),
+        ({"targets": ["good"], "gate": {"bars": {"exact_match": 1.5}}}, 400, "no mean of 'exact_match' is above 1"),
+        ({"targets": ["good"], "evaluators": ["bleu"], "gate": {"bars": {"bleu": 101}}}, 400, "above 100"),
         ({"targets": ["good"], "evaluators": ["exact"]}, 400, "there is no evaluator 'exact'"),
         (
             {"targets": ["good"], "evaluators": [{"kind": "python", "args": {"function": "os:getcwd"}}]},

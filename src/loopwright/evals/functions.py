@@ -38,6 +38,7 @@ class PythonFunction(Plain[PythonArgs]):
 
     __slots__ = ("_function",)
     Args = PythonArgs
+    most = None
 
     def prepare(self, tools: Tools) -> None:
         """Import it."""

@@ -65,6 +65,15 @@ class Measure:
         return bool(getattr(self.evaluator, "higher_is_better", True))
 
     @property
+    def most(self) -> float | None:
+        """The highest score there can be; None is not known."""
+        labels = getattr(getattr(self.evaluator, "definition", None), "labels", None)
+        if self.pair or self.method == "judge":
+            return max(labels.values()) if labels and not self.pair else 1.0
+        found = getattr(self.evaluator, "most", None)
+        return found if isinstance(found, int | float) else None
+
+    @property
     def aggregate(self) -> Aggregate | None:
         """Where its figure is not the mean of its scores."""
         return self.evaluator if isinstance(self.evaluator, Aggregate) else None

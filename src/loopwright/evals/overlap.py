@@ -48,6 +48,7 @@ class Bleu(Plain[BleuArgs]):
 
     __slots__ = ("_metric",)
     Args = BleuArgs
+    most = 100.0
 
     def prepare(self, tools: Tools) -> None:
         """Make the metric."""
@@ -87,6 +88,7 @@ class Chrf(Plain[ChrfArgs]):
 
     __slots__ = ("_metric",)
     Args = ChrfArgs
+    most = 100.0
 
     def prepare(self, tools: Tools) -> None:
         """Make the metric."""

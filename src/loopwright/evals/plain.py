@@ -30,6 +30,8 @@ class Plain(Generic[A]):
     """The dataclass its arguments are read into."""
     method: Method = "deterministic"
     higher_is_better: bool = True
+    most: float | None = 1.0
+    """The highest score there can be; None is not known."""
 
     def __init__(self, *, kind: str, name: str, args: Mapping[str, Any], tools: Tools) -> None:
         """Raises BadRequest when the arguments are not its own."""

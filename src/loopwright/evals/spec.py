@@ -121,8 +121,13 @@ def check(spec: Spec) -> None:
         raise BadRequest("gate: it needs a baseline to compare with, or bars to reach", param="gate")
 
 
-def check_names(spec: Spec, evaluators: Sequence[str]) -> None:
-    """See that the gate and its bars name scores that there are, and that no two are called alike.
+def check_names(spec: Spec, evaluators: Sequence[str], most: Mapping[str, float | None]) -> None:
+    """See that the gate and its bars name scores that there are and can be reached, and that no two are called alike.
+
+    Args:
+        spec: with the gate.
+        evaluators: what the scores are called.
+        most: by that name the highest that a score can be; None is not known.
 
     Raises:
         BadRequest: `param` names what does not.
@@ -134,3 +139,7 @@ def check_names(spec: Spec, evaluators: Sequence[str]) -> None:
     for name in (*gate.evaluators, *gate.bars):
         if name not in evaluators:
             raise BadRequest(f"gate: {name[:80]!r} is no evaluator here{hint(name, evaluators)}", param="gate")
+    for name, bar in gate.bars.items():
+        highest = most[name]
+        if highest is not None and bar > highest:
+            raise BadRequest(f"gate: no mean of {name!r} is above {highest:g}, and its bar is {bar:g}", param="gate")

@@ -59,7 +59,7 @@ async def planned(
             alone = replace(spec, evaluators=await fitting.resolved(project_id, [each]))
             measures += fitting.measures(alone, road, asks, app.chat)
     names = [measure.name for measure in measures]
-    check_names(spec, names)
+    check_names(spec, names, {measure.name: measure.most for measure in measures})
     spec = replace(
         spec,
         targets=tuple(map(pinned, spec.targets, prepared)),
