@@ -7,6 +7,7 @@ that a name cannot change its mind in between.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from mimetypes import guess_extension
@@ -87,15 +88,25 @@ class Fetching:
         """What a URL gives, or where it redirects to."""
         parts = urlsplit(url)
         host, most = parts.hostname or "", self._settings.upload_limit
-        if is_address(host):
-            self._check_address(url, host)
+        if is_address(host) and not self._may_go_to([host]):
+            raise _private(url)
+        private = False
+
+        async def resolve(name: str, port: int) -> list[str]:
+            nonlocal private
+            found = await resolved(name, port)
+            if not self._may_go_to(found):
+                private = True
+                raise OSError("a private address")
+            return found
+
         client = HttpClient(
             base_url=f"{parts.scheme}://{parts.netloc}",
             headers={"user-agent": _AGENT, "accept": "*/*"},
             timeouts=Timeouts(total=self._settings.url_seconds),
             limit=1,
             body_limit=most + 1,
-            resolve=self._resolve,
+            resolve=resolve,
         )
         try:
             answer = await client.stream("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
@@ -108,26 +119,15 @@ class Fetching:
         except BadRequest:
             raise
         except (LoopwrightError, OSError) as error:
-            if isinstance(error.__cause__, _PrivateError) or isinstance(error, _PrivateError):
+            if private:
                 raise _private(url) from None
             told = error.message if isinstance(error, LoopwrightError) else str(error)
             raise BadRequest(f"{url} cannot be fetched: {told}", param="urls") from None
         finally:
             await client.close()
 
-    async def _resolve(self, host: str, port: int) -> list[str]:
-        found = await resolved(host, port)
-        if not self._settings.private_addresses and not all(map(is_public, found)):
-            raise _PrivateError(host)
-        return found
-
-    def _check_address(self, url: str, address: str) -> None:
-        if not self._settings.private_addresses and not is_public(address):
-            raise _private(url)
-
-
-class _PrivateError(OSError):
-    """An address that is not on the public internet."""
+    def _may_go_to(self, addresses: Sequence[str]) -> bool:
+        return self._settings.private_addresses or all(map(is_public, addresses))
 
 
 def _private(url: str) -> BadRequest:
