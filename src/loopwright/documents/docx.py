@@ -22,6 +22,8 @@ _WORD: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STYLES: Final = "p[style-name='Title'] => h1:fresh"
 _CORE: Final = {"title": "title", "creator": "author", "subject": "subject", "keywords": "keywords", "language": "language",
                 "created": "created", "modified": "modified"}  # fmt: skip
+_BESIDE: Final = ("word/header", "word/footer", "docProps/", "[Content_Types]")
+"""What such parts say is not read; the main part may have any name."""
 _TINY: Final = 4
 """Half points: text of two points or less is there for no reader."""
 
@@ -37,7 +39,7 @@ def read(data: bytes, kind: str, limits: Limits) -> Parsed:  # noqa: ARG001 - as
     except zipfile.BadZipFile:
         raise Unreadable("is a broken DOCX: its package cannot be unpacked") from None
     told: list[str] = []
-    for name in [name for name in parts if name.startswith("word/") and name.endswith(".xml")]:
+    for name in [name for name in parts if name.endswith(".xml") and not name.startswith(_BESIDE)]:
         parts[name] = _seen(parts[name], told)
     html = mammoth.convert_to_html(
         io.BytesIO(_packed(parts)),
@@ -46,6 +48,8 @@ def read(data: bytes, kind: str, limits: Limits) -> Parsed:  # noqa: ARG001 - as
         style_map=_STYLES,
     ).value
     text, more = cleaned(markdown_of(BeautifulSoup(html, "lxml")))
+    if any(name.startswith(("word/header", "word/footer")) and b"<w:t" in part for name, part in parts.items()):
+        told.append("headers and footers were left out")
     if pictures:
         told.append(f"{pictures:,} {'pictures were' if pictures > 1 else 'picture was'} left out")
     metadata = _metadata(parts.get("docProps/core.xml", b""))

@@ -19,7 +19,11 @@ _NEVER: Final = (
     "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "embed", "canvas", "audio", "video",
     "head", "input", "select", "textarea", "button", "dialog", "map", "link", "meta",
 )  # fmt: skip
-_CHARSET: Final = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
+_CHARSET: Final = re.compile(
+    rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,100}?encoding)\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE
+)
+_PROLOG: Final = re.compile(r"\A\s*<\?xml[^>]{0,200}\?>")
+"""What makes a page XHTML, which is read as HTML all the same."""
 _HIDDEN: Final = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|font-size\s*:\s*0*(?:\.0+)?(?:px|pt|em|rem|%)?\s*(?:;|!|$)"
     r"|opacity\s*:\s*0*(?:\.0+)?\s*(?:;|!|$)|(?:left|top|text-indent)\s*:\s*-\d{3,}",
@@ -35,7 +39,7 @@ def read(data: bytes, kind: str, limits: Limits) -> Parsed:  # noqa: ARG001 - as
     said = _CHARSET.search(data[:4096])
     text, told = decoded(data, hint=said[1].decode("ascii") if said else None)
     text, more = cleaned(text)
-    soup = BeautifulSoup(text, "lxml")
+    soup = BeautifulSoup(_PROLOG.sub("", text, count=1), "lxml")
     metadata = _metadata(soup)
     title = metadata.pop("title", "")
     hidden = _drop_unseen(soup, _hiding(soup))

@@ -82,7 +82,7 @@ _MIMETYPES: Final[Mapping[bytes, str]] = {
     b"application/vnd.oasis.opendocument.presentation": "OpenDocument slides: save them as PDF",
 }
 _MARKUP: Final = re.compile(
-    rb"^\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html[\s>])",
+    rb"^\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|(?:html|head|title|meta|body)[\s>])",
     re.IGNORECASE | re.DOTALL,
 )
 _FRAGMENT: Final = re.compile(rb"<(?:body|div|p|table|h[1-6]|ul|ol|article|section|span|br|a)[\s/>]", re.IGNORECASE)
