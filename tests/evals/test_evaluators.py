@@ -110,7 +110,14 @@ def test_a_function_of_python_says_what_it_finds(tmp_path: Path, monkeypatch: py
         "def nan(example, output): return float('nan')\n"
         "def odd(example, output): return object()\n"
         "async def slow(example, output): await asyncio.sleep(60)\n"
-        "def wrong(example, output): raise KeyError('x')\n",
+        "def wrong(example, output): raise KeyError('x')\n"
+        "class Own(Exception): pass\n"
+        "def own(example, output): raise Own('so')\n"
+        "def prints(example, output): print('+' * 99); return 1\n"
+        "def dies(example, output): import os; os._exit(3)\n"
+        "def busy(example, output):\n"
+        "    import re\n"
+        "    return re.match('(a+)+$', 'a' * 40 + 'b') if output.text == 'stuck' else 1\n",
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -133,6 +140,23 @@ def test_a_function_of_python_says_what_it_finds(tmp_path: Path, monkeypatch: py
         of("slow", timeout=0.05)
     with pytest.raises(BadRequest, match="cannot be imported"):
         of("absent")
+    with pytest.raises(Exception, match="so") as caught:
+        of("own")
+    assert type(caught.value).__name__ == "Own"
+    assert of("prints").value == 1.0
+    with pytest.raises(ChildProcessError, match="3"):
+        of("dies")
+
+    async def several() -> list[Any]:
+        """One that holds the interpreter for ever does not hold up the others."""
+        made = make({"kind": "python", "args": {"function": "judging_words:busy", "timeout": 3}}, tools)
+        example = Example(id="1", inputs={})
+        texts = ["stuck", *["fine"] * 20]
+        return await asyncio.gather(*(made(example, Output(text=text)) for text in texts), return_exceptions=True)
+
+    [stuck, *fine] = asyncio.run(several())
+    assert isinstance(stuck, TimeoutError)
+    assert [score.value for score in fine] == [1.0] * 20
 
 
 def test_a_long_answer_is_measured_in_part_and_that_is_said() -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from loopwright.core.errors import BadRequest
 from loopwright.core.score import Score
 from loopwright.datasets.example import Example
+from loopwright.evals.apart import Apart
 from loopwright.evals.evaluator import Output, Tools
 from loopwright.evals.plain import Plain
 
@@ -36,7 +35,7 @@ class PythonArgs:
 class PythonFunction(Plain[PythonArgs]):
     """What a Python function of yours finds; it may be async. Only where the configuration of the house names it."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("_apart",)
     Args = PythonArgs
     most = None
 
@@ -57,28 +56,24 @@ class PythonFunction(Plain[PythonArgs]):
             raise BadRequest(f"{self.kind}: args.timeout is a number of seconds up to 3600", param="args.timeout")
         module, _, name = named.partition(":")
         try:
-            self._function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+            function = getattr(importlib.import_module(module), name)
         except Exception as error:
             # The edge to code that is not ours: whatever its import raises, people need to know whose it is.
             said = f"{type(error).__name__}: {error}"[:300]
             raise BadRequest(f"{self.kind}: {named!r} cannot be imported: {said}", param="args.function") from error
-        if not callable(self._function):
+        if not callable(function):
             raise BadRequest(f"{self.kind}: {named!r} is nothing that can be called", param="args.function")
+        self._apart = Apart(named)
 
     async def measured(self, example: Example, output: Output) -> Score:
-        """Call it, off the event loop unless it is async.
+        """Call it, in a process of its own: nothing that it does holds up others.
 
         Raises:
-            TimeoutError: it took too long. A function that is not async cannot be stopped: its thread goes on.
+            TimeoutError: it took too long, and was stopped.
             Exception: whatever it raises.
         """
         given = dict(self.args.with_args or {})
-        async with asyncio.timeout(self.args.timeout):
-            if inspect.iscoroutinefunction(self._function):
-                found = await self._function(example, output, **given)
-            else:
-                found = await asyncio.to_thread(self._function, example, output, **given)
-        return self._score(found)
+        return self._score(await self._apart.call(example, output, seconds=self.args.timeout, **given))
 
     def _score(self, found: Any) -> Score:
         if isinstance(found, Score):
