@@ -235,7 +235,8 @@ class Lane(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; the clock runs while one has begun and not arrived."""
-        if data.find(b"h2c", 0, _HEAD_SEARCH) >= 0:
+        head = data.find(b"\r\n\r\n", 0, _HEAD_SEARCH)
+        if data.find(b"h2c", 0, _HEAD_SEARCH if head < 0 else head) >= 0:
             data = self._declined(data)
         self._idle_since = None
         self._bare += len(data)
