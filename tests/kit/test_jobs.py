@@ -142,7 +142,7 @@ async def test_a_job_whose_worker_was_killed_goes_to_another(database_url: str) 
     bench.jobs.register("note", bench.note)
     await bench.jobs.defer("note")
     # What a killed worker leaves behind: a job at work, and a heart that stopped.
-    await db.run("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")
+    await db.run("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '13 seconds')")
     await db.run("UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT id FROM procrastinate_workers)")
     await bench.work_until_noted(1)
     await db.close()

@@ -24,9 +24,11 @@ from loopwright.kit.db import Connection, Database
 from loopwright.kit.migrations import lock_schema
 from loopwright.kit.nearest import hint
 
-_STALLED = 30.0
+_BEAT = 3.0
+"""Seconds between heartbeats of a worker."""
+_STALLED = 12.0
 """Seconds without a heartbeat after which a worker counts as dead and its jobs go to another."""
-_TEND = 30.0
+_TEND = 3.0
 """Seconds between looks for the jobs of dead workers."""
 _REVIVALS = 10
 """Times a job is put back because its worker died; one that kills its workers must come to an end."""
@@ -182,6 +184,7 @@ class Jobs:
                         listen_notify=False,
                         fetch_job_polling_interval=self._poll,
                         shutdown_graceful_timeout=_GRACE,
+                        update_heartbeat_interval=_BEAT,
                         stalled_worker_timeout=_STALLED,
                         delete_jobs="successful",
                     )
