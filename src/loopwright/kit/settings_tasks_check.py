@@ -18,7 +18,7 @@ from loopwright.kit.schema import Schema, schema
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_read import KeyPath, Reader
 from loopwright.kit.settings_retrieval_check import CONTEXT, retrieval_problems
-from loopwright.kit.settings_tasks import StepSettings, StrategySettings, TaskSettings, VariantSettings
+from loopwright.kit.settings_tasks import MemorySettings, StepSettings, StrategySettings, TaskSettings, VariantSettings
 
 Found = Iterator[tuple[KeyPath, str]]
 """Problems, each with its place in the task and what is wrong."""
@@ -63,7 +63,7 @@ def models_of(task: TaskSettings) -> Iterator[tuple[KeyPath, str]]:
     for name, variant in task.variants.items():
         if variant.model is not None:
             yield ("variants", name, "model"), variant.model
-        if variant.memory is not None:
+        if variant.memory is not None and variant.memory.embedder != MemorySettings().embedder:
             yield ("variants", name, "memory", "embedder"), variant.memory.embedder
         for at, step in enumerate(variant.strategy.steps):
             if step.model is not None:
