@@ -7,6 +7,7 @@ from loopwright.core.errors import StartError
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings_collections import CollectionSettings
+from loopwright.retrieval import resealing
 from loopwright.retrieval.filling import Filling
 from loopwright.retrieval.reading import Which
 from loopwright.retrieval.rows import chunk_of
@@ -194,3 +195,23 @@ async def test_an_offer_that_comes_while_it_is_worked_on_wins(database_url: str,
         document = await house.store.named(made, "a.txt", None)
         assert (await house.store.content(document)).text == "second"
         assert (await house.whole())["chunks"] == 1
+
+
+async def test_documents_are_sealed_anew_with_the_first_key(database_url: str, tmp_path: Path) -> None:
+    old, new = SealingKey(id="old", secret=b"1" * 32), SealingKey(id="new", secret=b"2" * 32)
+    async with opened(database_url, tmp_path, seal=Seal([old])) as house:
+        made = await house.store.create(1, "docs", embedder="toy")
+        await house.take(made, {f"{n}.md": f"# Title {n}\n\nSome words." for n in range(5)})
+        await house.take(made, {"bad.bin": "\x00\x01\x02\x03" * 50})
+        await house.work()
+        await house.take(made, {"0.md": "It waits."})
+        assert await resealing.keys_used(house.db) == {"old": 12}
+        both = Seal([new, old])
+        while await resealing.reseal(house.db, both):
+            pass
+        assert await resealing.keys_used(house.db) == {"new": 12}
+    async with opened(database_url, tmp_path, seal=Seal([new])) as house:
+        document = await house.store.named(made, "1.md", None)
+        assert (await house.store.content(document)).text.startswith("# Title 1")
+        rows = await house.db.rows("select * from collection_chunks")
+        assert {chunk_of(row, house.store.seal).text for row in rows} >= {"# Title 1\n\nSome words."}

@@ -26,7 +26,9 @@ _ASKED: Final = 2_000
 _TOGETHER: Final = 1_500_000
 """Bytes of small files that are sent at once."""
 _URLS: Final = 20
-_LOOK: Final = 0.5
+_LOOK: Final = 0.3
+_SELDOM: Final = 2.0
+"""Seconds between two looks, at first and at last."""
 _SHOWN: Final = 50
 """Files that failed, in a listing for people."""
 Name = Annotated[str, typer.Argument(help="The collection.", metavar="COLLECTION")]
@@ -242,7 +244,7 @@ def _groups(sources: Sequence[Source], small: int) -> Iterator[list[Source]]:
 
 def _wait(client: Client, name: str, project: str | None, outcome: Outcome, told: Telling) -> None:
     """Until nothing of the collection waits to be read."""
-    most, problem = 0, ""
+    most, problem, pause = 0, "", _LOOK
     try:
         while (progress := client.collection_progress(name, project=project))["waiting"]:
             most = max(most, progress["waiting"])
@@ -250,7 +252,8 @@ def _wait(client: Client, name: str, project: str | None, outcome: Outcome, told
             if progress["problem"] and progress["problem"] != problem:
                 problem = progress["problem"]
                 say(problem, style="yellow")
-            time.sleep(_LOOK)
+            time.sleep(pause)
+            pause = min(pause * 1.2, _SELDOM)
     except KeyboardInterrupt:
         outcome.waiting = progress["waiting"]
         say("The rest is read in the background: `loopwright collections show` says how far it is.", style="yellow")

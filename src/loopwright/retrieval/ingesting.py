@@ -136,9 +136,10 @@ class Ingester:
                 if waiting.id not in self._flying:  # held by us still, after an outage
                     self._flying[waiting.id] = waiting
                     await self._prepared(waiting, known)
-            if len(some) < _LEASED:  # that was all there is
+            alone = bool(some) and some[0].attempts > 1
+            if len(some) < _LEASED and not alone:  # that was all there is
                 await asyncio.sleep(_LOOK)
-            while some and some[0].attempts > 1 and some[0].id in self._flying:  # noqa: ASYNC110 - alone to its end
+            while alone and some[0].id in self._flying:  # noqa: ASYNC110 - to its end
                 await asyncio.sleep(0.02)
 
     async def _prepared(self, waiting: Waiting, known: dict[int, Collection]) -> None:
