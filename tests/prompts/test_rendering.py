@@ -182,6 +182,10 @@ def test_the_budget_bounds_what_a_caller_sends_too() -> None:
     many = [{"title": "t", "text": "x"}] * 200_000
     assert "more work" in fault("{% for doc in docs %}{{ doc.title }}{% endfor %}", docs=many).message
     assert "characters" in fault("{{ name }}" * 3, name="x" * 400_000).message
+    # What is no attack goes through: a prompt as long as may be, a thousand documents.
+    assert len(render("{{ name }}", name="x" * 1_000_000)) == 1_000_000
+    titled = "{% for doc in docs %}{% if doc.title %}## {{ doc.title }}\n{{ doc.text }}{% endif %}{% endfor %}"
+    assert render(titled, docs=many[:1_000]).count("##") == 1_000
 
 
 def test_partials_see_what_is_around_them_and_cannot_include_themselves() -> None:

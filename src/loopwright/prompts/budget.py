@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from loopwright.prompts.fault import Fault
 
-WORK: Final = 100_000
-"""Units: at most a sixth of a second or so."""
+WORK: Final = 40_000
+"""Units: at most a fifteenth of a second or so, for which calls of others wait. A text of OUTPUT read and made is 31,250."""
 OUTPUT: Final = 1_000_000
 """Characters of all messages together."""
 LONGEST_RANGE: Final = 10_000
