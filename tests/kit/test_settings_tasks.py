@@ -68,6 +68,23 @@ SAY = "messages: [{role: user, content: '{{ input }}'}]"
         (f"{ONE}        weight: 1\n", "tasks.t.variants.v: has neither of prompt and messages"),
         (f"{ONE}        prompt: 'a b'\n", "11:17: tasks.t.variants.v.prompt: not the name of a prompt"),
         (f"{ONE}        memory: all\n        {SAY}\n", "tasks.t.variants.v.memory: "),
+        (
+            f"{ONE}        memory: {{embedder: n}}\n        {SAY}\n",
+            "v.memory.embedder: found the text 'n', no model here",
+        ),
+        (
+            f"{ONE}        memory: {{near: narrow}}\n        {SAY}\n",
+            "v.memory.near: is narrow where the output is no enum",
+        ),
+        (f"{ONE}        memory: {{holdout: 2}}\n        {SAY}\n", "tasks.t.variants.v.memory.holdout: "),
+        (
+            f"{ONE}        memory: {{embedder: m}}\n        {SAY}\n      w: {{{SAY}, memory: {{}}}}\n",
+            "v.memory.embedder: variants name m, minilm; allowed: one for all of a task",
+        ),
+        (
+            f"{ONE}        memory: {{}}\n        strategy: {{kind: chain, steps: [{{name: s, {SAY}}}]}}\n",
+            "tasks.t.variants.v.memory: stands beside a chain",
+        ),
         (f"{ONE}        retrieval: {{}}\n        {SAY}\n", "tasks.t.variants.v.retrieval.collections: is empty"),
         (
             f"{ONE}        retrieval: {{collections: [a], query: inptu}}\n        {SAY}\n",

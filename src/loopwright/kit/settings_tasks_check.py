@@ -103,6 +103,7 @@ def _variant(task: TaskSettings, variant: VariantSettings, given: frozenset[str]
         for where, text in retrieval_problems(variant.retrieval, variant, given):
             yield ("retrieval", *where), text
         given = None if given is None else given | {CONTEXT}
+    yield from _memory(task, variant)
     yield from _parameters(variant.parameters, ("parameters",))
     strategy = variant.strategy
     yield from _strategy(strategy, variant)
