@@ -213,6 +213,19 @@ def test_nothing_is_repeated_across_a_heading() -> None:
     assert all(piece.text.startswith("#") for piece in pieces)
 
 
+def test_a_fence_is_not_looked_into() -> None:
+    text = "# One\n\n```yaml\n" + "key: value\n" * 8 + "```\n\n" + "Some words about what that says. " * 4
+    pieces = cut_md(text, tokens=30, overlap=10)
+    assert all(piece.text.count("```") in (0, 2) for piece in pieces)
+
+
+def test_long_headings_are_cut_short() -> None:
+    text = "".join(f"{'#' * level} {'long ' * 36}{level}\n\n" for level in range(1, 7)) + "Text."
+    [*_, last] = cut_md(text, tokens=60)
+    assert 300 < len(last.heading) < 430
+    assert last.heading.count(" > ") == 5
+
+
 def test_the_page_is_the_one_a_piece_begins_on() -> None:
     text = "One two three four.\n\nFive six seven eight nine.\n\nTen eleven twelve thirteen.\n\n"
     pages = [Page(number=1, start=0), Page(number=2, start=21), Page(number=3, start=49)]

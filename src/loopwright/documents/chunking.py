@@ -15,6 +15,8 @@ SMALLEST: Final = 8
 """Tokens of a piece, at least."""
 _REACH: Final = 8
 """Characters a token, at most, that are looked through for what to repeat."""
+_HEADING: Final = 400
+"""Characters that headings above a piece may take; longer ones are cut short each."""
 _LOOKS: Final = 3
 """How often it is looked whether parts that are too long one by one fit together, where blanks between them count."""
 _WORD: Final = 24
@@ -57,15 +59,17 @@ def cut(parsed: Parsed, *, by: By, tokens: int, overlap: int, count: Count) -> l
 
 def _heading(above: list[tuple[int, str]], group: Sequence[Part]) -> str:
     """What the piece stands under: the headings down to its first words. Brings `above` to where the piece ends."""
-    found: str | None = None
+    found: list[str] | None = None
     for part in group:
         if part.level:
             while above and above[-1][0] >= part.level:
                 above.pop()
             above.append((part.level, part.title))
         elif found is None:
-            found = " > ".join([*(title for _, title in above), *([part.under] if part.under else [])])
-    return found if found is not None else " > ".join(title for _, title in above)
+            found = [*(title for _, title in above), *([part.under] if part.under else [])]
+    titles = [title for _, title in above] if found is None else found
+    whole = " > ".join(titles)
+    return whole if len(whole) <= _HEADING else " > ".join(title[: _HEADING // len(titles)] for title in titles)
 
 
 class _Packing:
@@ -141,12 +145,17 @@ class _Repeating:
         """Where the piece of this group begins."""
         first, before, begun = group[0], self._before, self._begun
         self._before, self._begun = group[-1], first.start
-        if not self._overlap or before is None or first.strength > BLOCK or before.kind == "table":
-            return first.start  # a row says little without the names of its columns
+        if not self._overlap or before is None or first.strength > BLOCK or self._closed(before, first):
+            return first.start
         for start in self._starts(begun, before, first.start, whole=by == "sentences"):
             if self._count(self._text[start : group[-1].end]) <= self._tokens:
                 return start
         return first.start
+
+    @staticmethod
+    def _closed(before: Part, first: Part) -> bool:
+        """Whether it must not be looked into: a row says little without its columns, a fence is closed by its other end."""
+        return before.kind == "table" or (before.kind == "code" and first.kind != "code")
 
     def _starts(self, begun: int, before: Part, end: int, *, whole: bool) -> Iterator[int]:
         """Where it could begin, the best first: at a sentence, else at a word."""
