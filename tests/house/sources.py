@@ -16,7 +16,7 @@ SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sql", ".html", ".js", ".cs
 
 @cache
 def python_files() -> tuple[Path, ...]:
-    return tuple(sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py")))
+    return tuple(sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py") if "out" not in path.parts))
 
 
 @cache
