@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -35,6 +37,9 @@ tasks:
       plain: {model: bad, messages: [{role: user, content: "{{ question }}"}]}
       better: {model: good, messages: [{role: user, content: "{{ question }}"}]}
 """
+
+
+RUNS = "/api/runs?experiment=leaving"
 
 
 @pytest.fixture(scope="module")
@@ -267,3 +272,25 @@ def test_evaluations_are_listed_shown_and_compared(house: House) -> None:
     assert "q0: say 0 → say 0" in examples
     assert "exact_match" in text.stdout
     assert run(house, "eval", "show", "eval_nothing").returncode == 1
+
+
+def test_a_run_of_an_evaluation_leaves_the_house_with_its_examples(house: House, tmp_path: Path) -> None:
+    made = create(house, targets=["good", "bad"], baseline="bad", limit=10, experiment="leaving")
+    assert ended(house, made["id"])["status"] == "completed"
+    wait(lambda: [each["status"] for each in house.api("GET", RUNS).json()["runs"]] == ["finished"] * 2)
+    for tracker in ("folder", "trulens"):
+        done = run(house, "runs", "export", "-e", "leaving", "--to", tracker, "--where", str(tmp_path / tracker))
+        assert done.returncode == 0, done.stderr
+    runs = {each["name"]: each["id"] for each in house.api("GET", RUNS).json()["runs"]}
+    records = [
+        json.loads(line) for line in (tmp_path / "trulens" / runs["good"] / "records.jsonl").read_text().splitlines()
+    ]
+    assert len(records) == 10
+    assert all(each["main_output"] == each["meta"]["expected"] for each in records)
+    [file] = (tmp_path / "folder" / runs["bad"]).rglob("examples.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {row["example_id"] for row in rows} == {each["meta"]["example_id"] for each in records}
+    assert all(row["scores"].keys() == {"exact_match"} and row["slice"].startswith("ending=") for row in rows)
+    missing = run(house, "runs", "export", "-e", "leaving", "--to", "wandb", "--where", str(tmp_path / "wandb"))
+    if find_spec("wandb") is None:
+        assert "pip install 'loopwright[wandb]'" in missing.stderr

@@ -79,6 +79,8 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add a judge, or the next version of one: its cards are stale then."""
+    if "/" in name:
+        raise BadRequest(f"NAME: {name!r} holds a `/`, and names of judges have none", param="NAME")
     try:
         definition = json.loads(file.read_bytes())
     except ValueError as error:

@@ -12,9 +12,10 @@ import typer
 
 from loopwright.cli.quantities import bytes_text, local_text, seconds_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.run_examples import with_examples
 from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
 from loopwright.client import Client
-from loopwright.core.errors import BadRequest, NotFound
+from loopwright.core.errors import BadRequest, NotFound, StartError
 from loopwright.kit.plugins import Registry
 from loopwright.runs.bundle import Tracker, keep, take
 from loopwright.runs.run import STATUSES
@@ -248,7 +249,8 @@ def export(
         chosen = run_ids or [run["id"] for run in client.each_run(experiment=experiment)]
         placed = []
         for each in chosen:
-            bundle = take(client, _named(client, each))
+            named = _named(client, each)
+            bundle = with_examples(client, take(client, named), client.get_run(named))
             bundle = bundle if artifacts else replace(bundle, artifacts=())
             placed.append({"run": bundle.origin, "where": tracker.put(bundle)})
             if not as_json:
@@ -288,7 +290,17 @@ def import_runs(
 
 def _tracker(kind: str, where: str | None) -> Tracker:
     registry: Registry[Tracker] = Registry("trackers", builtin=TRACKERS)
-    return registry.find(kind)(where)
+    try:
+        return registry.find(kind)(where)
+    except StartError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and kind in TRACKERS:
+            raise BadRequest(
+                f"{kind}: needs a library that is not installed ({missing.name})\n"
+                f"Install it: pip install 'loopwright[{kind}]'",
+                param="tracker",
+            ) from error
+        raise
 
 
 def _named(client: Client, which: str) -> str:
