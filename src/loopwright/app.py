@@ -27,7 +27,7 @@ from loopwright.calls.spool import Spool
 from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog.models import Catalog, ModelCard
 from loopwright.core.chat import Chat, Delta, Request
-from loopwright.core.errors import Unavailable
+from loopwright.core.errors import NotFound, Unavailable
 from loopwright.core.money import Price
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
@@ -139,7 +139,20 @@ class App:
     @property
     def examiner(self) -> Examiner:
         """Tells whether tasks can be done here."""
-        return Examiner(worder=self.prompted.worder, models=self.targets.keys(), evaluator=self.workshop.ranking.check)
+
+        async def collection(project_id: int, name: str) -> str | None:
+            try:
+                await self.workshop.collections.get(project_id, name)
+            except NotFound as error:
+                return error.message
+            return None
+
+        return Examiner(
+            worder=self.prompted.worder,
+            models=self.targets.keys(),
+            evaluator=self.workshop.ranking.check,
+            collection=collection,
+        )
 
     def keeps(self, who: Principal, model: str = "") -> bool:
         """Whether the texts of what a key asks (of `model`) may be kept: batches and evaluations are nothing else."""

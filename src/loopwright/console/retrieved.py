@@ -35,6 +35,7 @@ def retrieved(request: object) -> dict[str, Any] | None:
         "said": _OUTCOMES.get(plain(told.get("outcome", "")), ""),
         "collections": [plain(each) for each in _list(told.get("collections"))],
         "queries": [plain(each)[:2_000] for each in _list(told.get("queries"))],
+        "warnings": [plain(each)[:500] for each in _list(told.get("warnings"))],
         "evidence": _number(told.get("evidence")),
         "threshold": _number(told.get("threshold")),
         "removed": [plain(each) for each in _list(told.get("removed_citations"))],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ class Finding:
     variant: str
     """Empty for the whole task."""
     where: str
-    """`prompt`, `model`, `evaluator`, `variables`, or a step."""
+    """`prompt`, `model`, `evaluator`, `retrieval`, `variables`, or a step."""
     problem: str
 
     def shown(self) -> dict[str, str]:
@@ -36,6 +36,8 @@ class Examiner:
     """Every name that can be called."""
     evaluator: Callable[[str | Mapping[str, Any]], str | None]
     """Why an evaluator cannot be made; None when it can."""
+    collection: Callable[[int, str], Awaitable[str | None]]
+    """Why a collection of a project cannot be searched; None when it can."""
 
     async def examine(self, task: Task, project_id: int) -> list[Finding]:
         """All that is wrong with a task as it stands now, for the prompts of a project."""
@@ -50,7 +52,17 @@ class Examiner:
             except LoopwrightError as error:
                 found.append(Finding(variant=variant.name, where="prompt", problem=error.message))
             found.extend(self._variant(task, variant, project_id))
+            found.extend([each async for each in self._looked_up(variant, project_id)])
         return found
+
+    async def _looked_up(self, variant: Variant, project_id: int) -> AsyncIterator[Finding]:
+        """Collections that are not there, each told once."""
+        if variant.retrieval is None:
+            return
+        for name in variant.retrieval.collections:
+            problem = await self.collection(project_id, name)
+            if problem is not None:
+                yield Finding(variant=variant.name, where="retrieval", problem=problem)
 
     def _variant(self, task: Task, variant: Variant, project_id: int) -> Iterator[Finding]:
         for model in variant.models:

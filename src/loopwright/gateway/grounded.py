@@ -231,6 +231,7 @@ def _record(looked: _Looked, told: RetrievalSettings, outcome: str) -> dict[str,
         "candidates": recorded(looked.chosen, looked.found.candidates),
         "cited": [],
         "removed_citations": [],
+        **({"warnings": [*looked.found.warnings]} if looked.found.warnings else {}),
         "took_us": {**looked.found.took_us, "all": looked.took_us},
     }
 

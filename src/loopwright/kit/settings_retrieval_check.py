@@ -42,8 +42,8 @@ def retrieval_problems(
     if not 1 <= len(retrieval.refusal.strip()) <= _LONGEST:
         yield ("refusal",), f"allowed: a text of up to {_LONGEST:,} characters"
     for name, value in (("rerank", retrieval.rerank), ("rewrite", retrieval.rewrite)):
-        if value is not None and not isinstance(value, bool | str | Mapping):
-            yield (name,), "allowed: true, false, or the name of a model"
+        if value is not None and value is not False and not isinstance(value, str | Mapping):
+            yield (name,), "allowed: false, the name of a model, or a mapping with model and by"
     if retrieval.candidates is not None and retrieval.candidates < retrieval.k:
         yield ("candidates",), f"are fewer than k, {retrieval.k}; allowed: k or more"
 
