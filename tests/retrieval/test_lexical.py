@@ -32,9 +32,9 @@ def texts_of(count: int, seed: int) -> list[str]:
 async def weighed(shelf: Shelf, collection_id: int, query: str) -> Weighed:
     async with shelf.db.transaction() as connection:
         segments = await segments_of(connection, collection_id)
-        heads = await shelf.index.heads.of(connection, segments)
+        layout = await shelf.index.layouts.of(connection, segments)
         words = {each.kind: shelf.index.analyzer(*each.kind).hashes(query) for each in segments}
-        return await weigh(connection, segments, heads, words)
+        return await weigh(connection, segments, layout, words)
 
 
 def others(texts: list[str], query: str) -> np.ndarray:

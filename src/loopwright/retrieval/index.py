@@ -20,7 +20,7 @@ from loopwright.retrieval.collection import Chunk, Collection
 from loopwright.retrieval.embedded import embeddable
 from loopwright.retrieval.postings import Postings, postings_of
 from loopwright.retrieval.rows import opened_title
-from loopwright.retrieval.segments import Head, Heads
+from loopwright.retrieval.segments import Head, Layouts
 from loopwright.retrieval.terms import LANGUAGE, Analyzer, check_language
 
 _THREAD: Final = 64
@@ -33,7 +33,7 @@ class Index:
     def __init__(self, db: Database, seal: Seal = PLAIN) -> None:
         self.db = db
         self.seal = seal
-        self.heads = Heads()
+        self.layouts = Layouts()
 
     async def put(self, connection: Connection, collection: Collection, chunks: Sequence[Chunk]) -> None:
         """Index chunks whose rows are stored in the same transaction; those without a vector only by their words.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from loopwright.kit.db import Connection
 from loopwright.retrieval.postings import Numbers, bucket_of, lookup
-from loopwright.retrieval.segments import Head, Segment, living
+from loopwright.retrieval.segments import Layout, Segment
 
 K1: Final = 1.5
 B: Final = 0.75
@@ -31,7 +31,6 @@ _THREAD: Final = 20_000
 """Postings from which they are counted in a thread."""
 
 Scores = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ class Weighed:
 async def weigh(
     connection: Connection,
     segments: Sequence[Segment],
-    heads: Sequence[Head],
+    layout: Layout,
     words: Mapping[tuple[str, str | None], Sequence[int]],
     *,
     k1: float = K1,
@@ -97,7 +96,7 @@ async def weigh(
         binary=True,
     )
     bodies = {(row["segment_id"], row["bucket"]): row["body"] for row in await cursor.fetchall()}
-    counting = _Counting(segments, heads, words, bodies, k1, b)
+    counting = _Counting(segments, layout, words, bodies, k1, b)
     if sum(map(len, bodies.values())) > _THREAD:
         return await asyncio.to_thread(counting.weighed)
     return counting.weighed()
@@ -106,66 +105,60 @@ async def weigh(
 @dataclass(slots=True)
 class _Counting:
     segments: Sequence[Segment]
-    heads: Sequence[Head]
+    layout: Layout
     words: Mapping[tuple[str, str | None], Sequence[int]]
     bodies: Mapping[tuple[int, int], bytes]
     k1: float
     b: float
 
     def weighed(self) -> Weighed:
-        order, alive, chunks, documents, lengths = self._laid_out()
-        count = int(alive.sum())
-        mean = float(lengths[alive].sum()) / count if count else 1.0
-        norms = self.k1 * (1 - self.b + self.b * lengths / max(mean, 1e-9))
-        # Documents numbered from 0, and how long each is.
-        _, owners = np.unique(documents, return_inverse=True)
-        spans = np.bincount(owners[alive], weights=lengths[alive], minlength=int(owners.max(initial=-1)) + 1)
-        there = int((spans > 0).sum())
-        wide = self.k1 * (1 - self.b + self.b * spans / max(float(spans.sum()) / max(there, 1), 1e-9))
-        scores, whole = np.zeros(len(chunks)), np.zeros(len(spans))
-        rarities, known = [], []
+        layout, alive = self.layout, self.layout.alive
+        postings = []
         for numbers, times in self._postings():
-            places = order[numbers]
+            places = layout.order[numbers]
             kept = alive[places]
-            places, found = places[kept], times[kept].astype(np.float64)
-            rarity = _rarity(count, len(places))
-            scores[places] += rarity * found / (found + norms[places])
-            holders, sums = _summed(owners[places], found)
-            whole[holders] += _rarity(there, len(holders)) * sums / (sums + wide[holders])
-            rarities.append(rarity)
-            known.append(len(places) > 0)
+            postings.append((places[kept], times[kept].astype(np.float64)))
+        lengths = np.where(alive, layout.lengths, 0).astype(np.float64)
+        scores, rarities = self._scored(postings, lengths, int(alive.sum()))
+        whole = scores
+        if layout.owners is not None:
+            size = int(layout.owners.max(initial=-1)) + 1
+            spans = np.bincount(layout.owners, weights=lengths, minlength=size).astype(np.float64)
+            joined = [(layout.owners[places], times) for places, times in postings]
+            sums = [np.bincount(owners, weights=times, minlength=size).astype(np.float64) for owners, times in joined]
+            held: list[Numbers] = [np.flatnonzero(each).astype(np.int64) for each in sums]
+            documents, _ = self._scored(
+                [(places, each[places]) for places, each in zip(held, sums, strict=True)], spans, int((spans > 0).sum())
+            )
+            whole = np.where(alive, documents[layout.owners], 0.0)
         return Weighed(
-            chunks=chunks,
-            documents=documents,
+            chunks=layout.chunks,
+            documents=layout.documents,
             scores=scores,
-            whole=np.where(alive, whole[owners], 0.0) if len(spans) else scores,
+            whole=whole,
             rarities=rarities,
-            known=known,
+            known=[len(places) > 0 for places, _ in postings],
         )
 
-    def _laid_out(self) -> tuple[Numbers, Mask, Numbers, Numbers, Numbers]:
-        """(new place of each chunk of all segments one after the other, and by that: alive, ids, documents, lengths)."""
-        none = np.empty(0, np.int64)
-        alive = np.concatenate(
-            [
-                np.empty(0, np.bool_),
-                *(living(head, each.dead) for head, each in zip(self.heads, self.segments, strict=True)),
-            ]
-        )
-        chunks = np.concatenate([none, *(head.chunks for head in self.heads)])
-        documents = np.concatenate([none, *(head.documents for head in self.heads)])
-        lengths = np.concatenate([none, *(head.lengths for head in self.heads)])
-        rising = np.argsort(chunks, kind="stable")
-        order = np.empty(len(chunks), np.int64)
-        order[rising] = np.arange(len(chunks))
-        return order, alive[rising], chunks[rising], documents[rising], lengths[rising]
+    def _scored(
+        self, postings: Sequence[tuple[Numbers, Scores]], lengths: Scores, count: int
+    ) -> tuple[Scores, list[float]]:
+        """(BM25 of each place, idf of each word), of `count` texts of these lengths; 0 is of one that is gone."""
+        mean = float(lengths.sum()) / count if count else 1.0
+        scores, rarities = np.zeros(len(lengths)), []
+        for places, times in postings:
+            rarity = _rarity(count, len(places))
+            norms = self.k1 * (1 - self.b + self.b * lengths[places] / max(mean, 1e-9))
+            scores[places] += rarity * times / (times + norms)
+            rarities.append(rarity)
+        return scores, rarities
 
     def _postings(self) -> Sequence[tuple[Numbers, Numbers]]:
         """(chunks, times) of each word of the query over all segments, a word that comes twice twice."""
         longest = max((len(words) for words in self.words.values()), default=0)
         found: list[list[tuple[Numbers, Numbers]]] = [[] for _ in range(min(longest, MOST_WORDS))]
         before = 0
-        for each, head in zip(self.segments, self.heads, strict=True):
+        for each in self.segments:
             words = self.words[each.kind][:MOST_WORDS]
             rows: dict[int, list[int]] = {}
             for word in set(words):
@@ -179,7 +172,7 @@ class _Counting:
                 if word in here:
                     numbers, times = here[word]
                     found[at].append((numbers + before, times))
-            before += len(head)
+            before += each.chunks
         none = np.empty(0, np.int64)
         return [
             (np.concatenate([none, *(one for one, _ in each)]), np.concatenate([none, *(two for _, two in each)]))
@@ -189,11 +182,3 @@ class _Counting:
 
 def _rarity(count: int, having: int) -> float:
     return float(np.log1p((count - having + 0.5) / (having + 0.5)))
-
-
-def _summed(owners: Numbers, times: Scores) -> tuple[Numbers, Scores]:
-    """(distinct owners, sum of times of each)."""
-    if not len(owners):
-        return owners, times
-    distinct, which = np.unique(owners, return_inverse=True)
-    return distinct, np.bincount(which, weights=times).astype(np.float64)

@@ -117,9 +117,9 @@ class Looking:
 
     async def _weighed(self, text: str) -> Weighed:
         segments = await segments_of(self.connection, self.collection.id)
-        heads = await self.index.heads.of(self.connection, segments)
+        layout = await self.index.layouts.of(self.connection, segments)
         words = {kind: self.index.analyzer(*kind).hashes(text) for kind in {each.kind for each in segments}}
-        return await weigh(self.connection, segments, heads, words)
+        return await weigh(self.connection, segments, layout, words)
 
     async def _allowed(self, weighed: Weighed, ranked: Scores) -> Numbers:
         """Places of the best by words that may be found."""
@@ -128,14 +128,16 @@ class Looking:
             return weighed.best(most, by=ranked)
         if self.few is not None:
             return weighed.best(most, self.few.documents, by=ranked)
-        order = weighed.best(len(ranked), by=ranked)
         found: list[int] = []
-        at, step = 0, most * _STEP
-        while at < len(order) and len(found) < most:
-            asked = order[at : at + step]
+        seen, step = 0, most * _STEP
+        while len(found) < most:
+            order = weighed.best(step, by=ranked)
+            asked = order[seen:]
             may = await self._may(weighed.chunks[asked])
             found += [int(place) for place in asked if int(weighed.chunks[place]) in may]
-            at, step = at + step, step * _STEP
+            if len(order) < step:
+                break
+            seen, step = len(order), step * _STEP
         return np.array(found[:most], dtype=np.int64)
 
     async def _may(self, chunks: Numbers) -> set[int]:
@@ -154,20 +156,14 @@ class Looking:
 async def generation_of(connection: Connection, collection_id: int) -> Generation | None:
     """The vectors of a collection as they are now; None when it is gone."""
     cursor = await connection.execute(
-        b"select e.id, e.model, e.dimensions, c.chunks from collections c"
-        b" join collection_embeddings e on e.id = c.embedding_id where c.id = %s",
+        f"select e.id, e.model, e.dimensions, c.chunks, exists (select 1 from pg_class k"  # noqa: S608 - a name of ours
+        f" join pg_index i on i.indexrelid = k.oid where k.relname = '{index_of()}' || e.id"
+        f" and pg_table_is_visible(k.oid) and i.indisvalid) as indexed"
+        f" from collections c join collection_embeddings e on e.id = c.embedding_id where c.id = %s".encode(),
         (collection_id,),
     )
     row = await cursor.fetchone()
-    if row is None:
-        return None
-    cursor = await connection.execute(
-        b"select exists (select 1 from pg_class c join pg_index i on i.indexrelid = c.oid"
-        b" where c.relname = %s and pg_table_is_visible(c.oid) and i.indisvalid) as indexed",
-        (index_of(row["id"]),),
-    )
-    there = await cursor.fetchone()
-    return Generation(**row, indexed=there is not None and there["indexed"])
+    return None if row is None else Generation(**row)
 
 
 def _at(values: Scores, places: Numbers) -> Scores:

@@ -68,13 +68,14 @@ async def nearest(
         return await _exact(connection, generation, params, restriction)
     cosine = f"v.vector::halfvec({generation.dimensions}) <#> %(vector)s::halfvec({generation.dimensions})"
     allowed = "" if restriction.none else f" and {_allowed(restriction)}"
-    await _settings(connection, max(WIDTH, most))
-    cursor = await connection.execute(
-        f"select v.chunk_id, {cosine} as far from collection_vectors v"  # noqa: S608 - parameters and numbers only
-        f" where v.embedding_id = {generation.id:d}{allowed} order by {cosine} limit %(most)s".encode(),
-        params,
-        binary=True,
-    )
+    async with connection.pipeline():
+        await _settings(connection, max(WIDTH, most))
+        cursor = await connection.execute(
+            f"select v.chunk_id, {cosine} as far from collection_vectors v"  # noqa: S608 - parameters and numbers only
+            f" where v.embedding_id = {generation.id:d}{allowed} order by {cosine} limit %(most)s".encode(),
+            params,
+            binary=True,
+        )
     found = _near(await cursor.fetchall())
     if len(found) < min(most, generation.chunks) and not restriction.none:
         return await _exact(connection, generation, params, restriction)

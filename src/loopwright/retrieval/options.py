@@ -59,7 +59,7 @@ class Options:
     """How to search."""
 
     mode: Mode = "hybrid"
-    candidates: int = 100
+    candidates: int = 50
     """Of each list, before they become one."""
     filter: Condition | None = None
     documents: tuple[int, ...] | None = None
@@ -90,7 +90,7 @@ def options_of(said: Mapping[str, Any], collection: Mapping[str, Any], k: int) -
     documents = told.get("documents")
     return Options(
         mode=cast("Mode", mode),
-        candidates=max(int(told.get("candidates", 100)), k),
+        candidates=max(int(told.get("candidates", 50)), k),
         filter=condition_of(_both(collection.get("filter"), said.get("filter"))),
         documents=None if documents is None else tuple(dict.fromkeys(documents)),
         diversity=float(told.get("diversity", 0.0)),

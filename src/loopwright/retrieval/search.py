@@ -215,6 +215,9 @@ class Searcher:
         restriction = Restriction.of(collection.id, options, labels_of(asked.query))
         few = None if restriction.none else await restriction.few(connection)
         asked.clock.lap("restrict")
+        if options.mode != "hybrid":
+            # One list alone needs no scale: nobody looks at more of it than is returned.
+            options = replace(options, candidates=min(options.candidates, max(asked.shown, asked.query.k)))
         return Looking(
             connection=connection,
             index=self.index,

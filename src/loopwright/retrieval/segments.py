@@ -1,7 +1,7 @@
 """Segments of a collection's lexical index: chunks that were indexed together, written, merged, and read by a search.
 
 A segment's head says of each of its chunks: its id, its document, how many words it has. Heads never change, so a
-process keeps those it has read, as many as fit into some bytes.
+process keeps those it has read, and how the chunks of a collection lie, as many as fit into some bytes: no texts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import zstandard
@@ -37,6 +37,10 @@ _GROWTH: Final = 3
 """A segment is merged with all smaller ones once these are together more than a third of it."""
 _DEAD: Final = 8
 """A segment is written anew once an eighth of it is dead."""
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +105,101 @@ class Segment:
         return self.language, self.hashed_by
 
 
-class Heads:
-    """Those that this process has read, the latest used ones. For one thread at a time."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The chunks of all segments of a collection as one, by rising ids."""
 
-    def __init__(self, most: int = 48 << 20) -> None:
+    order: Numbers
+    """The place of each chunk of the segments, one segment after the other."""
+    alive: NDArray[np.bool_]
+    """Whether the chunk at a place is of a document that is still there."""
+    chunks: Numbers
+    documents: Numbers
+    lengths: Numbers
+    owners: Numbers | None
+    """The document of each, numbered from 0; None where every document is one chunk."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return 41 * len(self.chunks)
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment], heads: Sequence[Head]) -> Layout:
+        """Of segments with their heads."""
+        none = np.empty(0, np.int64)
+        alive = [living(head, each.dead) for head, each in zip(heads, segments, strict=True)]
+        chunks = np.concatenate([none, *(head.chunks for head in heads)])
+        documents = np.concatenate([none, *(head.documents for head in heads)])
+        rising = np.argsort(chunks, kind="stable")
+        order = np.empty(len(chunks), np.int64)
+        order[rising] = np.arange(len(chunks))
+        documents = documents[rising]
+        distinct, owners = np.unique(documents, return_inverse=True)
+        return cls(
+            order,
+            np.concatenate([np.empty(0, np.bool_), *alive])[rising],
+            chunks[rising],
+            documents,
+            np.concatenate([none, *(head.lengths for head in heads)])[rising],
+            None if len(distinct) == len(documents) else owners.astype(np.int64),
+        )
+
+
+class Kept(Generic[K, V]):
+    """Values by key, the latest used ones, as many as fit into some bytes. For one thread."""
+
+    def __init__(self, most: int) -> None:
         self._most = most
         self._size = 0
-        self._kept: OrderedDict[int, Head] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
-    async def of(self, connection: Connection, segments: Sequence[Segment]) -> list[Head]:
-        """The head of each."""
-        found = {each.id: self._kept[each.id] for each in segments if each.id in self._kept}
-        missing = [each.id for each in segments if each.id not in found]
+    def get(self, key: K) -> V | None:
+        """What is kept; None when it is not."""
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def keep(self, key: K, value: V, size: int) -> None:
+        """Keep it for a while."""
+        self._size += size - (self._kept[key][1] if key in self._kept else 0)
+        self._kept[key] = (value, size)
+        self._kept.move_to_end(key)
+        while self._size > self._most and len(self._kept) > 1:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._size -= gone
+
+
+class Layouts:
+    """Of the collections that this process searches. For one thread."""
+
+    def __init__(self, most: int = 64 << 20) -> None:
+        self._heads: Kept[int, Head] = Kept(most // 2)
+        self._layouts: Kept[tuple[tuple[int, int], ...], Layout] = Kept(most)
+
+    async def of(self, connection: Connection, segments: Sequence[Segment]) -> Layout:
+        """How their chunks lie. Nothing of a segment changes but how many of its documents are dead."""
+        key = tuple((each.id, len(each.dead)) for each in segments)
+        found = self._layouts.get(key)
+        if found is None:
+            heads = await self._heads_of(connection, [each.id for each in segments])
+            found = Layout.of(segments, heads)
+            self._layouts.keep(key, found, found.size)
+        return found
+
+    async def _heads_of(self, connection: Connection, ids: Sequence[int]) -> list[Head]:
+        found = {each: head for each in ids if (head := self._heads.get(each)) is not None}
+        missing = [each for each in ids if each not in found]
         if missing:
             cursor = await connection.execute(
                 b"select id, head from collection_segments where id = any(%s)", (missing,), binary=True
             )
-            found |= {row["id"]: Head.of(row["head"]) for row in await cursor.fetchall()}
-        for each in segments:
-            self._keep(each.id, found[each.id])
-        return [found[each.id] for each in segments]
-
-    def _keep(self, segment_id: int, head: Head) -> None:
-        if segment_id not in self._kept:
-            self._size += head.size
-        self._kept[segment_id] = head
-        self._kept.move_to_end(segment_id)
-        while self._size > self._most and len(self._kept) > 1:
-            _, gone = self._kept.popitem(last=False)
-            self._size -= gone.size
+            for row in await cursor.fetchall():
+                head = found[row["id"]] = Head.of(row["head"])
+                self._heads.keep(row["id"], head, head.size)
+        return [found[each] for each in ids]
 
 
 async def segments_of(connection: Connection, collection_id: int) -> list[Segment]:

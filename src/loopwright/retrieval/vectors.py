@@ -77,9 +77,9 @@ async def write(
         await copy.write(_SIGNATURE + table.tobytes() + b"\xff\xff")
 
 
-def index_of(embedding_id: int) -> str:
-    """The name of a generation's index."""
-    return f"collection_vectors_hnsw_{embedding_id}"
+def index_of(embedding_id: int | None = None) -> str:
+    """The name of a generation's index, or what all of them begin with."""
+    return f"collection_vectors_hnsw_{'' if embedding_id is None else embedding_id}"
 
 
 async def has_index(connection: Connection, embedding_id: int) -> bool:
