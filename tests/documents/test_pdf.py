@@ -74,6 +74,30 @@ def test_lines_of_a_pdf_that_are_written_larger_are_headings() -> None:
     assert parsed.text[parsed.pages[1].start :].startswith("## Second part\n\nRow 0")
 
 
+def test_heads_and_feet_that_run_along_are_said_once() -> None:
+    rows = "\n".join(f"Row {row} of page NUMBER." for row in range(4))
+    pages = [
+        f"The guide\n{rows.replace('NUMBER', str(number))}\nAnd page {number} alone.\nACME Ltd., Oslo\n{number} / 6"
+        for number in range(1, 7)
+    ]
+    parsed = parse(pdf(pages))
+    assert parsed.text.count("The guide") == parsed.text.count("ACME Ltd., Oslo") == 1
+    assert " / 6" not in parsed.text
+    assert all(f"And page {number} alone." in parsed.text for number in range(1, 7))
+    assert parsed.text.count("Row 0") == parsed.text.count("Row 3") == 6
+    assert parsed.warnings == [
+        "16 lines that run along the pages (heads, feet, numbers) were left out but for the first time"
+    ]
+    bills = parse(
+        pdf([f"Bill {number}\nFor you\nOne\nTwo\nThree\nTotal {number}\n{number * 100}" for number in range(1, 7)])
+    )
+    assert [line for line in bills.text.split("\n") if line[:1] in "BT" and line[-1:].isdigit()] == [
+        line for number in range(1, 7) for line in (f"Bill {number}", f"Total {number}")
+    ]
+    assert [line for line in bills.text.split("\n") if line.endswith("00")] == [f"{number}00" for number in range(1, 7)]
+    assert parse(pdf(["One", "One", "One", "One"])).text.count("One") == 4
+
+
 def test_what_is_filled_into_a_form_is_text() -> None:
     assert parse(filled("Vendor:", "ACME Limited")).text.split("\n")[:2] == ["Vendor:", "ACME Limited"]
 

@@ -13,7 +13,8 @@ from pypdfium2 import raw
 from loopwright.documents.decoding import cleaned
 from loopwright.documents.document import Page, Parsed
 from loopwright.documents.limits import Limits
-from loopwright.documents.pdf_page import Seen, marked, page_seen
+from loopwright.documents.pdf_lines import marked, unrepeated
+from loopwright.documents.pdf_page import Seen, page_seen
 from loopwright.documents.sniffing import PDF
 from loopwright.documents.structure import headings
 from loopwright.documents.unreadable import Unreadable
@@ -54,7 +55,12 @@ def _read(document: pypdfium2.PdfDocument, count: int, limits: Limits) -> Parsed
     texts: list[str] = []
     pages: list[Page] = []
     position = 0
-    for number, shown in enumerate(marked([page.lines for page in seen]), 1):
+    lines, gone = unrepeated([page.lines for page in seen])
+    if gone:
+        told.append(
+            f"{gone:,} lines that run along the pages (heads, feet, numbers) were left out but for the first time"
+        )
+    for number, shown in enumerate(marked(lines), 1):
         text, more = cleaned(_HYPHEN.sub("", shown).translate(_LIGATURES))
         told += [each for each in more if each not in told]
         text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")

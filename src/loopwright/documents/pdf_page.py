@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,21 +10,14 @@ from typing import Any, Final
 import pypdfium2
 from pypdfium2 import raw
 
+from loopwright.documents.pdf_lines import Line
+
 _INVISIBLE: Final = 3
 """The way of drawing text that draws nothing; over a picture it is what OCR read."""
 _WHITE: Final = 250
 """Of 255: as much of each colour makes it white."""
 _TINY: Final = 1.5
 """Points: smaller letters are there for no reader."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A line of a page."""
-
-    text: str
-    size: float = 0.0
-    """Points from the lowest to the highest letter of its font; 0 where it cannot be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +38,7 @@ def page_seen(page: pypdfium2.PdfPage) -> Seen:
             hidden = len("".join(text.get_text_bounded().split()))
         for found in unseen:
             raw.FPDFPage_RemoveObject(page.raw, found)
+            raw.FPDFPageObj_Destroy(found)  # it is ours from then on
     with closing(page.get_textpage()) as text:
         said = text.get_text_bounded()
         lines = _lines(text, said)
@@ -129,45 +122,3 @@ def _bounds(found: Any) -> tuple[float, ...] | None:
     if not raw.FPDFPageObj_GetBounds(found, *(ctypes.byref(edge) for edge in edges)):
         return None
     return tuple(edge.value for edge in edges)
-
-
-def marked(pages: list[list[Line]]) -> Iterator[str]:
-    """The text of each page, with lines that are written larger than most as headings."""
-    weights: dict[float, int] = {}
-    for line in (line for page in pages for line in page if line.size):
-        weights[round(line.size, 1)] = weights.get(round(line.size, 1), 0) + len(line.text)
-    body = max(weights, key=lambda size: weights[size], default=0.0)
-    large = [line for page in pages for line in page if _stands_out(line, body)]
-    total = sum(bool(line.text.strip()) for page in pages for line in page)
-    sizes = sorted({round(line.size) for line in large}, reverse=True)
-    if not body or len(pages) < 2 or len(large) * 5 > total:
-        sizes = []  # a letter, an invoice, slides: large is no heading there
-    for page in pages:
-        yield "\n".join(_marked(page, body, sizes))
-
-
-def _stands_out(line: Line, body: float) -> bool:
-    text = line.text.strip(" #")
-    return (
-        line.size >= body * 1.15
-        and 3 <= len(text) <= 120
-        and sum(sign.isalpha() for sign in text) * 2 >= len(text)
-        and text[-1] not in ".,;"
-    )
-
-
-def _marked(page: list[Line], body: float, sizes: list[int]) -> list[str]:
-    made: list[str] = []
-    before = 0
-    for line in page:
-        size = round(line.size)
-        if size not in sizes or not _stands_out(line, body):
-            said = f"\\{line.text.lstrip()}" if line.text.lstrip().startswith("#") else line.text  # it is no heading
-            made += [*([""] if before else []), said]
-            before = 0
-        elif size == before and len(made[-1]) < 120:  # a heading that goes on
-            made[-1] += f" {line.text.strip()}"
-        else:
-            made += ["", f"{'#' * min(sizes.index(size) + 1, 4)} {line.text.lstrip(' #').strip()}"]
-            before = size
-    return made
