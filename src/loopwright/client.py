@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
+from loopwright.documents.rest_measuring import MeasuringRest
 from loopwright.memory.rest import MemoryRest
 from loopwright.prompts.rest import PromptsRest
 from loopwright.runs.rest import RunsRest
 from loopwright.tasks.rest import TasksRest
 
 
-class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MemoryRest):
+class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MeasuringRest, MemoryRest):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:

@@ -42,6 +42,7 @@ from loopwright.memory.store import Memory
 from loopwright.memory.tally import Tally
 from loopwright.prompts.held import Held as HeldPrompts
 from loopwright.prompts.store import Prompts
+from loopwright.retrieval.evaluations import Evaluations as MeasuredSearches
 from loopwright.retrieval.fetching import Fetching
 from loopwright.retrieval.index import Index
 from loopwright.retrieval.intake import Intake, waking
@@ -88,6 +89,8 @@ class Workshop:
     """Takes documents in."""
     fetching: Fetching
     """And what URLs give."""
+    measured: MeasuredSearches
+    """How well collections are searched."""
     memory: Learning
     """Corrections, as they are shown to the next request that is like theirs."""
 
@@ -152,6 +155,7 @@ class Workshop:
             collections=collections,
             intake=Intake(collections, settings.home, settings.collections, waking(db)),
             fetching=Fetching(settings.collections),
+            measured=MeasuredSearches(db, seal),
             memory=learning,
         )
 

@@ -25,6 +25,7 @@ from loopwright.api.judges import router as judges
 from loopwright.api.memory import router as memory
 from loopwright.api.mlflow import router as mlflow
 from loopwright.api.prompts import router as prompts
+from loopwright.api.retrieval_evaluations import router as retrieval_evaluations
 from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
@@ -202,6 +203,7 @@ def management(app: App) -> FastAPI:
     api.include_router(calibration)
     api.include_router(documents)
     api.include_router(documents_in)
+    api.include_router(retrieval_evaluations)
     say_errors(api)
     describe(api)
     return api

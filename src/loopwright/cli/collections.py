@@ -11,6 +11,7 @@ import typer
 
 from loopwright.cli.collection_search import search
 from loopwright.cli.collections_calibrate import calibrate
+from loopwright.cli.collections_eval import evaluate
 from loopwright.cli.collections_ingest import Name, bar, ingest, pairs
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("ingest")(ingest)
 app.command("search")(search)
 app.command("calibrate")(calibrate)
+app.command("eval")(evaluate)
 _PIECE: Final = 1_000_000
 Document = Annotated[str, typer.Argument(help="Its number or its name.", metavar="DOCUMENT")]
 

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import Seal
-from loopwright.retrieval.rows import about_chunk, about_document, about_title, about_told
+from loopwright.retrieval.rows import about_chunk, about_document, about_evaluation, about_title, about_told
 
 _BATCH: Final = 256
-_TABLES: Final = ("collection_documents", "collection_intake", "collection_chunks")
+_TABLES: Final = ("collection_documents", "collection_intake", "collection_chunks", "collection_evaluations")
 Sealing = Callable[[Mapping[str, Any]], tuple[str, tuple[object, ...]]]
 """From a row to the assignments of its update and their values."""
 
 
 async def keys_used(db: Database) -> Mapping[str | None, int]:
-    """Documents, what waits to be read, and chunks, by the id of their key; None is not sealed.
+    """Documents, what waits to be read, chunks and evaluations, by the id of their key; None is not sealed.
 
     Raises:
         Unavailable: the database cannot answer now.
@@ -50,7 +50,10 @@ async def reseal(db: Database, seal: Seal) -> int:
     def chunk(row: Mapping[str, Any]) -> tuple[str, tuple[object, ...]]:
         return "content = %s", (anew(row["content"], about_chunk(row["document_id"], row["position"])),)
 
-    for table, sealing in zip(_TABLES, (document, waiting, chunk), strict=True):
+    def evaluation(row: Mapping[str, Any]) -> tuple[str, tuple[object, ...]]:
+        return "details = %s", (anew(row["details"], about_evaluation(row["id"])),)
+
+    for table, sealing in zip(_TABLES, (document, waiting, chunk, evaluation), strict=True):
         async with db.transaction() as connection:
             if done := await _step(connection, table, sealing, seal.first):
                 return done

@@ -153,3 +153,8 @@ def about_chunk(document_id: int, position: int) -> bytes:
 def about_told(document_id: int) -> bytes:
     """What the waiting bytes of a document are bound to."""
     return b"collection_intake.told %d" % document_id
+
+
+def about_evaluation(evaluation_id: int) -> bytes:
+    """What the queries of an evaluation are bound to."""
+    return b"collection_evaluations.details %d" % evaluation_id
