@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner, Seen, actor
 from loopwright.app import App
-from loopwright.core.errors import BadRequest, Conflict, Refused
+from loopwright.core.errors import Conflict, Refused
 from loopwright.core.who import Principal
-from loopwright.kit.nearest import hint
+from loopwright.retrieval import embedders
 from loopwright.retrieval.collection import Chunking
 from loopwright.retrieval.intake import SMALL
 
@@ -162,18 +162,6 @@ async def embed_collection(
 
 
 def embedder_of(app: App, who: Principal, name: str | None) -> str:
-    """A model that embeds and that `who` may call, by its name; by default the house's.
-
-    Raises:
-        BadRequest: there is none.
-        Refused: the key may not call it.
-    """
+    """A model that embeds and that `who` may call, by its name; by default the house's. See `retrieval.embedders`."""
     able = [each for each, target in app.targets.items() if "embeddings" in target.operations]
-    chosen = name or app.settings.collections.embedder or next(iter(able), None)
-    if chosen is None:
-        raise BadRequest("no model here embeds texts: configure one", param="embedder")
-    if chosen not in able:
-        raise BadRequest(f"embedder: {chosen[:80]!r} embeds nothing here{hint(chosen, able)}", param="embedder")
-    if not who.may_call(chosen):
-        raise Refused(f"key {who.key_name!r} may not call {chosen!r}{hint(chosen, who.models or ())}", param="embedder")
-    return chosen
+    return embedders.embedder_of(who, name, able=able, default=app.settings.collections.embedder)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from loopwright.api.asking import Asker, House, Owner
-from loopwright.core.passage import Passage, Query
-from loopwright.core.privacy import Privacy
-from loopwright.retrieval.marks import marks_of
-from loopwright.retrieval.terms import LANGUAGE
+from loopwright.laboratory.searching import searched
 
 router = APIRouter(prefix="/api")
 _Name = Annotated[str, Field(max_length=100)]
@@ -52,37 +48,23 @@ class Asked(BaseModel):
 @router.post("/collections/{name}/search", tags=["collections"])
 async def search_collection(app: House, who: Asker, project_id: Owner, name: str, asked: Asked) -> dict[str, Any]:
     """Find passages. Documents with labels are found by keys with one of them; the others by every key."""
-    names = [name, *asked.collections]
-    opened = [await app.workshop.collections.get(project_id, each) for each in names]
-    privacy: Privacy | None = None
-    for model in dict.fromkeys(each.embedder for each in opened):
-        policy = await app.policy_of(project_id, model)
-        if policy is not None:
-            privacy = policy if privacy is None else privacy.joined(policy)
-    told = asked.model_dump(include=set(_OPTIONS))
-    found = await app.search(
-        Query(
-            text=asked.query,
-            collections=names,
-            who=replace(who, project_id=project_id),
-            k=asked.k,
-            options={option: value for option, value in told.items() if value is not None},
-            labels=None if asked.labels is None else frozenset(asked.labels),
-            privacy=privacy,
-        )
+    looked = await searched(
+        app,
+        who,
+        project_id,
+        [name, *asked.collections],
+        text=asked.query,
+        k=asked.k,
+        options=asked.model_dump(include=set(_OPTIONS)),
+        labels=None if asked.labels is None else frozenset(asked.labels),
     )
-    languages = {each.name: str(each.search.get("language", LANGUAGE)) for each in opened}
-
-    def shown(passage: Passage) -> dict[str, Any]:
-        marks = marks_of(passage.text, found.queries, languages[passage.collection])
-        return passage.shown() | {"marks": marks}
-
+    found = looked.found
     out: dict[str, Any] = {
-        "passages": [shown(each) for each in found.passages],
+        "passages": [looked.shown(each) for each in found.passages],
         "queries": [*found.queries],
         "took_us": dict(found.took_us),
         "warnings": [*found.warnings],
     }
     if asked.explain:
-        out["candidates"] = [shown(each) for each in found.candidates]
+        out["candidates"] = [looked.shown(each) for each in found.candidates]
     return out

@@ -1,1 +1,1 @@
-"""Evaluations over a whole house: whether one can begin, the road its questions take, the process that runs it."""
+"""What is asked of a whole house at once: evaluations with the road their questions take, and searches."""

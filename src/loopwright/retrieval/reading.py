@@ -12,8 +12,16 @@ from loopwright.core.errors import NotFound
 from loopwright.kit.db import Database, plain
 from loopwright.kit.nearest import hint
 from loopwright.kit.seal import PLAIN, Seal
-from loopwright.retrieval.collection import Collection, Content, Document, Origin, State
-from loopwright.retrieval.rows import COLLECTION, DOCUMENT, VISIBLE, collection_of, document_of, opened_content
+from loopwright.retrieval.collection import Chunk, Collection, Content, Document, Origin, State
+from loopwright.retrieval.rows import (
+    COLLECTION,
+    DOCUMENT,
+    VISIBLE,
+    chunk_of,
+    collection_of,
+    document_of,
+    opened_content,
+)
 
 Seen = frozenset[str] | None
 """The labels of who looks; None sees every document."""
@@ -200,6 +208,31 @@ class Reading:
             why = {"waiting": "it waits to be read", "failed": document.reason}.get(document.state, "it is gone")
             raise NotFound(f"document {document.id} has no text: {why}", param="id")
         return opened_content(row["content"], document.id, self.seal)
+
+    async def chunks(self, document: Document, start: int, end: int, *, limit: int = 1_000) -> Sequence[Chunk]:
+        """The first `limit` pieces of a document that have some of its characters from `start` up to `end`, in order.
+
+        Raises:
+            Sealed: their key is not here.
+        """
+        rows = await self.db.rows(
+            'select id, document_id, position, content, page, start, "end", suspicion from collection_chunks'
+            ' where document_id = %s and "end" > %s and start < %s order by position limit %s',
+            (document.id, start, end, limit),
+        )
+        return [chunk_of(row, self.seal) for row in rows]
+
+    async def states(self, collection_ids: Sequence[int]) -> Mapping[int, Mapping[str, int]]:
+        """Of each collection how many documents are `waiting` or `failed`, and `embedding`: 1 while it is embedded anew."""
+        rows = await self.db.rows(
+            "select c.id, (select count(*) from collection_intake i where i.collection_id = c.id) as waiting,"
+            " (select count(*) from collection_documents d where d.collection_id = c.id"
+            "   and (d.state = 'failed' or d.refused is not null)) as failed,"
+            " (select count(*) from collection_embeddings e where e.collection_id = c.id and e.state = 'filling')"
+            "   as embedding from collections c where c.id = any(%s)",
+            ([*collection_ids],),
+        )
+        return {row["id"]: {name: row[name] for name in ("waiting", "failed", "embedding")} for row in rows}
 
     async def progress(self, collection: Collection) -> Progress:
         """How far a collection is."""
