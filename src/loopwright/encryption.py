@@ -22,6 +22,7 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.memory import resealing as memory
 from loopwright.prompts import resealing as prompts
+from loopwright.retrieval import rehashing as terms
 from loopwright.retrieval import resealing as documents
 from loopwright.retrieval.intake import FOLDER as DOCUMENTS
 from loopwright.runs.store import FOLDER as ARTIFACTS
@@ -63,7 +64,7 @@ class Encryption:
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
         corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks,
+        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those,
         `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
         (of batches and evaluations at work) lie on this machine.
 
@@ -81,6 +82,7 @@ class Encryption:
             "examples": await examples.keys_used(self.db),
             "evaluations": await evaluations.keys_used(self.db),
             "documents": await documents.keys_used(self.db),
+            "terms": await terms.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -146,6 +148,7 @@ class Encryption:
             done += await examples.reseal(self.db, self.seal)
             done += await evaluations.reseal(self.db, self.seal)
             done += await documents.reseal(self.db, self.seal)
+            done += await terms.rehash(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -211,6 +214,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "batches": "batches at work",
     "evaluations": "texts of evaluations",
     "documents": "documents and their chunks",
+    "terms": "word indexes of collections",
     "ledgers": "evaluations at work",
 }
 

@@ -1,14 +1,21 @@
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
-from loopwright.core.errors import BadRequest, Conflict, NotFound, Unavailable
+from loopwright.core.chat import Chat, Delta, Request
+from loopwright.core.errors import BadRequest, Conflict, NotFound, Refused, Unavailable
 from loopwright.core.passage import Found, Query
 from loopwright.core.who import HOUSE, Principal
-from loopwright.retrieval.collection import Collection
+from loopwright.kit.keyring import SealingKey
+from loopwright.kit.seal import Seal
+from loopwright.retrieval.collection import Collection, Content
+from loopwright.retrieval.rehashing import keys_used, rehash
+from loopwright.retrieval.resealing import reseal
+from loopwright.retrieval.rows import sealed_content
 from loopwright.retrieval.search import Searcher
 from tests.retrieval.stocked import Doc, Shelf, Toy
 
@@ -32,9 +39,11 @@ async def search(
     who: Principal = WHO,
     k: int = 8,
     labels: frozenset[str] | None = None,
+    chat: Chat | None = None,
     **options: Any,
 ) -> Found:
-    searcher = Searcher(shelf.db, shelf.seal, shelf.index, embedder={shelf.embedder.name: shelf.embedder}.get)
+    embedders = {shelf.embedder.name: shelf.embedder}
+    searcher = Searcher(shelf.db, shelf.seal, shelf.index, embedder=embedders.get, chat=chat)
     return await searcher(Query(text=text, collections=names, who=who, k=k, options=options, labels=labels))
 
 
@@ -221,3 +230,86 @@ async def _any(shelf: Shelf) -> list[str]:
     if row is None:
         await shelf.collection("any")
     return ["any"]
+
+
+async def test_words_are_hashed_anew_under_another_key(shelf: Shelf) -> None:
+    one, two = (SealingKey(id=name, secret=bytes([at]) * 32) for at, name in enumerate(("one", "two")))
+    sealed = Shelf(shelf.db, Seal([one]))
+    made = await stocked(sealed, "rotated")
+    turned = Shelf(shelf.db, Seal([two, one]))
+    while await reseal(shelf.db, turned.seal):
+        pass
+    while await rehash(shelf.db, turned.seal):
+        pass
+    alone = Shelf(shelf.db, Seal([two]))
+    assert set(await keys_used(shelf.db)) == {"two"}
+    # What other tests stocked without a key is hashed under it now, too.
+    found = await search(alone, "cats that sleep", made.name, mode="lexical")
+    assert found.passages[0].text == "cats sleep all day long"
+
+
+async def test_a_reranker_orders_the_best_anew_and_its_failure_changes_nothing(shelf: Shelf) -> None:
+    await stocked(shelf, "reranked")
+    plain = await search(shelf, "cats sleep", "reranked")
+
+    async def backwards(request: Request) -> AsyncGenerator[Delta, None]:
+        assert (request.operation, request.who) == ("rerank", WHO)
+        texts = request.body["documents"]
+        results = [{"index": at, "relevance_score": float(at)} for at in range(len(texts))]
+        yield Delta(raw=msgspec.json.encode({"results": results}), done=True)
+
+    found = await search(shelf, "cats sleep", "reranked", chat=backwards, rerank="ranker")
+    assert [each.id for each in found.passages] == [each.id for each in plain.passages][::-1]
+    assert found.passages[0].scores["reranked_rank"] == 1
+    assert "rerank" in found.took_us
+    for failing in (refusing, saying("nothing of use")):
+        found = await search(shelf, "cats sleep", "reranked", chat=failing, rerank={"model": "ranker", "by": "chat"})
+        assert [each.id for each in found.passages] == [each.id for each in plain.passages]
+        assert found.warnings[0].startswith("not ranked again: ")
+
+
+async def test_a_model_that_chats_gives_marks(shelf: Shelf) -> None:
+    await stocked(shelf, "marked")
+    chat = saying("[1] 2\n[2]: 9\n[77] 10\n[1] 10")
+    plain = await search(shelf, "cats sleep", "marked")
+    found = await search(shelf, "cats sleep", "marked", chat=chat, rerank={"model": "judge", "by": "chat"})
+    assert [each.id for each in found.passages][:2] == [plain.passages[1].id, plain.passages[0].id]
+
+
+async def test_a_question_is_rewritten_or_taken_apart_or_searched_as_it_is(shelf: Shelf) -> None:
+    await stocked(shelf, "rewritten")
+    chat = saying('1. "birds that sing"\n2) dogs bark\n\n- birds that sing\n***\n')
+    for by in ("rewrite", "decompose"):
+        how = {"model": "m", "by": by, "queries": 2}
+        found = await search(shelf, "zzz", "rewritten", chat=chat, rewrite=how, mode="lexical")
+        assert found.queries == ["zzz", "birds that sing", "dogs bark"]
+        assert {each.document for each in found.passages[:2]} == {"birds", "dogs"}
+    found = await search(shelf, "cats sleep", "rewritten", chat=refusing, rewrite="m")
+    assert found.queries == ["cats sleep"]
+    assert found.warnings == ["searched for the question as it is: no"]
+    assert found.passages[0].document == "cats"
+
+
+async def test_passages_are_shown_with_their_neighbours(shelf: Shelf) -> None:
+    made = await shelf.collection("long")
+    texts = [f"part {at} of the story" for at in range(5)]
+    [document] = await shelf.put(made, [Doc(name="long", texts=texts)])
+    content = sealed_content(Content(title="", text="\n".join(texts)), document, shelf.seal)
+    await shelf.db.run("update collection_documents set content = %s where id = %s", (content, document))
+    found = await search(shelf, "part 2", "long", k=1, mode="lexical", neighbours=1)
+    assert found.passages[0].text == "\n".join(texts[1:4])
+    assert found.passages[0].start == len(texts[0]) + 1
+
+
+def saying(text: str) -> Chat:
+    async def said(request: Request) -> AsyncGenerator[Delta, None]:
+        assert request.body["messages"][0]["role"] == "user"
+        body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
+        yield Delta(raw=msgspec.json.encode(body), done=True)
+
+    return said
+
+
+async def refusing(_request: Request) -> AsyncGenerator[Delta, None]:
+    raise Refused("no")
+    yield

@@ -56,14 +56,23 @@ class Index:
                 [chunk.document_id for chunk in with_vector],
                 rows,
             )
-        titles = await self._titles(connection, chunks)
-        kind = check_language(collection.search.get("language", LANGUAGE)), self.seal.first
-        analyzer = self.analyzer(*kind)
-        counted = asyncio.to_thread(_counted, analyzer, chunks, titles) if len(chunks) >= _THREAD else None
-        head, postings = _counted(analyzer, chunks, titles) if counted is None else await counted
-        await segments.write(connection, collection.id, kind, head, postings)
+        language = check_language(collection.search.get("language", LANGUAGE))
+        await self.count(connection, collection.id, language, chunks)
         for group in segments.due(await segments.segments_of(connection, collection.id), small=True):
             await segments.merge(connection, collection.id, group)
+
+    async def count(self, connection: Connection, collection_id: int, language: str, chunks: Sequence[Chunk]) -> None:
+        """Make a segment of the words of chunks. The collection is locked."""
+        if not chunks:
+            return
+        titles = await self._titles(connection, chunks)
+        kind = language, self.seal.first
+        analyzer = self.analyzer(*kind)
+        if len(chunks) >= _THREAD:
+            head, postings = await asyncio.to_thread(_counted, analyzer, chunks, titles)
+        else:
+            head, postings = _counted(analyzer, chunks, titles)
+        await segments.write(connection, collection_id, kind, head, postings)
 
     async def drop(self, connection: Connection, collection_id: int, document_ids: Sequence[int]) -> None:
         """Take documents out."""

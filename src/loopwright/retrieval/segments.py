@@ -213,6 +213,28 @@ async def segments_of(connection: Connection, collection_id: int) -> list[Segmen
     return [_segment(row) for row in await cursor.fetchall()]
 
 
+async def segment_of(connection: Connection, segment_id: int) -> Segment | None:
+    """One by its id; None when it is gone."""
+    cursor = await connection.execute(
+        b"select id, chunks, bits, language, hashed_by, dead from collection_segments where id = %s",
+        (segment_id,),
+        binary=True,
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _segment(row)
+
+
+async def discard(connection: Connection, segment: Segment) -> list[int]:
+    """Take a segment away; its chunks that are still there."""
+    cursor = await connection.execute(
+        b"delete from collection_segments where id = %s returning head", (segment.id,), binary=True
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    head = Head.of(row["head"])
+    return [int(chunk) for chunk in head.chunks[living(head, segment.dead)]]
+
+
 async def write(
     connection: Connection, collection_id: int, kind: tuple[str, str | None], head: Head, postings: Postings
 ) -> None:
