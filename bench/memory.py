@@ -125,7 +125,7 @@ def added(told: argparse.Namespace) -> None:
                     for at in range(begin, min(begin + 1_000, count))
                 ]
                 house.client.import_memory(task, entries)
-            time.sleep(2.0)
+            time.sleep(20.0)  # until every process has read them
             print(_line(house, task, count, told.calls))
         changed = sorted(_changed(house, number) for number in range(told.corrections))
         print(

@@ -46,17 +46,20 @@ def choose(found: Sequence[Fit], *, k: int, tokens: int, diversity: float) -> li
         tokens: of all of them together, at most.
         diversity: 0 takes the nearest, however alike; 1 looks only for what is unlike those taken.
     """
-    left = newest(found)
-    if not left:
+    if not found:
         return []
-    vectors = np.stack([fit.near.vector for fit in left])
-    alike = vectors @ vectors.T
+    ranked = sorted(found, key=lambda each: _rank(each.near.entry), reverse=True)
+    vectors = np.stack([fit.near.vector for fit in ranked])
+    # Not `@`: BLAS would share this among threads, and waking them takes longer than all of it.
+    alike = np.einsum("ik,jk->ij", vectors, vectors)
+    kept = _newest(ranked, alike.tolist())
+    left, alike = [ranked[at] for at in kept], alike[np.ix_(kept, kept)]
     worth = np.array([fit.near.similarity for fit in left])
     nearest_taken = np.zeros(len(left))
     chosen: list[int] = []
     open_ = np.ones(len(left), dtype=bool)
     while len(chosen) < k and open_.any():
-        scores = np.where(open_, (1 - diversity) * worth - diversity * nearest_taken, -np.inf) if chosen else worth
+        scores = (1 - diversity) * worth - diversity * nearest_taken if chosen else worth
         at = int(np.argmax(np.where(open_, scores, -np.inf)))
         open_[at] = False
         if left[at].tokens > tokens:
@@ -67,12 +70,13 @@ def choose(found: Sequence[Fit], *, k: int, tokens: int, diversity: float) -> li
     return [left[at] for at in sorted(chosen, key=lambda at: (left[at].near.similarity, left[at].near.entry.id))]
 
 
-def newest(found: Sequence[Fit]) -> list[Fit]:
-    """Without those that a newer one contradicts, or says again; one kept to calls like this one wins over all others."""
-    kept: list[Fit] = []
-    for fit in sorted(found, key=lambda each: _rank(each.near.entry), reverse=True):
-        if not any(_yields(fit.near, other.near) for other in kept):
-            kept.append(fit)
+def _newest(ranked: Sequence[Fit], alike: Sequence[Sequence[float]]) -> list[int]:
+    """Which are not contradicted, or said again, by one that ranks higher: newer, or kept to calls like this one."""
+    kept: list[int] = []
+    for at, fit in enumerate(ranked):
+        row, entry = alike[at], fit.near.entry
+        if not any(_yields(entry, ranked[other].near.entry, row[other]) for other in kept):
+            kept.append(at)
     return kept
 
 
@@ -81,11 +85,10 @@ def newest_of(entries: Sequence[Entry]) -> Entry | None:
     return max(entries, key=_rank, default=None)
 
 
-def _yields(one: Near, to: Near) -> bool:
-    same = one.entry.sha == to.entry.sha
-    if one.entry.output_sha == to.entry.output_sha:
-        return same
-    return (same or float(one.vector @ to.vector) >= SAME) and to.entry.id not in one.entry.beside
+def _yields(one: Entry, to: Entry, alike: float) -> bool:
+    if one.output_sha == to.output_sha:
+        return one.sha == to.sha
+    return (alike >= SAME or one.sha == to.sha) and to.id not in one.beside
 
 
 def _rank(entry: Entry) -> tuple[bool, str]:

@@ -248,10 +248,10 @@ class Learning:
     ) -> int:
         await self.memory.fill(connection, filled, form.embedder, key=key)
         cursor = await connection.execute(
-            b"select count(distinct author) as authors from memory_entries where project_id = %s and task = %s", key
+            b"select min(author) = max(author) as alone from memory_entries where project_id = %s and task = %s", key
         )
         row = await cursor.fetchone()
-        if row is None or row["authors"] < 2:
+        if row is None or row["alone"]:
             return 0  # nobody contradicts themselves: they have changed their mind
         conflicts = Conflicts(self.memory)
         return sum([await conflicts.seek(connection, entry_id) for entry_id in filled])

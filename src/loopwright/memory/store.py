@@ -23,8 +23,8 @@ COLUMNS: Final = (
     "id::text, project_id, task, source, call_id::text, sha, output_sha, content, embedder, author, scope,"
     " beside::text[], expires_at, disabled_at, superseded_by::text, created_at, changed"
 )
-_TOLD: Final = 40
-"""Entries that one notice names; of more, whoever hears it looks for itself."""
+_TOLD: Final = 150
+"""Entries that one notice names (it has room for 8,000 bytes); of more, whoever hears it looks for itself."""
 _INSERT: Final = b"""
     insert into memory_entries (id, project_id, task, source, call_id, correction_id, key_id, session, tags, sha,
         output_sha, content, sealed_by, author, by_key_id, scope, expires_at)

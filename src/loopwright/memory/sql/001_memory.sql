@@ -29,6 +29,7 @@ create table memory_entries (
     changed       bigint not null default nextval('memory_changes')
 );
 create index memory_entries_task on memory_entries (project_id, task, id);
+create index memory_entries_author on memory_entries (project_id, task, author);
 create index memory_entries_project on memory_entries (project_id, id);
 create index memory_entries_call on memory_entries (call_id) where call_id is not null;
 create index memory_entries_session on memory_entries (session) where session is not null;
