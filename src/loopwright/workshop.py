@@ -43,9 +43,7 @@ from loopwright.memory.tally import Tally
 from loopwright.prompts.held import Held as HeldPrompts
 from loopwright.prompts.store import Prompts
 from loopwright.retrieval.evaluations import Evaluations as MeasuredSearches
-from loopwright.retrieval.fetching import Fetching
-from loopwright.retrieval.index import Index
-from loopwright.retrieval.intake import Intake, waking
+from loopwright.retrieval.intake import Intake
 from loopwright.retrieval.store import Collections
 from loopwright.runs.store import Runs
 from loopwright.tasks.held import Held as HeldTasks
@@ -83,12 +81,8 @@ class Workshop:
     """Scores and corrections of calls."""
     turns: Turns
     """What people rate, and who rates what."""
-    collections: Collections
-    """Documents that are searched."""
     intake: Intake
-    """Takes documents in."""
-    fetching: Fetching
-    """And what URLs give."""
+    """Takes documents into collections."""
     measured: MeasuredSearches
     """How well collections are searched."""
     memory: Learning
@@ -118,7 +112,6 @@ class Workshop:
         held = HeldTasks(db, settings.tasks, seal)
         await held.load()
         datasets = Datasets(db, seal=seal, most=settings.datasets.examples)
-        collections = Collections(db, Index(db, seal), seal, most=settings.collections.project_collections)
 
         async def policy_of(project_id: int, task: str) -> Privacy | None:
             if not settings.privacy.active:
@@ -152,12 +145,15 @@ class Workshop:
             fitting=Fitting(settings=settings.evaluations, cards=Cards(db), runs=runs, tasks=held),
             feedback=Feedback(db, seal),
             turns=Turns(Reviews(db, seal)),
-            collections=collections,
-            intake=Intake(collections, settings.home, settings.collections, waking(db)),
-            fetching=Fetching(settings.collections),
+            intake=Intake.of(db, settings, seal),
             measured=MeasuredSearches(db, seal),
             memory=learning,
         )
+
+    @property
+    def collections(self) -> Collections:
+        """Documents that are searched."""
+        return self.intake.store
 
     def prompted(self, inner: Entrance, models: Collection[str], settings: Settings) -> Prompted:
         """What assigns calls of tasks, before a road that can ask `models`."""

@@ -169,27 +169,18 @@ class Keys:
         labels = None if labels is None else check_labels(labels)
         made = secret or PREFIX + secrets.token_urlsafe(32)
         digest = hashlib.sha256(made.encode()).digest()
+        scopes = {"models": models, "tasks": tasks, "operations": operations, "labels": labels}
+        told = {"name": name, "prefix": made[:_SHOWN], **_rights(scopes, admin=admin, ends=expires_at)}
         try:
             async with self._db.transaction() as connection:
                 cursor = await connection.execute(
                     "insert into keys (project_id, name, prefix, hash, admin, models, tasks, operations, labels, expires_at)"
                     " select id, %s, %s, %s, %s, %s, %s, %s, %s, %s from projects where name = %s"
                     " returning id, project_id",
-                    (
-                        name,
-                        made[:_SHOWN],
-                        digest,
-                        admin,
-                        *(_list(names) for names in (models, tasks, operations, labels)),
-                        expires_at,
-                        project,
-                    ),
+                    (name, made[:_SHOWN], digest, admin, *map(_list, scopes.values()), expires_at, project),
                 )
                 row = await cursor.fetchone()
                 if row is not None:
-                    scopes = {"models": models, "tasks": tasks, "operations": operations, "labels": labels}
-                    rights = _rights(scopes, admin=admin, ends=expires_at)
-                    told = {"name": name, "prefix": made[:_SHOWN], **rights}
                     await note(connection, by, "key.create", f"key {row['id']}", told, project_id=row["project_id"])
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
         except psycopg.errors.UniqueViolation:

@@ -221,7 +221,7 @@ async def _taken(app: App, who: Principal, collection: Collection, new: NewDocum
         nonlocal done
         async with turns:
             try:
-                found = await app.workshop.fetching.fetch(url)
+                found = await intake.fetching.fetch(url)
                 offer = await asyncio.to_thread(offering.fetched, found, labels, new.metadata)
                 [one] = await intake.take(collection, [offer], who)
             except BadRequest as error:
@@ -231,7 +231,7 @@ async def _taken(app: App, who: Principal, collection: Collection, new: NewDocum
             return one
 
     for url in new.urls:
-        app.workshop.fetching.check(url)  # what nobody may fetch is refused before anything is fetched
+        intake.fetching.check(url)  # what nobody may fetch is refused before anything is fetched
     return [*taken, *await asyncio.gather(*map(fetched, dict.fromkeys(new.urls)))]
 
 

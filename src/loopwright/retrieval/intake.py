@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 from uuid import UUID, uuid4
 
 import msgspec
@@ -24,8 +24,12 @@ from loopwright.core.who import Principal
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.jobs import Jobs
+from loopwright.kit.seal import Seal
+from loopwright.kit.settings import Settings
 from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.retrieval.collection import Chunking, Collection, Origin
+from loopwright.retrieval.fetching import Fetching
+from loopwright.retrieval.index import Index
 from loopwright.retrieval.rows import about_told
 from loopwright.retrieval.store import Collections, Removed, changed, locked
 
@@ -105,9 +109,20 @@ class Intake:
         """`wake` is awaited when something waits to be read."""
         self.store = store
         self.settings = settings
+        self.fetching = Fetching(settings)
         self.blobs = Blobs(home / FOLDER, store.seal)
         self.place = _place(home / FOLDER / "place")
         self._wake_up = wake
+
+    @classmethod
+    def of(cls, db: Database, settings: Settings, seal: Seal) -> Self:
+        """Over every collection in `db`; what waits is read by the ingester beside the recorder.
+
+        Raises:
+            SettingsError: `collections.urls` cannot be read.
+        """
+        store = Collections(db, Index(db, seal), seal, most=settings.collections.project_collections)
+        return cls(store, settings.home, settings.collections, waking(db))
 
     async def take(self, collection: Collection, offers: Sequence[Offer], by: Principal) -> list[Taken]:
         """Take documents in, all in one transaction; what became of each.
