@@ -105,11 +105,13 @@ def sdk(house: House) -> Iterator[OpenAI]:
         yield sdk
 
 
-def ask(house: House, text: str, *, model: str = "task/help", key: str | None = None, **own: Any) -> httpx.Response:
+def ask(
+    house: House, text: str, *, model: str = "task/help", key: str | None = None, status: int = 200, **own: Any
+) -> httpx.Response:
     body = {"model": model, "messages": [{"role": "user", "content": text}], "loopwright": own}
     headers = {"authorization": f"Bearer {key or house.key}"}
     reply = httpx.post(f"{house.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
-    assert reply.status_code == 200, reply.text
+    assert reply.status_code == status, reply.text
     return reply
 
 
@@ -255,7 +257,16 @@ def test_structured_answers_are_left_as_they_are(house: House) -> None:
     assert answer["loopwright"]["retrieval"]["sources"][0]["document"] == "topic-0"
 
 
-def test_a_missing_collection_is_told(house: House, sdk: OpenAI) -> None:
+def test_a_missing_collection_is_told(house: House) -> None:
+    variant = {"messages": [{"role": "user", "content": "{{ input }}"}], "retrieval": {"collections": ["manul"]}}
+    stored = house.api(
+        "PUT", "/api/tasks/lost", json={"definition": {"model": "script", "variants": {"base": variant}}}
+    )
+    assert stored.status_code in {200, 201}, stored.text
+    checked = run(house, "tasks", "check")
+    assert "there is no collection 'manul'; did you mean 'manual'?" in " ".join(checked.stderr.split())
+    assert checked.returncode == 1
+    assert ask(house, ASK, model="task/lost", status=404).json()["error"]["code"] == "not_found"
     told = house.api("POST", "/api/collections/nowhere/calibrate", json={})
     assert told.status_code == 404
     few = house.api("POST", "/api/collections/manual/calibrate", json={"queries": [{"query": "x", "answered": True}]})
