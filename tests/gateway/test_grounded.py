@@ -110,7 +110,7 @@ async def test_passages_stand_in_the_prompt_as_data_and_the_answer_names_them() 
     cited = note["url_citation"]
     assert note["type"] == "url_citation"
     assert message["content"][cited["start_index"] : cited["end_index"]] == "[1]"
-    assert (cited["title"], cited["url"]) == ("Page 1", "/collections/manual/documents/1#0-0")
+    assert (cited["title"], cited["url"]) == ("Page 1", "/collections/manual/documents/1?start=0&end=0#passage")
     told = answer["loopwright"]["retrieval"]
     assert (told["outcome"], told["removed_citations"]) == ("grounded", 1)
     assert [(each["number"], each["cited"], each["page"]) for each in told["sources"]] == [

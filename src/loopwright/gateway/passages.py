@@ -177,7 +177,8 @@ def url_of(passage: Passage) -> str:
     """Where it can be read: the document's own address where it has one, else its page in our console."""
     if passage.document.startswith(("https://", "http://")):
         return passage.document
-    return f"/collections/{passage.collection}/documents/{passage.document_id}#{passage.start}-{passage.end}"
+    span = f"?start={passage.start}&end={passage.end}#passage"
+    return f"/collections/{passage.collection}/documents/{passage.document_id}{span}"
 
 
 def _headed(chosen: Chosen) -> str:
