@@ -19,6 +19,7 @@ from loopwright.kit.db import Connection, Database, plain
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.retrieval.collection import Chunking, Collection, check_name
 from loopwright.retrieval.indexing import Indexing
+from loopwright.retrieval.options import check
 from loopwright.retrieval.reading import WHICH, Reading, Seen, Which
 from loopwright.retrieval.rows import COLLECTION, VISIBLE, collection_of
 
@@ -323,4 +324,5 @@ def _options(search: Mapping[str, Any]) -> Jsonb:
         raise BadRequest(f"search: it holds what cannot be stored: {str(error)[:200]}", param="search") from None
     if len(told) > _SEARCH or b"\\u0000" in told:
         raise BadRequest(f"search: {_SEARCH:,} bytes of JSON without NUL at most", param="search")
+    check(search, collection=True)
     return Jsonb(dict(search))
