@@ -19,6 +19,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "sql_match": {"script": "create table t(a)"},
     "python": {"function": "json:dumps"},
     "grounded": {"embedding": False},
+    **{kind: {"judged_by": "m"} for kind in ("context_relevance", "groundedness", "answer_relevance")},
 }
 APART = {"similarity", "judge"}
 """They need a model."""

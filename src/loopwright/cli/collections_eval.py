@@ -130,6 +130,7 @@ def _take_in(client: Client, name: str, corpus: Path, project: str | None, told:
     records = [
         {"id": str(each.get("_id", each.get("id", ""))), "text": each.get("text", ""), "title": each.get("title", "")}
         for each in _read(corpus)
+        if str(each.get("text", "")).strip()
     ]
     for start in range(0, len(records), _RECORDS):
         told("sending", start, len(records))

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -20,15 +20,18 @@ from loopwright.kit.nearest import hint
 from loopwright.kit.plugins import Registry
 
 BUILTIN: Final[Mapping[str, str]] = {
+    "answer_relevance": "loopwright.evals.triad:AnswerRelevance",
     "bbq_bias": "loopwright.evals.bbq:BbqBias",
     "bleu": "loopwright.evals.overlap:Bleu",
     "choice_match": "loopwright.evals.matching:ChoiceMatch",
     "chrf": "loopwright.evals.overlap:Chrf",
     "classification": "loopwright.evals.classification:Classification",
     "contains": "loopwright.evals.rules:Contains",
+    "context_relevance": "loopwright.evals.triad:ContextRelevance",
     "contrast": "loopwright.evals.overlap:Contrast",
     "exact_match": "loopwright.evals.matching:ExactMatch",
     "grounded": "loopwright.evals.similar:Grounded",
+    "groundedness": "loopwright.evals.triad:Groundedness",
     "ifeval": "loopwright.evals.ifeval:Ifeval",
     "judge": "loopwright.evals.judge:Judge",
     "json_schema": "loopwright.evals.rules:JsonSchema",
@@ -55,7 +58,7 @@ class Kind:
     name: str
     doc: str
     method: Method | None
-    """None is not known: a plug-in's that says so only once made."""
+    """None is not known: of one that says so only once made."""
     args: tuple[Argument, ...]
 
 
@@ -89,7 +92,11 @@ def kinds() -> list[Kind]:
         doc = (inspect.getdoc(factory) or "").partition("\n\n")[0].replace("\n", " ")
         shape = getattr(factory, "Args", None)
         args = described(shape) if shape is not None else ()
-        found.append(Kind(name=name, doc=doc, method=getattr(factory, "method", None), args=args))
+        method = getattr(factory, "method", None)
+        # Of some the arguments decide: whether a model judges.
+        found.append(
+            Kind(name=name, doc=doc, method=cast("Method", method) if isinstance(method, str) else None, args=args)
+        )
     return found
 
 

@@ -93,7 +93,7 @@ class Fitting:
             if measure.method != "judge":
                 continue
             try:
-                args = measure.spec.get("args") or {}
+                args = getattr(measure.evaluator, "judging", None) or measure.spec.get("args") or {}
                 weighed = await self.cards.trust(
                     evaluation.project_id, args, bar=bar, behind=behind(str(args.get("model", "")))
                 )

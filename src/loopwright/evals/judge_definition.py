@@ -89,6 +89,24 @@ KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "least": 1.0,
         "meanings": {"yes": "the text supports all of it", "no": "it says something the text does not support"},
     },
+    "relevant_passage": {
+        "form": "rubric",
+        "question": "The input is a question, the answer a passage of a document. Does the passage help to answer the question?",
+        "labels": {"yes": 1.0, "partly": 0.5, "no": 0.0},
+        "least": 0.5,
+        "meanings": {"yes": "the answer is in it", "partly": "part of the answer is", "no": "nothing of use is in it"},
+    },
+    "answers": {
+        "form": "rubric",
+        "question": "Does the answer speak to the question that was asked, whether or not it is right?",
+        "labels": {"yes": 1.0, "partly": 0.5, "no": 0.0},
+        "least": 0.5,
+        "meanings": {
+            "yes": "to all of it",
+            "partly": "to part of it",
+            "no": "it evades it or speaks of something else",
+        },
+    },
     "correct": {
         "form": "reference",
         "question": "Does the answer say the same as the reference in everything that was asked for?",

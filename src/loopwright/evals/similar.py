@@ -211,7 +211,7 @@ class Grounded(Plain[GroundedArgs]):
         if not passages:
             return self.missing(f"the example has no passages in {self.args.context!r}, and none were looked up"[:200])
         text, cut = clipped(_CITATION.sub("", output.text))
-        claims = [each for each in sentences(text)[:_MOST_SAID] if _content(each)]
+        claims = [each for each in sentences(text)[:_MOST_SAID] if content_words(each)]
         if not claims:
             return self.missing("the answer says nothing that could be looked for")
         sources = _Sources(passages)
@@ -219,7 +219,7 @@ class Grounded(Plain[GroundedArgs]):
         if self._embed is not None:
             near = await self._nearness(claims, sources)
             support = [(shared + meant) / 2 for shared, meant in zip(support, near, strict=True)]
-        weights = [len(_content(each)) for each in claims]
+        weights = [len(content_words(each)) for each in claims]
         value = sum(one * weight for one, weight in zip(support, weights, strict=True)) / sum(weights)
         worst = min(range(len(claims)), key=lambda at: support[at])
         return self.figure(
@@ -269,14 +269,14 @@ class _Sources:
 
     def overlap(self, claim: str) -> float:
         """The share of its words in the best window; numbers and names that stand nowhere count threefold."""
-        words = _content(claim)
+        words = content_words(claim)
         best = max((sum(word in there for word in words) for _, there in self._windows), default=0)
         foreign = [word for word in _telling(claim) if word not in self._all]
         return best / (len(words) + 2 * len(foreign))
 
     def windows_for(self, claim: str) -> list[str]:
         """Those that share most words."""
-        words = set(_content(claim))
+        words = set(content_words(claim))
         ranked = sorted(self._windows, key=lambda window: -len(words & window[1]))
         return [text for text, _ in ranked[:_NEAREST]]
 
@@ -285,7 +285,8 @@ def _stems(text: str) -> list[str]:
     return [_stem(word) for word in _WORD.findall(text.casefold())] + _NUMERAL.findall(text)
 
 
-def _content(text: str) -> list[str]:
+def content_words(text: str) -> list[str]:
+    """The words that say something, without their commonest endings."""
     return [_stem(word) for word in _WORD.findall(text.casefold()) if word not in _STOP]
 
 
