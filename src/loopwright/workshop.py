@@ -94,15 +94,7 @@ class Workshop:
     ) -> Workshop:
         """Every room over one database.
 
-        Args:
-            db: opened.
-            settings: of the house.
-            embedder_of: asks models.
-            embeds: those that turn texts into vectors, by every name.
-            policies: say where texts of a task may go.
-
-        Raises:
-            Unavailable: the database does not answer.
+        `embedder_of` asks models, `embeds` are those that turn texts into vectors; `policies` say where texts may go.
         """
         runs = Runs.of(db, settings)
         seal, ids = Seal.of(settings.encryption), Ids()

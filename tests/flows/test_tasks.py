@@ -246,23 +246,13 @@ def test_other_dialects_ask_tasks_too(home: House, client: OpenAI) -> None:
 
 
 def test_tokens_of_a_task_are_those_of_its_messages(home: House) -> None:
-    claude = anthropic.Anthropic(base_url=home.url, api_key=home.key, max_retries=0)
-    said: Any = [{"role": "user", "content": "crashes"}]
-    asked = home.api("POST", "/api/tasks/triage/preview", json={"text": "crashes"}).json()["request"]["messages"]
-    system = asked[0]["content"]
-    plain = claude.messages.count_tokens(model="judge", system=system, messages=asked[1:])
-    whole = claude.messages.count_tokens(model="task/triage", messages=said)
-    assert (
-        whole.input_tokens
-        > plain.input_tokens
-        > claude.messages.count_tokens(model="judge", messages=said).input_tokens
-    )
-    brisk = {"loopwright": {"variables": {"ticket": "it " * 400}}}
-    longer = claude.messages.count_tokens(model="task/triage@base", messages=said, extra_body=brisk)
-    assert longer.input_tokens > whole.input_tokens + 200
-    for model in ("task/triag", "task/triage@bas"):
-        with pytest.raises(anthropic.NotFoundError):
-            claude.messages.count_tokens(model=model, messages=said)
+    count = anthropic.Anthropic(base_url=home.url, api_key=home.key, max_retries=0).messages.count_tokens
+    plain, whole = (count(model=each, messages=said("crashes")).input_tokens for each in ("judge", "task/triage"))
+    long = {"loopwright": {"variables": {"ticket": "it " * 400}}}
+    longer = count(model="task/triage@base", messages=said("crashes"), extra_body=long)
+    assert plain < whole < longer.input_tokens - 200
+    with pytest.raises(anthropic.NotFoundError):
+        count(model="task/triage@bas", messages=said("crashes"))
 
 
 def test_a_key_for_a_task_calls_it_and_nothing_else(home: House) -> None:

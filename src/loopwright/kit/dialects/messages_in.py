@@ -156,8 +156,7 @@ COUNTED: Final[type] = _Asked
 """What the body of a question for its tokens is read as."""
 _CREATE: Final = msgspec.json.Decoder(_Create)
 _COUNT: Final = msgspec.json.Decoder(_Asked)
-_EFFORTS: Final = ((4096, "low"), (8192, "medium"))
-"""Up to how many tokens of thought; more is `high`."""
+_EFFORTS: Final = ((4096, "low"), (8192, "medium"))  # up to how many tokens of thought; more is `high`
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
 
