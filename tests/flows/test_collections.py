@@ -214,6 +214,20 @@ def test_records_urls_and_labels(house: House, run: Run, client: Client, site: s
     assert {"collection.create", "document.add", "document.delete"} <= acts
 
 
+def test_rows_of_a_file_become_documents(run: Run, client: Client, tmp_path: Path) -> None:
+    client.create_collection("rows")
+    file = tmp_path / "questions.jsonl"
+    rows = [{"id": n, "question": f"Q{n}?", "reply": f"The answer is {n}.", "topic": "sums"} for n in range(700)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("ingest", "rows", file, "--rows", "--text", "reply", "--metadata", "year=2026")
+    assert (run(*words).code, run(*words).told["unchanged"]) == (0, 700)
+    [found] = client.documents("rows", prefix="77", metadata='{"topic": "sums", "year": 2026}', limit=1)["documents"]
+    assert (found["name"], found["title"], found["origin"]) == ("77", "Q77?", "record")
+    rows[5]["reply"] = "Another."
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert (run(*words).told["changed"], client.collection("rows")["collection"]["documents"]) == (1, 700)
+
+
 def test_what_makes_no_sense_is_refused(house: House, client: Client) -> None:
     client.create_collection("odd")
     for wrong in (

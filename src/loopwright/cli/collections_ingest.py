@@ -19,6 +19,10 @@ from loopwright.cli.screen import clip, console, say, show_json
 from loopwright.cli.sources import Found, Source, gathered
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest
+from loopwright.documents.limits import Limits
+from loopwright.documents.records import Fields, Record
+from loopwright.documents.records import records as read_records
+from loopwright.documents.unreadable import Unreadable
 
 _LONG: Final = 600.0
 _ASKED: Final = 2_000
@@ -26,6 +30,8 @@ _ASKED: Final = 2_000
 _TOGETHER: Final = 1_500_000
 """Bytes of small files that are sent at once."""
 _URLS: Final = 20
+_ROWS: Final = 500
+_TITLE: Final = 1_000
 _LOOK: Final = 0.3
 _SELDOM: Final = 2.0
 """Seconds between two looks, at first and at last."""
@@ -86,6 +92,12 @@ def ingest(
     metadata: Annotated[
         list[str] | None, typer.Option(help="Said of each; repeat for more.", metavar="NAME=VALUE")
     ] = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Files are tables, JSON or JSON lines: a document for each row, by its id.")
+    ] = False,
+    text: Annotated[str | None, typer.Option(help="Of rows the field with the text; else the first known.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of rows the field with the title.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Of rows the field with the id.")] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Take out what came as a file, begins with the prefix and is not there now.")
     ] = False,
@@ -104,13 +116,18 @@ def ingest(
     found = gathered(
         [Path(each) for each in sources if each not in urls], globs=glob or (), excluded=exclude or (), prefix=prefix
     )
-    if prune and (urls or found.bad or not found.sources):
-        raise BadRequest("--prune needs files that could all be looked at: nothing was deleted", param="--prune")
+    if prune and (urls or rows or found.bad or not found.sources):
+        raise BadRequest(
+            "--prune needs files, not rows or URLs, that could all be looked at: nothing was deleted", param="--prune"
+        )
     said = {"labels": label or [], "metadata": pairs(metadata)}
     outcome = Outcome(failed=dict(found.bad))
     with reach(url, api_key, timeout=_LONG) as client, bar(quiet=as_json) as told:
         sending = _Sending(client, name, project, said, outcome, told)
-        sending.send(found)
+        if rows:
+            sending.send_rows(found, Fields(text=text, title=title, id=id_), prefix)
+        else:
+            sending.send(found)
         sending.fetch(urls)
         if prune:
             outcome.deleted = client.prune_documents(
@@ -118,7 +135,7 @@ def ingest(
             )
         if wait:
             _wait(client, name, project, outcome, told)
-            _look_for_failures(client, name, project, {each.name for each in found.sources} | {*urls}, outcome)
+            _look_for_failures(client, name, project, sending.names, outcome)
         else:
             outcome.waiting = client.collection_progress(name, project=project)["waiting"]
     _show(name, outcome, as_json=as_json)
@@ -155,6 +172,8 @@ class _Sending:
         self._said = said
         self._outcome = outcome
         self._told = told
+        self.names: set[str] = set()
+        """Of all documents that are meant."""
         limits = client.collection(name, project=project)["limits"]
         self._small: int = limits["small_bytes"]
         self._most: int = limits["file_bytes"]
@@ -162,6 +181,7 @@ class _Sending:
     def send(self, found: Found) -> None:
         """Ask which files are wanted, and send those."""
         every = [each for each in found.sources if self._fits(each)]
+        self.names |= {each.name for each in every}
         for start in range(0, len(every), _ASKED):
             group = every[start : start + _ASKED]
             having = []
@@ -179,6 +199,7 @@ class _Sending:
         """Have the server fetch URLs."""
         for start in range(0, len(urls), _URLS):
             self._told("fetching", start, len(urls))
+            self.names.update(urls)
             some = [*urls[start : start + _URLS]]
             try:
                 answer = self._client.add_documents(self._name, project=self._project, urls=some, **self._said)
@@ -186,6 +207,28 @@ class _Sending:
                 self._outcome.failed |= dict.fromkeys(some, error.message)
             else:
                 self._outcome.take(answer)
+
+    def send_rows(self, found: Found, fields: Fields, prefix: str) -> None:
+        """Send the rows of files, each as a record by its id; the server tells those that it has as they are."""
+        for source in found.sources:
+            try:
+                data = source.path.read_bytes()
+                records = read_records(data, source.name, fields=fields, limits=Limits(size=len(data)))
+            except (OSError, Unreadable) as error:
+                self._outcome.failed[source.name] = error.reason if isinstance(error, Unreadable) else str(error)
+                continue
+            for start in range(0, len(records), _ROWS):
+                self._told("sending", start, len(records), source.name)
+                group = [_record(each, prefix, self._said["metadata"]) for each in records[start : start + _ROWS]]
+                self.names |= {each["id"] for each in group}
+                try:
+                    answer = self._client.add_documents(
+                        self._name, project=self._project, records=group, labels=self._said["labels"]
+                    )
+                except BadRequest as error:
+                    self._outcome.failed |= {each["id"]: error.message for each in group}
+                else:
+                    self._outcome.take(answer)
 
     def _fits(self, source: Source) -> bool:
         if source.size > self._most:
@@ -223,6 +266,15 @@ class _Sending:
             self._outcome.failed[source.name] = error.message
         else:
             self._outcome.take(answer)
+
+
+def _record(record: Record, prefix: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": prefix + record.id,
+        "text": record.text,
+        "title": record.title[:_TITLE],
+        "metadata": {**record.metadata, **metadata},
+    }
 
 
 def _groups(sources: Sequence[Source], small: int) -> Iterator[list[Source]]:
