@@ -231,31 +231,18 @@ async def build(settings: Settings) -> App:
     workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), embeds=embeds, policies=guards)
     price = _price_of(routing.prices_of(routes, settings.privacy))
     cache = Cache(db, _cache_kept(settings), seal)
-
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
-    chat: Chat = Routed(targets)
-    if policies:
-        chat = Cached(chat, cache, policies, price)
-    if settings.privacy.active:
-        chat = Confined(inner=chat, places=routing.places(routes), find=find)
+    chat = _answering(settings, routes, cache, policies, price)
     counters = routing.counters(catalog, endpoints.read(settings.home))
-
-    def road(request: Request) -> AsyncGenerator[Delta, None]:
-        return prompted(request)
-
-    # What rewrites and reranks is asked on the whole road: it is counted, recorded and allowed as any other call.
+    road = _Road()
     search = Searcher(db, seal, embedder=Embedders(targets), chat=road)
     calibrations = Calibrations(db, search, seal)
     chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
-    chat = workshop.remembered(chat)
-    chat = Admitted(chat, allowances, routing.dearest(routes).get, settings.limits)
-    settled = Settled(spool, allowances)
-    recorded: Recorded | Guarded
-    recorded = Recorded(chat, settled, price, payloads=settings.calls.payloads)
-    if settings.privacy.active:
-        recorded = Guarded(recorded, guards)
-        await _look_for_strangers(settings.privacy, Projects(db))
-    prompted = workshop.prompted(recorded, targets.keys(), settings)
+    chat = Admitted(workshop.remembered(chat), allowances, routing.dearest(routes).get, settings.limits)
+    kept = Recorded(chat, Settled(spool, allowances), price, payloads=settings.calls.payloads)
+    recorded = Guarded(kept, guards) if settings.privacy.active else kept
+    await _look_for_strangers(settings.privacy, Projects(db))
+    prompted = road.whole = workshop.prompted(recorded, targets.keys(), settings)
     return App(
         settings=settings,
         db=db,
@@ -282,6 +269,33 @@ async def build(settings: Settings) -> App:
         providers=opened,
         counters=counters,
     )
+
+
+class _Road:
+    """The whole road, for who stands on it: what rewrites and reranks is counted, recorded and allowed as any other call."""
+
+    __slots__ = ("whole",)
+    whole: Chat
+
+    def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Answer from the beginning of the road."""
+        return self.whole(request)
+
+
+def _answering(
+    settings: Settings,
+    routes: Mapping[str, Route],
+    cache: Cache,
+    policies: Mapping[str, Policy],
+    price: PriceOf,
+) -> Chat:
+    """What answers one request: routes; before them the cache; before that what keeps a request where it may be."""
+    chat: Chat = Routed({name: each.target for name, each in routes.items()})
+    if policies:
+        chat = Cached(chat, cache, policies, price)
+    if settings.privacy.active:
+        chat = Confined(inner=chat, places=routing.places(routes), find=find)
+    return chat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +365,8 @@ def _cache_kept(settings: Settings) -> CacheSettings:
 
 async def _look_for_strangers(privacy: PrivacySettings, projects: Projects) -> None:
     """Say which policies are for projects that are not there: they protect nobody."""
+    if not privacy.projects:
+        return
     known = {project.name for project in await projects.list()}
     for name in privacy.projects.keys() - known:
         _log.warning("privacy.projects.%s: there is no such project%s", name, hint(name, known))

@@ -397,16 +397,3 @@ def test_the_estimate_counts_texts_images_files_and_tools() -> None:
     assert of(tools=[{"name": "f", "input_schema": {}}]) > of()
     file = {"type": "document", "source": {**PNG, "media_type": "application/pdf"}}
     assert of(messages=[{"role": "user", "content": [file]}]) == 4 + 2000
-
-
-def test_what_an_answer_stands_on_comes_along() -> None:
-    ours = {"retrieval": {"outcome": "grounded", "sources": []}}
-    choice = {"index": 0, "message": {"role": "assistant", "content": "sky[1]"}, "finish_reason": "stop"}
-    body = json.dumps({"choices": [choice], "loopwright": ours}).encode()
-    answer = json.loads(voice().whole(Delta(raw=body, usage=USAGE, done=True)))
-    assert Message.model_validate(answer).model_extra == {"loopwright": ours}
-    raw = stream([{"index": 0, "delta": {"content": "sky"}}])
-    chunk = b"data: " + json.dumps({"choices": [], "loopwright": ours}).encode() + b"\n\n"
-    found = said([Delta(raw=chunk + raw, usage=USAGE, done=True)])
-    [end] = [event for event in found if event["type"] == "message_delta"]
-    assert EVENT.validate_python(end).model_extra == {"loopwright": ours}

@@ -357,29 +357,3 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def test_a_body_is_read_or_refused(changes: dict[str, Any]) -> None:
     with suppress(BadRequest):
         read(**changes)
-
-
-CITES = {"start_index": 3, "end_index": 6, "title": "Page 1", "url": "https://example.test/1"}
-OURS = {"retrieval": {"outcome": "grounded", "sources": []}}
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-def test_what_a_text_cites_and_stands_on_comes_along(*, streamed: bool) -> None:
-    annotations = [{"type": "url_citation", "url_citation": CITES}]
-    if streamed:
-        chunks = [{"index": 0, "delta": {"content": "sky[1]"}}, {"index": 0, "delta": {"annotations": annotations}}]
-        raw = stream(chunks)
-        raw = raw.replace(
-            b"data: [DONE]", b"data: " + json.dumps({"choices": [], "loopwright": OURS}).encode() + b"\n\ndata: [DONE]"
-        )
-        found = said([Delta(raw=raw, usage=USAGE, done=True)])
-        [added] = [event for event in found if event["type"] == "response.output_text.annotation.added"]
-        assert added["annotation"] == {"type": "url_citation", **CITES}
-        answer = ended(found)
-    else:
-        message = {"role": "assistant", "content": "sky[1]", "annotations": annotations}
-        body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "loopwright": OURS}
-        answer = json.loads(voice().whole(Delta(raw=json.dumps(body).encode(), usage=USAGE, done=True)))
-    Response.model_validate(answer)
-    assert answer["output"][0]["content"][0]["annotations"] == [{"type": "url_citation", **CITES}]
-    assert answer["loopwright"] == OURS
