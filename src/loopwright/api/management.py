@@ -25,7 +25,9 @@ from loopwright.api.judges import router as judges
 from loopwright.api.memory import router as memory
 from loopwright.api.mlflow import router as mlflow
 from loopwright.api.prompts import router as prompts
+from loopwright.api.retrieval_costs import router as retrieval_costs
 from loopwright.api.retrieval_evaluations import router as retrieval_evaluations
+from loopwright.api.retrieval_questions import router as retrieval_questions
 from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
@@ -198,12 +200,14 @@ def management(app: App) -> FastAPI:
     api.include_router(mlflow)
     api.include_router(datasets)
     api.include_router(datasets_in)
+    api.include_router(retrieval_costs)  # before those that take any name
     api.include_router(collections)
     api.include_router(searching)
     api.include_router(calibration)
     api.include_router(documents)
     api.include_router(documents_in)
     api.include_router(retrieval_evaluations)
+    api.include_router(retrieval_questions)
     say_errors(api)
     describe(api)
     return api

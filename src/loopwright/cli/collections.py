@@ -11,6 +11,7 @@ import typer
 
 from loopwright.cli.collection_search import search
 from loopwright.cli.collections_calibrate import calibrate
+from loopwright.cli.collections_costs import cost, forecast, questions
 from loopwright.cli.collections_eval import evaluate
 from loopwright.cli.collections_ingest import Name, bar, ingest, pairs
 from loopwright.cli.quantities import local_text
@@ -20,7 +21,7 @@ from loopwright.client import Client
 from loopwright.core.errors import NotFound
 
 app = typer.Typer(
-    help="Documents that are searched: create, ingest, search, list, embed, delete.",
+    help="Documents that are searched: create, ingest, search, measure, list, embed, delete.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -28,6 +29,9 @@ app.command("ingest")(ingest)
 app.command("search")(search)
 app.command("calibrate")(calibrate)
 app.command("eval")(evaluate)
+app.command("questions")(questions)
+app.command("forecast")(forecast)
+app.command("cost")(cost)
 _PIECE: Final = 1_000_000
 Document = Annotated[str, typer.Argument(help="Its number or its name.", metavar="DOCUMENT")]
 

@@ -54,7 +54,8 @@ class MeasuringRest(Rest):
 
     def collection_cost(self, name: str, **where: Any) -> dict[str, Any]:
         """Cost of an answer from passages and with the whole collection in the prompt; `where`: `k`, `output_tokens`, …."""
-        return self._object("GET", f"{_path(name)}/cost", query=where)
+        said = [(key, str(each)) for key, value in where.items() for each in _each(value)]
+        return self._object("GET", f"{_path(name)}/cost" + (f"?{urlencode(said)}" if said else ""))
 
     def _made(self, path: str, body: Mapping[str, Any], project: str | None, told: Told | None) -> dict[str, Any]:
         target = self._prefix + path + (f"?{urlencode({'project': project})}" if project else "")
@@ -76,6 +77,10 @@ class MeasuringRest(Rest):
         if not last or "doing" in last:
             raise errors.Unavailable(f"the answer of {path} broke off\nNothing was kept: do it again")
         return last
+
+
+def _each(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _path(name: str) -> str:
