@@ -95,11 +95,28 @@ class Keeping(BaseModel):
     prefix: str = Field(default="", max_length=1_000, description="Only documents whose names begin so are looked at.")
 
 
+def _inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """Its schema without references: those of an extra part of our document would lead nowhere."""
+    schema = model.model_json_schema()
+    named = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            reference = node.get("$ref")
+            if reference is not None:
+                return resolved(named[reference.rpartition("/")[2]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(each) for each in node] if isinstance(node, list) else node
+
+    found: dict[str, Any] = resolved(schema)
+    return found
+
+
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": NewDocuments.model_json_schema(ref_template="#/components/schemas/{model}")},
+            "application/json": {"schema": _inlined(NewDocuments)},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
