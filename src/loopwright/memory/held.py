@@ -204,13 +204,16 @@ class Held:
             for key, row in there.items():
                 state = (row["entries"], row["sum"])
                 shelf = self._shelves.get(key)
-                if shelf is None or (shelf.far and self._fits(key, row["size"])):
+                if shelf is None:
                     shelf = self._shelves[key] = Shelf(far=not self._fits(key, row["size"]), used=time.monotonic())
+                    if shelf.far:
+                        _log.warning("the memory of task %s of project %d is read from the database", key[1], key[0])
+                elif shelf.far and self._fits(key, row["size"]):
+                    shelf = self._shelves[key] = Shelf(used=shelf.used)
                 if not shelf.far and shelf.state != state:
                     await self._refresh(key, shelf)
                     shelf.state = state
-                if not shelf.far and shelf.size > self._most:
-                    self._shelves[key] = Shelf(far=True, used=shelf.used)
+            self._shed()
 
     async def watch(self) -> None:
         """Keep them current until cancelled."""
@@ -293,10 +296,19 @@ class Held:
                 break
             taken -= shelf.size
             self._shelves[each] = Shelf(far=True, used=shelf.used)
-        if taken + size > self._most:
-            _log.warning("the memory of task %s of project %d stays in the database: %d bytes", key[1], key[0], size)
-            return False
-        return True
+        return taken + size <= self._most
+
+    def _shed(self) -> None:
+        """Leave in the database what has grown beyond the bound, the least used first."""
+        held = sorted(
+            ((each, shelf) for each, shelf in self._shelves.items() if not shelf.far), key=lambda item: item[1].used
+        )
+        taken = sum(shelf.size for _, shelf in held)
+        for each, shelf in held:
+            if taken <= self._most:
+                break
+            taken -= shelf.size
+            self._shelves[each] = Shelf(far=True, used=shelf.used)
 
     async def _far(self, key: Key, embedder: str, vector: Sequence[float], most: int) -> list[Near]:
         """From the database."""
