@@ -29,13 +29,13 @@ class EmbeddingTokens:
             raise ValueError(f"{settings.source!r} is no sentence transformer of ours")
         path = Path(where).expanduser()
         folder = path.parent if path.is_file() else path
-        # Where texts are counted one by one, threads of the library only wait for each other.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        self._tokenizer = _tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
         self.most: int = settings.context or read_shape(folder).positions
         """Tokens of the longest text."""
+        # Where texts are counted one by one, threads of the library only wait for each other.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self._tokenizer = _tokenizers.Tokenizer.from_str((folder / "tokenizer.json").read_text("utf-8"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
 
     def __call__(self, text: str) -> int:
         """Tokens of a text."""
