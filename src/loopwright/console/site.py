@@ -10,14 +10,17 @@ from loopwright.app import App
 from loopwright.console.assets import Assets
 from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
+from loopwright.console.collection_pages import CollectionPages
 from loopwright.console.dataset_pages import DatasetPages
 from loopwright.console.detail import Detail
+from loopwright.console.document_pages import DocumentPages
 from loopwright.console.echoes import Echoes
 from loopwright.console.evaluation_pages import EvaluationPages
 from loopwright.console.experiments import ExperimentPages
 from loopwright.console.judge_pages import JudgePages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
+from loopwright.console.measured_pages import MeasuredPages
 from loopwright.console.memory_pages import MemoryPages
 from loopwright.console.overview import Overview
 from loopwright.console.playground import Playground
@@ -27,6 +30,7 @@ from loopwright.console.prompt_trial import PromptTrial
 from loopwright.console.review_pages import ReviewPages
 from loopwright.console.roads import Roads
 from loopwright.console.said import Said
+from loopwright.console.search_pages import SearchPages
 from loopwright.console.sessions import Sessions, secret_of
 from loopwright.console.shelf import Shelf
 from loopwright.console.shell import Shell
@@ -71,6 +75,10 @@ def console(app: App) -> list[Route]:
         *PromptTrial(shell).routes(),
         *PromptPages(shell).routes(),
         *MemoryPages(shell).routes(),
+        *SearchPages(shell).routes(),
+        *MeasuredPages(shell).routes(),
+        *DocumentPages(shell).routes(),
+        *CollectionPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *Budgets(shell).routes(),
         *DatasetPages(shell).routes(),
