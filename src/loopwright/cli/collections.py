@@ -12,6 +12,7 @@ import typer
 from loopwright.cli.collection_search import search
 from loopwright.cli.collections_calibrate import calibrate
 from loopwright.cli.collections_costs import cost, forecast, questions
+from loopwright.cli.collections_docs import docs
 from loopwright.cli.collections_eval import evaluate
 from loopwright.cli.collections_ingest import Name, bar, ingest, pairs
 from loopwright.cli.quantities import local_text
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("ingest")(ingest)
+app.command("docs")(docs)
 app.command("search")(search)
 app.command("calibrate")(calibrate)
 app.command("eval")(evaluate)
