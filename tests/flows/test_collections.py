@@ -22,6 +22,7 @@ from tests.flows.house import House, wait
 CONFIG = """
 server: {body_limit: 3MB}
 collections: {upload_limit: 200KB, private_addresses: true, urls: ["SITE/open/"]}
+privacy: {projects: {closed: {residency: [own]}}}
 providers:
   fake: {kind: scripted}
 models:
@@ -268,6 +269,16 @@ def kill_ingester(house: House) -> None:
     with suppress(psutil.NoSuchProcess):  # one that was killed before is there until it is waited for
         for process in house.children("_ingester"):
             process.kill()
+
+
+def test_texts_go_to_no_embedder_that_the_projects_policy_forbids(house: House, client: Client) -> None:
+    client.create_project("closed")
+    with Client(house.url, client.create_key("closed", project="closed")["secret"]) as asker:
+        asker.create_collection("docs")
+        asker.add_documents("docs", records=[{"id": "a", "text": "stays here"}])
+        wait(lambda: asker.collection_progress("docs")["waiting"] == 0)
+        [failed] = asker.documents("docs", state="failed")["documents"]
+        assert "privacy.projects.closed" in failed["reason"]
 
 
 def test_killed_halfway_it_goes_on_with_nothing_double_and_is_embedded_anew(house: House, client: Client) -> None:
