@@ -20,7 +20,7 @@ from tests.documents.files import docx, paragraph, pdf
 from tests.flows.house import House, wait
 
 CONFIG = """
-server: {body_limit: 3MB}
+server: {body_limit: 1MB}
 collections: {upload_limit: 200KB, private_addresses: true, urls: ["SITE/open/"]}
 privacy: {projects: {closed: {residency: [own]}}}
 providers:
@@ -243,7 +243,7 @@ def test_what_makes_no_sense_is_refused(house: House, client: Client) -> None:
         with pytest.raises(BadRequest):
             client.add_documents("odd", **wrong)
     with pytest.raises(TooLarge):
-        client.add_documents("odd", records=[{"id": "a", "text": "x" * 4_000_000}])
+        client.add_documents("odd", records=[{"id": "a", "text": "x" * 1_200_000}])
     with pytest.raises(BadRequest, match="upload_limit"):
         client.add_documents("odd", records=[{"id": "a", "text": "x" * 300_000}])
     with pytest.raises(Conflict, match="already"):

@@ -96,7 +96,12 @@ async def get_collection(app: House, project_id: Owner, name: str) -> dict[str, 
     """One collection, and how far it is."""
     found = await app.workshop.collections.get(project_id, name)
     progress = await app.workshop.collections.progress(found)
-    limits = {"file_bytes": app.settings.collections.upload_limit, "small_bytes": SMALL}
+    together = app.settings.server.body_limit // 2  # base64 is a third more, and names and metadata come on top
+    limits = {
+        "file_bytes": app.settings.collections.upload_limit,
+        "small_bytes": min(SMALL, together),
+        "together_bytes": together,
+    }
     return {"collection": found.shown(), "progress": progress.shown(), "limits": limits}
 
 

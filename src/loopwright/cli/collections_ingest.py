@@ -177,6 +177,7 @@ class _Sending:
         limits = client.collection(name, project=project)["limits"]
         self._small: int = limits["small_bytes"]
         self._most: int = limits["file_bytes"]
+        self._together = min(_TOGETHER, int(limits.get("together_bytes", _TOGETHER)))
 
     def send(self, found: Found) -> None:
         """Ask which files are wanted, and send those."""
@@ -237,7 +238,7 @@ class _Sending:
         return source.size <= self._most
 
     def _send(self, sources: Sequence[Source]) -> None:
-        for at, group in enumerate(_groups(sources, self._small), 1):
+        for at, group in enumerate(_groups(sources, self._small, self._together), 1):
             self._told("sending", at, None, group[0].name)
             if len(group) == 1 and group[0].size > self._small:
                 self._large(group[0])
@@ -277,7 +278,7 @@ def _record(record: Record, prefix: str, metadata: dict[str, Any]) -> dict[str, 
     }
 
 
-def _groups(sources: Sequence[Source], small: int) -> Iterator[list[Source]]:
+def _groups(sources: Sequence[Source], small: int, together: int) -> Iterator[list[Source]]:
     """Small files together, each large one alone."""
     group: list[Source] = []
     size = 0
@@ -285,7 +286,7 @@ def _groups(sources: Sequence[Source], small: int) -> Iterator[list[Source]]:
         if source.size > small:
             yield [source]
             continue
-        if group and (size + source.size > _TOGETHER or len(group) == _ASKED):
+        if group and (size + source.size > together or len(group) == _ASKED):
             yield group
             group, size = [], 0
         group.append(source)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from loopwright.core.errors import NotFound
@@ -20,6 +21,8 @@ from loopwright.retrieval.store import Collections, changed, held
 
 TRIES: Final = 3
 """Times that reading a document may end the process that reads it."""
+_FOUND: Final = 64_000
+"""Bytes of JSON that a file may say of itself; more is not kept."""
 _LEASE: Final = 60
 """Seconds after which what an ingester of another machine held is free again; renewed well before."""
 _FRESH: Final = """
@@ -241,7 +244,7 @@ class Shelving:
             "chunks": len(cut.pieces),
             "labels": Jsonb([*waiting.labels]),
             "said": Jsonb(dict(waiting.metadata)),
-            "found": Jsonb(dict(parsed.metadata)),
+            "found": Jsonb(_storable(parsed.metadata)),
             "title": sealed_title(title, number, seal),
             "content": sealed_content(content, number, seal),
             "author": waiting.author,
@@ -290,3 +293,9 @@ class Shelving:
             "update collection_embeddings set problem = %s where id = any(%s) and problem <> %s",
             (problem := plain(problem, 1_000), [*embedding_ids], problem),
         )
+
+
+def _storable(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of itself, as PostgreSQL can keep it: files are made by strangers."""
+    told = msgspec.json.encode(found, enc_hook=str).replace(b"\\u0000", b"\\ufffd")
+    return dict(msgspec.json.decode(told)) if len(told) <= _FOUND else {}
