@@ -57,13 +57,18 @@ def _show(name: str, made: Mapping[str, Any]) -> None:
         Column(title="mode"),
         Column(title="threshold", right=True),
         Column(title="answers it misses", right=True),
-        Column(title="weak ones it lets pass", right=True),
+        Column(title="near misses it lets pass", right=True),
+        Column(title="of other fields", right=True),
     )
     rows = [
-        [mode, f"{fit['threshold']:.3f}", f"{fit['missed']:.1%}", f"{fit['passed']:.1%}"]
+        [mode, f"{fit['threshold']:.3f}", f"{fit['missed']:.1%}", f"{fit['passed']:.1%}", _share(fit["astray"])]
         for mode, fit in made["modes"].items()
     ]
     show_table(columns, rows, empty="")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ from loopwright.kit.db import Database
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.evidence import GENERIC, LEAST, Fit, figures, fit_of, fitted
-from loopwright.retrieval.known_items import Excerpt, KnownItem, known_items
+from loopwright.retrieval.known_items import ELSEWHERE, Excerpt, KnownItem, known_items
 from loopwright.retrieval.reading import Reading
 from loopwright.retrieval.rows import chunk_of
 
@@ -173,13 +173,14 @@ class Calibrations:
         who = Principal(key_id=0, key_name="calibration", project_id=collection.project_id, project="")
         if asked is None:
             there, missing, count = await self._own(collection, who, privacy)
+            far = await _each(ELSEWHERE, lambda text: self._figures(collection, text, who, privacy))
         else:
             rows = await _each(asked, lambda one: self._figures(collection, one.query, who, privacy))
             there = [row for row, one in zip(rows, asked, strict=True) if one.answered]
             missing = [row for row, one in zip(rows, asked, strict=True) if not one.answered]
-            count = len(asked)
+            count, far = len(asked), []
         try:
-            fits = fitted(_matrix(there), _matrix(missing), miss=miss)
+            fits = fitted(_matrix(there), _matrix(missing), _matrix(far), miss=miss)
         except ValueError:
             raise BadRequest(
                 f"calibration: {len(there)} questions with an answer and {len(missing)} without are too few: at least"

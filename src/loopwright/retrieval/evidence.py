@@ -41,7 +41,9 @@ class Fit:
     missed: float
     """Share of the questions with an answer that fall below it."""
     passed: float
-    """Share of the questions without one that do not."""
+    """Share of the questions without one that do not: they are about the same things."""
+    astray: float | None = None
+    """Share of questions of other fields that do not; None is not known."""
 
     def value(self, cosine: float, word: float) -> float:
         """Evidence, 0 to 1."""
@@ -56,6 +58,7 @@ class Fit:
             "threshold": round(self.threshold, 6),
             "missed": round(self.missed, 4),
             "passed": round(self.passed, 4),
+            "astray": None if self.astray is None else round(self.astray, 4),
         }
 
 
@@ -68,6 +71,7 @@ def fit_of(said: Mapping[str, Any]) -> Fit:
         threshold=said["threshold"],
         missed=said["missed"],
         passed=said["passed"],
+        astray=said.get("astray"),
     )
 
 
@@ -83,12 +87,15 @@ def figures(question: str, passages: Sequence[Passage]) -> tuple[float, float]:
     return cosine, lexical / max(len({*_WORD.findall(question.lower())}), 1)
 
 
-def fitted(answered: Figures, unanswered: Figures, *, miss: float = 0.05) -> dict[str, Fit]:
+def fitted(
+    answered: Figures, unanswered: Figures, elsewhere: Figures | None = None, *, miss: float = 0.05
+) -> dict[str, Fit]:
     """What evidence is made of, by mode.
 
     Args:
         answered: figures of questions whose passage is there.
         unanswered: of questions whose passage is not.
+        elsewhere: of questions of other fields, which weigh as much as those.
         miss: share of the answered that may fall below the threshold.
 
     Raises:
@@ -96,18 +103,21 @@ def fitted(answered: Figures, unanswered: Figures, *, miss: float = 0.05) -> dic
     """
     if min(len(answered), len(unanswered)) < LEAST:
         raise ValueError(f"{len(answered)} answered and {len(unanswered)} unanswered questions are too few: {LEAST}")
-    return {mode: _fit(answered, unanswered, _OF[mode], miss) for mode in MODES}
+    far = np.zeros((0, 2)) if elsewhere is None else elsewhere
+    return {mode: _fit((answered, unanswered, far), _OF[mode], miss) for mode in MODES}
 
 
-def _fit(answered: Figures, unanswered: Figures, columns: Sequence[int], miss: float) -> Fit:
-    weights, bias = _logistic(answered, unanswered, columns)
+def _fit(kinds: tuple[Figures, Figures, Figures], columns: Sequence[int], miss: float) -> Fit:
+    answered, unanswered, elsewhere = kinds
+    weights, bias = _logistic(kinds, columns)
     if len(columns) > 1 and min(weights[at] for at in columns) <= 0:
         # More of either cannot be less evidence: the one that says so is noise here.
         best = max(columns, key=lambda at: float(weights[at]))
-        weights, bias = _logistic(answered, unanswered, (best,))
+        weights, bias = _logistic(kinds, (best,))
     made = Fit(weights=(float(weights[0]), float(weights[1])), bias=bias, threshold=0.0, missed=0.0, passed=0.0)
     there = np.array([made.value(*row) for row in answered])
     missing = np.array([made.value(*row) for row in unanswered])
+    far = np.array([made.value(*row) for row in elsewhere])
     threshold = float(np.quantile(there, miss))
     return Fit(
         weights=made.weights,
@@ -115,21 +125,24 @@ def _fit(answered: Figures, unanswered: Figures, columns: Sequence[int], miss: f
         threshold=threshold,
         missed=float(np.mean(there < threshold)),
         passed=float(np.mean(missing >= threshold)),
+        astray=float(np.mean(far >= threshold)) if len(far) else None,
     )
 
 
-def _logistic(answered: Figures, unanswered: Figures, columns: Sequence[int]) -> tuple[Figures, float]:
-    """Ridge logistic regression by Newton's method on some of the figures; both kinds weigh the same."""
-    rows = np.concatenate([answered, unanswered])[:, list(columns)]
-    kinds = np.concatenate([np.ones(len(answered)), np.zeros(len(unanswered))])
-    share = np.where(kinds == 1, 0.5 / len(answered), 0.5 / len(unanswered)) * len(kinds)
+def _logistic(kinds: tuple[Figures, Figures, Figures], columns: Sequence[int]) -> tuple[Figures, float]:
+    """Ridge logistic regression by Newton's method on some of the figures; with and without an answer weigh the same."""
+    rows = np.concatenate(kinds)[:, list(columns)]
+    answered, without = len(kinds[0]), [len(kind) for kind in kinds[1:] if len(kind)]
+    said = np.concatenate([np.ones(answered), np.zeros(sum(without))])
+    parts = [np.full(answered, 0.5 / answered), *(np.full(count, 0.5 / len(without) / count) for count in without)]
+    share = np.concatenate(parts) * len(rows)
     middle, spread = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-9)
     design = np.column_stack([np.ones(len(rows)), (rows - middle) / spread])
     ridge = np.diag([1e-6, *[_RIDGE] * len(columns)])
     found = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
         chance = 1.0 / (1.0 + np.exp(-np.clip(design @ found, -30, 30)))
-        slope = design.T @ (share * (kinds - chance)) - ridge @ found
+        slope = design.T @ (share * (said - chance)) - ridge @ found
         curve = (design * (share * chance * (1 - chance))[:, None]).T @ design + ridge
         step = np.linalg.solve(curve, slope)
         found += step

@@ -96,3 +96,49 @@ def carrying(sentence: str) -> list[str]:
 def _sentences(text: str) -> list[str]:
     found = [each.strip() for each in _SENTENCE.split(text)]
     return [each for each in found if _SHORTEST <= len(each) <= _LONGEST]
+
+
+_ELSEWHERE: Final = """
+How long do eggs have to boil until they are hard?
+Which enzyme unwinds the double helix before it is copied?
+Who wrote the opera about the barber of Seville?
+How do I get red wine out of a white tablecloth?
+What is the capital of Mongolia?
+How many players of a volleyball team stand on the court?
+Why did the Roman republic become an empire?
+What does the offside rule say?
+How do noise-cancelling headphones work?
+Which vaccines does a newborn child need in the first year?
+How do I terminate a rental contract early?
+What is the difference between a violin and a viola?
+How are interest rates and inflation connected?
+When should tomato seedlings be planted outdoors?
+How is the area of a triangle calculated from its three sides?
+Which volcano buried the city of Pompeii?
+How can I change the password of my e-mail account?
+What does a catalytic converter do with exhaust gases?
+Which planets have rings?
+How do penguins keep their eggs warm?
+What was agreed at the congress of Vienna?
+How do I knit a sweater with a round yoke?
+Why do leaves turn red in autumn?
+Which documents are needed to apply for a passport?
+How does a public key encrypt a message?
+What are the symptoms of a vitamin D deficiency?
+How high is the highest waterfall of the world?
+Who painted the ceiling of the Sistine Chapel?
+How do I train a puppy not to bite?
+What makes bread dough rise?
+Which languages are spoken in Switzerland?
+How does a heat pump warm a house in winter?
+When was the printing press with movable letters invented?
+What is the penalty for driving without a licence?
+How do whales find their way across oceans?
+Which chess opening begins with the queen's pawn?
+How many bones does a human hand have?
+What is a good marinade for grilled chicken?
+Why does the moon always show the same side?
+How do I descale a coffee machine?
+"""
+"""Questions of many fields: of any one collection, nearly all of them are of another."""
+ELSEWHERE: Final = tuple(line for line in _ELSEWHERE.split("\n") if line)
