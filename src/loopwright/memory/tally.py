@@ -15,6 +15,20 @@ from loopwright.kit.db import Database
 Outcome = Literal["shown", "none", "held-out", "answered", "late"]
 TAG: Final = "loopwright.memory"
 _PAUSE: Final = 2.0
+_CALLS: Final = b"""
+    insert into memory_days (project_id, task, variant, day, outcome, calls)
+    select * from unnest(%s::int[], %s::text[], %s::text[], %s::date[], %s::text[], %s::bigint[])
+    on conflict (project_id, task, variant, day, outcome) do update set calls = memory_days.calls + excluded.calls
+"""
+_ENTRIES: Final = b"""
+    insert into memory_entry_days (entry_id, day, shown, answered)
+    select t.id, t.day, coalesce(sum(t.calls) filter (where not t.answered), 0),
+        coalesce(sum(t.calls) filter (where t.answered), 0)
+    from unnest(%s::uuid[], %s::date[], %s::bool[], %s::int[]) as t (id, day, answered, calls)
+    join memory_entries e on e.id = t.id group by 1, 2 order by 1, 2
+    on conflict (entry_id, day) do update set shown = memory_entry_days.shown + excluded.shown,
+        answered = memory_entry_days.answered + excluded.answered
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -61,25 +75,16 @@ class Tally:
             return
         self._calls, self._entries = Counter(), Counter()
         try:
-            async with self._db.transaction() as connection, connection.cursor() as cursor:
+            async with self._db.transaction() as connection:
                 # Always in the same order: two processes that write the same rows never wait for each other in a ring.
-                await cursor.executemany(
-                    b"insert into memory_days (project_id, task, variant, day, outcome, calls)"
-                    b" values (%s, %s, %s, %s, %s, %s) on conflict (project_id, task, variant, day, outcome)"
-                    b" do update set calls = memory_days.calls + excluded.calls",
-                    [(*key, count) for key, count in sorted(calls.items())],
-                )
-                await cursor.executemany(
-                    b"insert into memory_entry_days (entry_id, day, shown, answered)"
-                    b" select id, %s, %s, %s from memory_entries where id = %s::uuid on conflict (entry_id, day) do update"
-                    b" set shown = memory_entry_days.shown + excluded.shown,"
-                    b" answered = memory_entry_days.answered + excluded.answered",
-                    [
-                        (day, 0 if answered else count, count if answered else 0, entry_id)
-                        for (entry_id, day, answered), count in sorted(entries.items())
-                    ],
-                )
+                await connection.execute(_CALLS, _columns([(*key, calls[key]) for key in sorted(calls)], 6))
+                shown = [(key[0], key[1], key[2], entries[key]) for key in sorted(entries)]
+                await connection.execute(_ENTRIES, _columns(shown, 4))
         except Unavailable as error:
             self._calls.update(calls)
             self._entries.update(entries)
             _log.warning("what memory did waits to be counted: %s", error)
+
+
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
+    return [[row[at] for row in rows] for at in range(count)]
