@@ -91,9 +91,9 @@ class Playground:
         started = time.perf_counter()
         answer: dict[str, Any] = {"model": body["model"], "call_id": None, "turns": [], "error": None, "about": {}}
         try:
-            question = self._question(visit, msgspec.json.encode(body))
+            question = self.question(visit, msgspec.json.encode(body))
             answer["call_id"] = question.id
-            delta = await self._whole(question)
+            delta = await self.whole(question)
             answer["turns"] = answered("chat", msgspec.json.decode(delta.raw))
             answer["about"] = _about(delta)
         except LoopwrightError as error:
@@ -107,10 +107,10 @@ class Playground:
         if visit is None:
             raise Unauthenticated("the session is over: sign in again")
         check_token(visit, request.headers.get("x-csrf-token", ""))
-        question = self._question(visit, await body_of(request, self._app.settings.server.body_limit))
+        question = self.question(visit, await body_of(request, self._app.settings.server.body_limit))
         headers = {"x-loopwright-call-id": question.id, "x-accel-buffering": "no"}
         if not question.stream:
-            delta = await self._whole(question)
+            delta = await self.whole(question)
             return Response(delta.raw, media_type="application/json", headers=headers | _about(delta))
         deltas = self._app.chat(question)
         try:
@@ -121,7 +121,7 @@ class Playground:
             raise
         return _Events(first, deltas, headers if first is None else headers | _about(first))
 
-    async def _whole(self, question: Question) -> Delta:
+    async def whole(self, question: Question) -> Delta:
         """The one Delta of a non-streamed answer."""
         found = Delta()
         async with answering(self._app.chat, question) as deltas:
@@ -129,7 +129,7 @@ class Playground:
                 found = delta
         return found
 
-    def _question(self, visit: Visit, raw: bytes) -> Question:
+    def question(self, visit: Visit, raw: bytes) -> Question:
         """What the body asks. One that cannot be used is on record as refused, as at the endpoint."""
         call_id, started_ns = self._ids.new(), time.time_ns()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.routing import Route
@@ -11,13 +11,13 @@ from starlette.routing import Route
 from loopwright.app import App
 from loopwright.console.asking import whole_of
 from loopwright.console.collection_pages import opened
+from loopwright.console.marked import parts_of
 from loopwright.console.overview import chat_models
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.core.errors import BadRequest, LoopwrightError
 from loopwright.core.passage import Evidence, Passage
 from loopwright.laboratory.searching import Looked, searched
 from loopwright.retrieval.collection import Collection
-from loopwright.retrieval.marks import Span
 from loopwright.retrieval.options import MODES
 
 _STAGES: Final = (
@@ -212,19 +212,6 @@ def _why(passage: Passage, tops: Mapping[str, float]) -> list[dict[str, Any]]:
         said.append({"name": "unlike others", "about": "after what is like those before it lost", "value": None,
                      "rank": int(scores["diverse_rank"]), "share": 0.0})  # fmt: skip
     return said
-
-
-def parts_of(text: str, marks: Sequence[Span]) -> list[tuple[str, bool]]:
-    """A text in pieces, each with whether it is a word that was searched for."""
-    parts, at = [], 0
-    for start, end in marks:
-        if start > at:
-            parts.append((text[at:start], False))
-        parts.append((text[start:end], True))
-        at = end
-    if at < len(text):
-        parts.append((text[at:], False))
-    return parts
 
 
 def _moved(one: Mapping[str, Any], two: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from loopwright import __version__
 from loopwright.app import App
 from loopwright.console import formats
 from loopwright.console.assets import Assets
+from loopwright.console.assistant import assistant_of
 from loopwright.console.forms import check_same_site, form_of, local_path
 from loopwright.console.sessions import COOKIE, Sessions, matches
 from loopwright.core.errors import LoopwrightError, Refused, Unauthenticated
@@ -198,12 +199,14 @@ class Shell:
     def render(self, request: Request, template: str, context: Mapping[str, Any], status: int = 200) -> Response:
         """Render a template with what the frame of every page needs."""
         theme = request.cookies.get(THEME_COOKIE, "auto")
+        visit: Visit | None = context.get("visit")
         frame = {
             "visit": None,
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "query_params": request.query_params,
             "theme": theme if theme in THEMES else "auto",
+            "helped": visit is not None and assistant_of(self.app, visit.who) is not None,
             "now": dt.datetime.now(dt.UTC),
         }
         text = self._templates.get_template(template).render({**frame, **context})

@@ -17,6 +17,7 @@ from loopwright.console.document_pages import DocumentPages
 from loopwright.console.echoes import Echoes
 from loopwright.console.evaluation_pages import EvaluationPages
 from loopwright.console.experiments import ExperimentPages
+from loopwright.console.help_pages import HelpPages
 from loopwright.console.judge_pages import JudgePages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
@@ -49,6 +50,7 @@ def console(app: App) -> list[Route]:
     """
     assets = Assets()
     shell = Shell(app, Sessions(secret_of(app.settings.home)), assets)
+    playground = Playground(shell)
 
     async def home(_request: Request) -> Response:
         return RedirectResponse("/overview", 303)
@@ -65,7 +67,8 @@ def console(app: App) -> list[Route]:
         *shell.page("/calls", "calls.html", Listing(app)),
         *shell.page("/calls/{call_id}", "call.html", Detail(app)),
         *Said(shell).routes(),
-        *Playground(shell).routes(),
+        *playground.routes(),
+        *HelpPages(shell, playground).routes(),
         *shell.page("/models", "models.html", Shelf(app)),
         *shell.page("/routes", "routes.html", Roads(app)),
         *Echoes(shell).routes(),

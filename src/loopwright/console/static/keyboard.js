@@ -1,6 +1,6 @@
 // Keys: / searches, j and k walk a list, g and a letter goes to a page, ? lists them.
 
-const PAGES = { o: "/overview", c: "/calls", p: "/playground", m: "/models", r: "/routes", h: "/cache", t: "/batches", b: "/budgets", k: "/keys", v: "/reviews", w: "/prompts" };
+const PAGES = { o: "/overview", c: "/calls", p: "/playground", m: "/models", r: "/routes", h: "/cache", t: "/batches", b: "/budgets", k: "/keys", v: "/reviews", w: "/prompts", l: "/collections", d: "/help" };
 
 export function keyboard() {
   let going = false;
