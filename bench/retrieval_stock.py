@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,11 @@ from psycopg.types.json import Jsonb
 from tokenizers import Tokenizer
 
 from loopwright.core.privacy import Privacy
+from loopwright.core.who import HOUSE
 from loopwright.documents.chunking import cut
 from loopwright.documents.document import Parsed
 from loopwright.engines.encoder import Encoder
-from loopwright.kit.db import Database
+from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import PLAIN
 from loopwright.retrieval.collection import Chunk, Collection
 from loopwright.retrieval.embedded import Tokens, embeddable
@@ -35,6 +36,8 @@ _READ: Final = 256
 """Tokens that MiniLM reads of a text."""
 _BATCH: Final = 500
 Vectors = NDArray[np.float32]
+WHO: Final = replace(HOUSE, project_id=1)
+"""Who searches."""
 
 
 @dataclass(slots=True)
@@ -196,54 +199,67 @@ async def stock(
         batch = documents[first:last]
         told = [{}] * len(batch) if metadata is None else metadata[first:last]
         async with db.transaction() as connection:
-            cursor = await connection.execute(
-                "insert into collection_documents (collection_id, name, origin, state, sha, size, chunks, said)"
-                " select %s, n, 'record', 'ready', '', 1, c, m from unnest(%s::text[], %s::int[], %s::jsonb[])"
-                " with ordinality t (n, c, m, o) order by o returning id",
-                (
-                    into.id,
-                    [f"{first + place}" for place in range(len(batch))],
-                    [len(each) for each in batch],
-                    [Jsonb(dict(each)) for each in told],
-                ),
-            )
-            ids = [row["id"] for row in await cursor.fetchall()]
+            ids = await _documents(connection, into.id, first, batch, told)
             if titles is not None:
                 named = [sealed_title(titles[first + place], each, PLAIN) for place, each in enumerate(ids)]
                 await connection.execute(
-                    "update collection_documents d set title = t from unnest(%s::bigint[], %s::bytea[]) n (i, t) where d.id = i",
+                    "update collection_documents d set title = t from unnest(%s::bigint[], %s::bytea[]) n (i, t)"
+                    " where d.id = i",
                     (ids, named),
                 )
-            rows = [
-                (document, position, text)
-                for document, texts in zip(ids, batch, strict=True)
-                for position, text in enumerate(texts)
-            ]
-            cursor = await connection.execute(
-                'insert into collection_chunks (collection_id, document_id, position, start, "end", content)'
-                " select %s, d, p, 0, l, c from unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[])"
-                " with ordinality t (d, p, l, c, o) order by o returning id",
-                (
-                    into.id,
-                    [row[0] for row in rows],
-                    [row[1] for row in rows],
-                    [len(row[2]) for row in rows],
-                    [sealed_chunk("", text, document, position, PLAIN) for document, position, text in rows],
-                ),
-            )
-            made = [row["id"] for row in await cursor.fetchall()]
-            chunks = [
-                Chunk(
-                    id=made[place], document_id=document, position=position, text=text, heading="", page=None, start=0,
-                    end=len(text), vector=vectors[at + place],
-                )
-                for place, (document, position, text) in enumerate(rows)
-            ]  # fmt: skip
-            await index.put(connection, await again(db, into.id) if into.dimensions is None else into, chunks)
+            chunks = await _chunks(connection, into.id, ids, batch, vectors[at : at + size])
+            await index.put(connection, into, chunks)
             await connection.execute(
                 "update collections set documents = documents + %s, chunks = chunks + %s where id = %s",
-                (len(batch), len(rows), into.id),
+                (len(batch), len(chunks), into.id),
             )
         found += ids
         at, first = at + size, last
     return found
+
+
+async def _documents(
+    connection: Connection, into: int, first: int, batch: Sequence[Sequence[str]], told: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    cursor = await connection.execute(
+        "insert into collection_documents (collection_id, name, origin, state, sha, size, chunks, said)"
+        " select %s, n, 'record', 'ready', '', 1, c, m from unnest(%s::text[], %s::int[], %s::jsonb[])"
+        " with ordinality t (n, c, m, o) order by o returning id",
+        (
+            into,
+            [f"{first + place}" for place in range(len(batch))],
+            [len(each) for each in batch],
+            [Jsonb(dict(each)) for each in told],
+        ),
+    )
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def _chunks(
+    connection: Connection, into: int, ids: Sequence[int], batch: Sequence[Sequence[str]], vectors: Vectors
+) -> list[Chunk]:
+    rows = [
+        (document, position, text)
+        for document, texts in zip(ids, batch, strict=True)
+        for position, text in enumerate(texts)
+    ]
+    cursor = await connection.execute(
+        'insert into collection_chunks (collection_id, document_id, position, start, "end", content)'
+        " select %s, d, p, 0, l, c from unnest(%s::bigint[], %s::int[], %s::int[], %s::bytea[])"
+        " with ordinality t (d, p, l, c, o) order by o returning id",
+        (
+            into,
+            [document for document, _, _ in rows],
+            [position for _, position, _ in rows],
+            [len(text) for _, _, text in rows],
+            [sealed_chunk("", text, document, position, PLAIN) for document, position, text in rows],
+        ),
+    )
+    made = [row["id"] for row in await cursor.fetchall()]
+    return [
+        Chunk(
+            id=chunk, document_id=document, position=position, text=text, heading="", page=None, start=0,
+            end=len(text), vector=vector,
+        )
+        for chunk, (document, position, text), vector in zip(made, rows, vectors, strict=True)
+    ]  # fmt: skip
