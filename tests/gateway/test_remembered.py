@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from loopwright.cache.question import question, said
 from loopwright.core.chat import Chat, Request
 from loopwright.core.errors import Refused, Unavailable
 from loopwright.core.privacy import Privacy
@@ -287,6 +288,26 @@ async def test_samples_of_one_answer_all_see_the_corrections(rooms: Rooms) -> No
     await road.ask(QUESTION)
     assert len(road.player.requests) == 3
     assert all("in the post" in str(request.body["messages"]) for request in road.player.requests)
+
+
+async def test_no_answer_kept_before_hides_a_correction(rooms: Rooms) -> None:
+    """Neither the exact cache nor the one by likeness takes the two questions for one."""
+    road = Road(rooms, told())
+    await road.ask(QUESTION)
+    entry = await rooms.memory.get(await rooms.tell(f"{QUESTION} please", "in the post"), project_id=1)
+    await road.ask(QUESTION)
+    await rooms.held.take((1, "t"), [(await rooms.memory.change(entry, disabled=True)).id])
+    await road.ask(QUESTION)
+    before, corrected, after = (question(request, "cheap") for request in road.player.requests)
+    assert before is not None
+    assert corrected is not None
+    assert after is not None
+    assert before.key == after.key != corrected.key
+    alike = [said(road.player.requests[at], "cheap", found.members) for at, found in enumerate((before, corrected))]
+    assert alike[0] is not None
+    assert alike[1] is not None
+    assert alike[0].text == alike[1].text
+    assert alike[0].partition != alike[1].partition
 
 
 async def test_entries_kept_to_calls_with_a_tag_are_shown_to_those(rooms: Rooms) -> None:
