@@ -40,6 +40,24 @@ def test_a_query_engine_of_llama_index_finds_and_answers(house: House, tmp_path:
     assert found["streamed"].strip()
 
 
+def test_collections_are_stores_and_retrievers_of_both_frameworks(house: House, tmp_path: Path) -> None:
+    found = ran("collections_of_frameworks.py", house, tmp_path)
+    store = found["langchain"]
+    assert store["first"] == ["The lighthouse of Brunn is painted red and was built in 1871.", "lighthouse", 1871, 0]
+    assert store["scores"] == sorted(store["scores"], reverse=True)
+    assert 0.5 < store["scores"][0] <= 1
+    assert sorted(store["filtered"]) == ["drum", "violin"]
+    assert store["diverse"] == 2
+    assert store["threshold"] == store["retriever"] == ["lighthouse"]
+    assert store["by_id"] == ["Bread is baked from flour, water, salt and yeast."]
+    assert store["deleted"] == [True, False]
+    assert "name" in store["refused"]
+    assert found["async"] == {"found": ["rain"], "together": ["lighthouse", "bread", "violin"], "deleted": True}
+    assert found["llama_index"]["sources"] == ["lighthouse"]
+    assert found["llama_index"]["prompted"]
+    assert found["llama_index"]["node"] == ["bread", 0, 49, True]
+
+
 def test_instructor_gets_its_models_and_asks_again(house: House, tmp_path: Path) -> None:
     found = ran("forms_of_instructor.py", house, tmp_path)
     assert found["tools"] == [{"name": "ADA", "age": 36}, 2]
