@@ -60,6 +60,8 @@ def _passage(told: Mapping[str, Any], cited: list[Any]) -> dict[str, Any]:
         "about": ", ".join(about)[:300],
         "collection": plain(told.get("collection", "")),
         "document_id": told.get("document_id") if isinstance(told.get("document_id"), int) else None,
+        "start": _place(told.get("start")),
+        "end": _place(told.get("end")),
         "score": _number(told.get("score")),
         "scores": {plain(name): _number(value) for name, value in scores.items()}
         if isinstance(scores, Mapping)
@@ -69,6 +71,10 @@ def _passage(told: Mapping[str, Any], cited: list[Any]) -> dict[str, Any]:
         "left": _LEFT.get(plain(told.get("left", "")), ""),
         "text": plain(told.get("text", ""))[:TEXT_LIMIT],
     }
+
+
+def _place(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _list(value: object) -> list[Any]:
