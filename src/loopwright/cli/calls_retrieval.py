@@ -10,7 +10,7 @@ from rich.text import Text
 from loopwright.cli.screen import Column, clean, console, show_table
 
 _OUTCOMES: Final[Mapping[str, str]] = {
-    "grounded": "the answer stands on passages",
+    "grounded": "passages were shown; what of the answer stands on them, its citations say",
     "weak": "the evidence was weak; the model was asked all the same",
     "refused": "the evidence was weak; the answer says so, and no model was asked",
 }
