@@ -5,9 +5,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,7 @@ T = TypeVar("T")
 PAGES = (
     "/overview", "/calls", "/playground", "/models", "/routes", "/cache", "/batches", "/budgets", "/keys",
     "/prompts", "/new-prompt", "/reviews", "/memory", "/datasets", "/tasks", "/evaluations", "/judges", "/experiments",
+    "/collections", "/help",
 )  # fmt: skip
 ATTACK = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'><svg onload=window.hacked=1>{{7*7}}"
 """In every field that others write."""
@@ -58,6 +59,7 @@ class House:
     ids: Ids = field(default_factory=Ids)
     secrets: dict[str, str] = field(default_factory=dict)
     url: str = ""
+    changed: Callable[[Settings], Settings] = replace
 
     def start(self, *, keys: bool = True) -> None:
         """Serve it; `keys` makes the first ones, and what else a fresh database lacks."""
@@ -89,7 +91,7 @@ class House:
         await migrate(db, ROOMS)
         await db.close()
         endpoints.write(self.home, {"local": _engine()})
-        app = await build(_settings(self.home, self.database_url))
+        app = await build(self.changed(_settings(self.home, self.database_url)))
         drain = Drain(app.db, self.home / "spool", app.settings.calls, charge=charge)
         if not fresh:
             return app, drain

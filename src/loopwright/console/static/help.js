@@ -10,8 +10,8 @@ function start(drawer) {
   const found = drawer.querySelector("[data-help-found]");
   let stopper = null;
   drawer.addEventListener("toggle", () => { if (drawer.open) field.focus(); });
-  drawer.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !drawer.open || document.querySelector("dialog[open]")) return;
     stopper?.abort();
     drawer.open = false;
     drawer.querySelector("summary").focus();
