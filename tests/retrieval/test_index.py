@@ -1,8 +1,17 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from loopwright.core.errors import BadRequest
+from loopwright.core.passage import Query
+from loopwright.core.who import HOUSE
 from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrate
+from loopwright.kit.seal import PLAIN
+from loopwright.retrieval.index import Index
+from loopwright.retrieval.rows import sealed_chunk
+from loopwright.retrieval.search import Searcher
 from loopwright.retrieval.segments import segments_of
 from loopwright.rooms import ROOMS
 from tests.retrieval.stocked import Doc, Shelf, Toy
@@ -44,5 +53,43 @@ async def test_vectors_of_another_length_are_refused_whole(database_url: str) ->
         with pytest.raises(BadRequest, match="have 32 dimensions, these 16"):
             await shelf.put(shelves, [Doc(name="b", texts=["text"])])
         assert await db.row("select count(*) as n from collection_documents") == {"n": 1}
+    finally:
+        await db.close()
+
+
+async def test_a_large_generation_is_searched_by_an_index_until_it_is_discarded(database_url: str) -> None:
+    db = await Database.open(database_url, size=3)
+    try:
+        await migrate(db, ROOMS)
+        shelf = Shelf(db)
+        shelf.index = Index(db, large=1500)
+        shelves, drawn = await shelf.collection("large"), np.random.default_rng(3)
+        await shelf.put(shelves, [Doc(name="few", texts=["cats sleep", "dogs bark"])])
+        filler = drawn.normal(size=(1500, 32)).tolist()
+        [document] = await shelf.put(shelves, [Doc(name="many", texts=["x"])])
+        rows = await db.rows(
+            'insert into collection_chunks (collection_id, document_id, position, start, "end", content)'
+            " select %s, %s, n, 0, 0, %s from generate_series(1, %s) n returning id",
+            (shelves.id, document, sealed_chunk("", "x", document, 0, PLAIN), 1500),
+        )
+        async with db.transaction() as connection:
+            given = {row["id"]: vector for row, vector in zip(rows, filler, strict=True)}
+            await shelf.index.fill(connection, shelves.embedding_id, given)
+        await shelf.index.settle(shelves.id)
+        await shelf.index.settle(shelves.id)
+        names = "select count(*) as n from pg_class where relname like 'collection_vectors_hnsw_%'"
+        assert await db.row(names) == {"n": 1}
+        embedders = {"toy": shelf.embedder}
+        searcher = Searcher(db, index=shelf.index, embedder=embedders.get)
+        for told in ({}, {"documents": None}, {"filter": {"not": {"kind": "none"}}}):
+            who = replace(HOUSE, project_id=1)
+            query = Query(text="cats sleep", collections=["large"], who=who, k=1, options={"mode": "dense", **told})
+            assert (await searcher(query)).passages[0].text == "cats sleep"
+        async with db.transaction() as connection:
+            await shelf.index.discard(connection, shelves.embedding_id)
+            await connection.execute("update collections set embedding_id = null")
+            await connection.execute("delete from collection_embeddings")
+        await shelf.index.settle(shelves.id)
+        assert await db.row(names) == {"n": 0}
     finally:
         await db.close()

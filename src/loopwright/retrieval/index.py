@@ -30,7 +30,9 @@ _THREAD: Final = 64
 class Index:
     """Everything a search reads, but the texts. Every method raises `Unavailable` while the database cannot answer."""
 
-    def __init__(self, db: Database, seal: Seal = PLAIN) -> None:
+    def __init__(self, db: Database, seal: Seal = PLAIN, *, large: int = vectors.LARGE) -> None:
+        """`large`: chunks from which a generation has an HNSW index."""
+        self.large = large
         self.db = db
         self.seal = seal
         self.layouts = Layouts()
@@ -139,10 +141,10 @@ class Index:
             " where v.embedding_id = e.id limit %s) few) as chunks, c.chunks as all from collection_embeddings e"
             " join collections c on c.id = e.collection_id"
             " where e.collection_id = %s and e.state in ('current', 'filling') and e.dimensions is not null",
-            (vectors.LARGE, collection_id),
+            (self.large, collection_id),
         )
         for each in generations:
-            if each["chunks"] >= vectors.LARGE:
+            if each["chunks"] >= self.large:
                 await vectors.build(self.db, each["id"], each["dimensions"], max(each["all"], each["chunks"]))
         await vectors.sweep(self.db)
 

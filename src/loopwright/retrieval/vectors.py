@@ -127,8 +127,7 @@ async def build(db: Database, embedding_id: int, dimensions: int, chunks: int) -
 
 
 async def discard(connection: Connection, embedding_id: int) -> None:
-    """Throw away the index and the vectors of a generation."""
-    await connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(index_of(embedding_id))))
+    """Throw away the vectors of a generation. Its index goes with `sweep`: in a transaction all searches would wait."""
     await connection.execute(b"delete from collection_vectors where embedding_id = %s", (embedding_id,))
 
 
