@@ -16,7 +16,7 @@ from loopwright.core.money import Price
 from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.kit.ids import Ids
 from loopwright.kit.nearest import hint
-from loopwright.laboratory.token_counts import counted, extent_of, prompted, speed_of, tokens_of
+from loopwright.laboratory.token_counts import counted, engine_of, extent_of, prompted, speed_of, tokens_of
 from loopwright.retrieval.forecast import ITEMS, Forecast, price_of
 
 router = APIRouter(prefix="/api")
@@ -106,10 +106,9 @@ async def cost_of_answers(
 async def _forecast(
     app: App, project_id: int, model: str | None, items: int, tokens: int, how: str, texts: Any, said: Forecasting
 ) -> Forecast:
-    known: Price | None = next((card.price for card in app.known if card.name == model), None)
+    known: Price | None = next((card.price for card in app.known if model == card.name or model in card.aliases), None)
     price, source = price_of(said.price, known)
-    settings = app.catalog.configured().get(model or "")
-    ours = settings is not None and settings.engine is not None
+    ours = model is not None and engine_of(app, model) is not None
     speed = None
     if model is not None and texts and (ours if said.measure is None else said.measure):
         embedder = CalledEmbedder(app.targets[model].chat, model, Ids())

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -24,7 +23,6 @@ from loopwright.core.errors import NotFound, Unavailable
 from loopwright.core.privacy import Privacy
 from loopwright.documents.limits import Limits
 from loopwright.documents.sandboxed import Reader
-from loopwright.engines.embedding_tokens import EmbeddingTokens
 from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.gateway.guarded import Guarded
 from loopwright.kit.db import Database
@@ -35,8 +33,9 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.kit.settings_file import load
+from loopwright.laboratory.token_counts import counter_of
 from loopwright.retrieval.collection import Collection
-from loopwright.retrieval.embedded import Tokens, by_bytes
+from loopwright.retrieval.embedded import Tokens
 from loopwright.retrieval.index import Index
 from loopwright.retrieval.ingesting import Ingester
 from loopwright.retrieval.intake import COLLECT, Intake, enlist
@@ -132,12 +131,7 @@ class Models:
         """See `retrieval.embedded.TokensOf`."""
         known = self._counters.get(model)
         if known is None:
-            settings = self._house.catalog.configured().get(model)
-            known = by_bytes(model)
-            if settings is not None and settings.engine is not None:
-                with suppress(ValueError, OSError):
-                    counter = EmbeddingTokens(settings.engine)
-                    known = Tokens(count=counter, most=counter.most)
+            known, _ = counter_of(self._house, model)
             self._counters[model] = known
         return known
 

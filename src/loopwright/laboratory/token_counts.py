@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from loopwright.app import App
 from loopwright.core.chat import Embedder
+from loopwright.core.errors import NotFound
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 from loopwright.engines.embedding_tokens import EmbeddingTokens
 from loopwright.kit.seal import Seal
+from loopwright.kit.settings import EngineSettings
 from loopwright.prompts.weight import weigh
 from loopwright.retrieval.collection import Collection
-from loopwright.retrieval.embedded import by_bytes, embeddable
+from loopwright.retrieval.embedded import Tokens, by_bytes, embeddable
 from loopwright.retrieval.forecast import Prompted
 from loopwright.retrieval.rows import chunk_of
 
@@ -27,7 +29,6 @@ _SHOWN: Final = 40_000
 """Characters that a chat model's counter is shown."""
 _TIMED: Final = 64
 _SAMPLED: Final = "scaled from a sample"
-Count = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +77,8 @@ async def extent_of(app: App, collection: Collection) -> Extent:
 
 async def counted(app: App, embedder: str, texts: Sequence[str]) -> tuple[int, str]:
     """Tokens of texts to a model that embeds, and how that is known."""
-    count, known = counter_of(app, embedder)
-    return await asyncio.to_thread(lambda: sum(map(count, texts))), "counted" if known else "estimated"
+    how, known = counter_of(app, embedder)
+    return await asyncio.to_thread(lambda: sum(map(how.count, texts))), "counted" if known else "estimated"
 
 
 async def tokens_of(app: App, embedder: str, extent: Extent) -> tuple[int, str]:
@@ -90,13 +91,20 @@ async def tokens_of(app: App, embedder: str, extent: Extent) -> tuple[int, str]:
     return round(tokens / shown * mean * extent.chunks), _SAMPLED if how == "counted" else how
 
 
-def counter_of(app: App, model: str) -> tuple[Count, bool]:
-    """What counts for a model that embeds, and whether it is the model's own way."""
-    settings = app.catalog.configured().get(model)
-    if settings is not None and settings.engine is not None:
-        with suppress(ValueError, OSError):
-            return EmbeddingTokens(settings.engine), True
-    return by_bytes(model).count, False
+def counter_of(app: App, model: str) -> tuple[Tokens, bool]:
+    """How a model that embeds counts, and whether that is the model's own way; else four bytes are taken for a token."""
+    engine = engine_of(app, model)
+    if engine is not None:
+        with suppress(ValueError, OSError, NotFound):
+            counter = EmbeddingTokens(replace(engine, source=f"file:{app.catalog.weights(engine.source)}"))
+            return Tokens(count=counter, most=counter.most), True
+    return by_bytes(model), False
+
+
+def engine_of(app: App, model: str) -> EngineSettings | None:
+    """Of a model of ours, by its name or an alias; None of one that is elsewhere."""
+    configured = app.catalog.configured().items()
+    return next((each.engine for name, each in configured if model == name or model in each.aliases), None)
 
 
 async def speed_of(
