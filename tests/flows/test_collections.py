@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from loopwright.cli.collections_docs import documentation
 from loopwright.cli.main import main
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Refused, TooLarge
@@ -170,6 +171,16 @@ def test_a_folder_is_taken_in_changed_and_pruned(run: Run, client: Client, tmp_p
     assert run("delete", "docs", "v2/guide.md", "--yes").told == {"deleted": 1}
     assert run("delete", "docs", "--prefix", "v2/", "--yes").told == {"deleted": 1}
     assert run("ingest", "docs", tmp_path / "none").code == 2
+
+
+def test_our_own_documentation_is_a_collection(run: Run, client: Client) -> None:
+    pages = [*documentation().rglob("*.md")]
+    done = run("docs", "ours")
+    assert (done.code, done.told["added"], done.told["failed"]) == (0, len(pages), []), done
+    client.change_collection("ours", search={"mode": "lexical"})
+    found = client.search_collection("ours", "how is the key rotated that texts are sealed with", k=3)["passages"]
+    assert "docs/encryption.md" in {each["document"] for each in found}
+    assert run("docs", "ours").told["unchanged"] == len(pages)
 
 
 def test_records_urls_and_labels(house: House, run: Run, client: Client, site: str) -> None:
