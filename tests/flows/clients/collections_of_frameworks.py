@@ -22,7 +22,7 @@ TEXTS = [
     "Bread is baked from flour, water, salt and yeast.",
     "The violin has four strings and is played with a bow.",
 ]
-ABOUT = [{"kind": "tower", "year": 1871}, {"kind": "food"}, {"kind": "music"}]
+ABOUT: list[dict[str, Any]] = [{"kind": "tower", "year": 1871}, {"kind": "food"}, {"kind": "music"}]
 IDS = ["lighthouse", "bread", "violin"]
 QUESTION = "Which colour is the lighthouse?"
 
@@ -95,7 +95,7 @@ def llama_index(collection: LoopwrightCollection) -> dict[str, Any]:
 
 def main() -> None:
     """Everything, as one JSON object."""
-    where = {"url": os.environ["OPENAI_BASE_URL"].removesuffix("/v1"), "api_key": os.environ["OPENAI_API_KEY"]}
+    where: dict[str, Any] = {"url": os.environ["OPENAI_BASE_URL"].removesuffix("/v1"), "api_key": os.environ["OPENAI_API_KEY"]}
     collection = LoopwrightCollection(name="frameworks", **where)
     found = {
         "langchain": langchain(collection),
