@@ -95,7 +95,10 @@ def llama_index(collection: LoopwrightCollection) -> dict[str, Any]:
 
 def main() -> None:
     """Everything, as one JSON object."""
-    where: dict[str, Any] = {"url": os.environ["OPENAI_BASE_URL"].removesuffix("/v1"), "api_key": os.environ["OPENAI_API_KEY"]}
+    where: dict[str, Any] = {
+        "url": os.environ["OPENAI_BASE_URL"].removesuffix("/v1"),
+        "api_key": os.environ["OPENAI_API_KEY"],
+    }
     collection = LoopwrightCollection(name="frameworks", **where)
     found = {
         "langchain": langchain(collection),
