@@ -180,7 +180,10 @@ def _query(row: Row, measure: str, way: str, baseline: str) -> dict[str, Any]:
 def _found(row: Row, way: str) -> dict[str, Any]:
     found: Sequence[str] = row.ways[way].found
     return {
-        "found": [{"document": name, "grade": row.grades.get(name, 0.0)} for name in found],
+        "found": [
+            {"rank": rank, "document": name, "grade": row.grades.get(name, 0.0)}
+            for rank, name in enumerate(found, start=1)
+        ],
         "note": row.ways[way].note,
         "took_ms": round(row.ways[way].micros / 1000, 2),
     }
