@@ -86,9 +86,8 @@ async def tokens_of(app: App, embedder: str, extent: Extent) -> tuple[int, str]:
     tokens, how = await counted(app, embedder, extent.texts)
     if extent.whole:
         return tokens, how
-    shown = sum(map(len, extent.texts)) or 1
-    mean = shown / max(len(extent.texts), 1)
-    return round(tokens / shown * mean * extent.chunks), _SAMPLED if how == "counted" else how
+    scaled = round(tokens * extent.chunks / len(extent.texts))
+    return scaled, _SAMPLED if how == "counted" else how
 
 
 def counter_of(app: App, model: str) -> tuple[Tokens, bool]:
