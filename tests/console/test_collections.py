@@ -172,7 +172,9 @@ def test_a_document_shows_its_chunks_and_is_taken_out(house: House, boss: httpx.
     assert passage.count('id="passage"') == 1
     assert 'class="piece twice"' in page.text
     assert boss.get("/collections/texts/documents/999999").status_code == 404
-    assert boss.get("/collections/texts/documents/99999999999999999999").status_code == 404
+    for odd in ("9" * 5000, "9" * 20, "-1", "note", "\u0663"):
+        assert boss.get(f"/collections/texts/documents/{odd}").status_code == 404
+        assert boss.get(f"/collections/texts/evaluations/{odd}.json").status_code == 404
     assert post(boss, f"{address}/delete", address).status_code == 200
     assert boss.get(address).status_code == 404
     acts = house.do(house.app.audit.page(limit=50))

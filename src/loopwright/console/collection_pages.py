@@ -15,7 +15,7 @@ from loopwright.app import App
 from loopwright.console.key_ring import by
 from loopwright.console.prompt_pages import project_of, scope_of
 from loopwright.console.shell import Shell, View, Visit
-from loopwright.core.errors import BadRequest, LoopwrightError, Refused
+from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused
 from loopwright.retrieval.collection import STATES, Chunking, Collection, State
 from loopwright.retrieval.embedders import embedder_of
 from loopwright.retrieval.reading import Progress, Which
@@ -172,6 +172,18 @@ async def again(shell: Shell, visit: Visit, error: LoopwrightError, typed: Mappi
     view = await collection_view(shell.app, visit)
     drawn = {**view.drawn, "problem": error.message, "typed": dict(typed)}
     return shell.html(visit, "collection.html", View(data=view.data, drawn=drawn, status=error.status))
+
+
+def number_of(visit: Visit, name: str) -> int:
+    """The number that an address names.
+
+    Raises:
+        NotFound: it names something else.
+    """
+    text: str = visit.request.path_params[name]
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise NotFound(f"there is no {name.removesuffix('_id')} {text[:40]!r}", param="id")
+    return int(text)
 
 
 def address(name: str) -> str:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console.asking import whole_of
-from loopwright.console.collection_pages import address, again, opened
+from loopwright.console.collection_pages import address, again, number_of, opened
 from loopwright.console.forms import check_same_site
 from loopwright.console.key_ring import by
 from loopwright.console.prompt_pages import scope_of
@@ -56,7 +56,7 @@ class DocumentPages:
 
     def routes(self) -> list[Route]:
         """What comes in, one document, taking it out."""
-        one = "/collections/{name}/documents/{document_id:int}"
+        one = "/collections/{name}/documents/{document_id}"
         return [
             self._shell.route("/collections/{name}/documents", self._upload, methods=["POST"]),
             self._shell.action("/collections/{name}/texts", self._text),
@@ -181,9 +181,7 @@ class DocumentPages:
         return RedirectResponse(address(collection.name) + scope_of(visit, project), 303)
 
     async def _document(self, visit: Visit, collection: Collection) -> Document:
-        number = visit.request.path_params["document_id"]
-        if number > 2**62:
-            raise NotFound(f"there is no document {number}", param="id")
+        number = number_of(visit, "document_id")
         return await self._app.workshop.collections.document(collection, number, visit.who.labels)
 
     async def _noted(self, visit: Visit, collection: Collection, taken: Taken) -> None:

@@ -10,12 +10,12 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console.asking import whole_of
-from loopwright.console.collection_pages import address, opened
+from loopwright.console.collection_pages import address, number_of, opened
 from loopwright.console.curves import number, scale
 from loopwright.console.key_ring import by
 from loopwright.console.prompt_pages import scope_of
 from loopwright.console.shell import Shell, View, Visit
-from loopwright.core.errors import BadRequest, NotFound, Refused
+from loopwright.core.errors import BadRequest, Refused
 from loopwright.kit.nearest import hint
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.evaluations import Evaluation, Row, ordered
@@ -36,7 +36,7 @@ class MeasuredPages:
 
     def routes(self) -> list[Route]:
         """The list, one measurement, forgetting it."""
-        one = "/collections/{name}/evaluations/{evaluation_id:int}"
+        one = "/collections/{name}/evaluations/{evaluation_id}"
         return [
             *self._shell.page("/collections/{name}/evaluations", "collection_evaluations.html", self._list),
             self._shell.action(f"{one}/delete", self._delete),
@@ -116,10 +116,7 @@ class MeasuredPages:
         return project.name, collection
 
     async def _found(self, visit: Visit, collection: Collection) -> Evaluation:
-        wanted = visit.request.path_params["evaluation_id"]
-        if wanted > 2**62:
-            raise NotFound(f"there is no evaluation {wanted}", param="id")
-        return await self._app.workshop.measured.get(collection, wanted)
+        return await self._app.workshop.measured.get(collection, number_of(visit, "evaluation_id"))
 
 
 def forest(found: Evaluation) -> dict[str, Any]:
