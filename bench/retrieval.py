@@ -68,7 +68,9 @@ def main() -> None:
     told = options.parse_args()
     if told.install_peers:
         subprocess.run([sys.executable, "-m", "venv", told.peers / "lancedb"], check=True)
-        subprocess.run([told.peers / "lancedb" / "bin" / "pip", "install", "lancedb", "numpy"], check=True)
+        subprocess.run(
+            [told.peers / "lancedb" / "bin" / "pip", "install", "-r", HERE / "peers" / "requirements.in"], check=True
+        )
         return
     screen = Console(width=max(Console().width, 120))
     found: dict[str, list[Figures]] = {}
@@ -219,7 +221,7 @@ def _lancedb(
         np.save(folder / f"{name}.npy", values)
     rows = []
     for way in ("flat", "IVF_HNSW_SQ"):
-        command = [python, HERE / "retrieval_lancedb.py", folder, way]
+        command = [python, HERE / "peers" / "retrieval_lancedb.py", folder, way]
         try:
             run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
         except subprocess.TimeoutExpired:

@@ -151,8 +151,7 @@ def test_what_is_imported_is_declared() -> None:
     strange = _undeclared(package_files(), base)
     assert not {found for found in strange if found.rpartition(" ")[2].partition(".")[0] not in extras}
     # Their libraries stand in an environment of their own.
-    clients = ROOT / "tests" / "flows" / "clients"
-    adapters = ROOT / "examples" / "frameworks"
-    ours = {path for path in python_files() if path.parent not in (clients, adapters)}
+    apart = [ROOT / "tests" / "flows" / "clients", ROOT / "examples" / "frameworks", ROOT / "bench" / "peers"]
+    ours = {path for path in python_files() if path.parent not in apart}
     assert not _undeclared(ours - set(package_files()), dev | extras)
-    assert not [each for each in (*_unlisted(clients), *_unlisted(adapters)) if " loopwright_" not in each]
+    assert not [each for folder in apart for each in _unlisted(folder) if " loopwright_" not in each]

@@ -1,18 +1,17 @@
-"""LanceDB for `retrieval.py`, run by an environment of its own: `python retrieval_lancedb.py FOLDER flat|IVF_HNSW_SQ`.
+"""LanceDB for `../retrieval.py`, run by an environment of its own: `python retrieval_lancedb.py FOLDER flat|IVF_HNSW_SQ`.
 
 Reads vectors, questions and the numbers that filters go by from the folder; prints a line of JSON for each filter.
 """
 
-import importlib
 import json
 import sys
 import time
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pyarrow as pa
 
-lancedb = importlib.import_module("lancedb")  # of its environment, not of ours
 FILTERS = {"100 %": None, "10 %": "tenth = 0", "1 %": "tenant = 0"}
 
 
