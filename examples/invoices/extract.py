@@ -2,7 +2,7 @@
 
 FOLDER holds PDFs, and beside each the truth as `NAME.json` in the form of invoice2data's tests. What is asked:
   real, plain    every invoice, without memory; each answer is corrected afterwards
-  real, others   every invoice, with the corrections of the *other* invoices in memory (leave one out)
+  real, others   every invoice, shown the corrections of *other* invoices, however unlike (leave one out, variant `eager`)
   next, plain    an invoice like it of the next year (made here: other number, dates, amounts), without memory
   next, memory   the same with all corrections in memory, so also that of the same vendor's earlier invoice
 Beside them stand a few regular expressions, which need no model. Nothing of the answers is thrown away: --out keeps them.
@@ -282,7 +282,7 @@ def measure(house: House, invoices: Sequence[Invoice], said: Callable[[str], Non
     for each in later:
         asked("next, plain", each, "plain")
     for each in invoices:
-        house.without(each.name, lambda each=each: {"call": asked("real, others", each, "base")})  # type: ignore[misc]
+        house.without(each.name, lambda each=each: {"call": asked("real, others", each, "eager")})  # type: ignore[misc]
     time.sleep(1.0)
     for each in later:
         asked("next, memory", each, "base")

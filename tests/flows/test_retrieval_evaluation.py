@@ -53,6 +53,7 @@ tasks:
     variants:
       base: {{messages: [{{role: user, content: "{{{{ invoice }}}}"}}], memory: {{k: 1, threshold: 0.0, tokens: 8000, holdout: 0, timeout: 20}}}}
       plain: {{weight: 0, messages: [{{role: user, content: "{{{{ invoice }}}}"}}]}}
+      eager: {{weight: 0, messages: [{{role: user, content: "{{{{ invoice }}}}"}}], memory: {{threshold: 0.0, tokens: 8000, holdout: 0, timeout: 20}}}}
 """
 TOPICS = {
     "refunds": "Refunds are paid within fourteen days after the goods came back to our warehouse in Hamburg, by the means"
