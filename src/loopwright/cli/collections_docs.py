@@ -20,7 +20,9 @@ _PACKAGED: Final = "handbook"
 
 
 def docs(
-    name: Annotated[str, typer.Argument(help="The collection, made if it is not there.", metavar="[COLLECTION]")] = NAME,
+    name: Annotated[
+        str, typer.Argument(help="The collection, made if it is not there.", metavar="[COLLECTION]")
+    ] = NAME,
     *,
     wait: Annotated[bool, typer.Option(help="Wait until all can be found.")] = True,
     project: Project = None,
