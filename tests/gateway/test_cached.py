@@ -87,6 +87,36 @@ async def test_the_same_question_is_answered_again_in_either_form(database_url: 
     await db.close()
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_the_same_words_are_answered_the_same_until_the_answer_is_forgotten(
+    stream: bool,  # noqa: FBT001 - a parameter of the test
+    database_url: str,
+) -> None:
+    db = await opened(database_url)
+    upstream, spool = Asked(scripted({"answers": [{"text": "one two"}]}).chat), Memory()
+    inner = cached(db, upstream)
+    chat = Recorded(inner, spool, lambda *_: PRICE)
+    _, first = await once(chat, ask("q", temperature=0, stream=stream))
+    again = [await once(chat, ask("q", temperature=0, stream=stream)) for _ in range(3)]
+    assert ([kind for kind, _ in again], len({delta.raw for _, delta in again})) == (["hit"] * 3, 1)
+    assert first.usage == again[-1][1].usage
+    _, *hits = spool.records
+    assert [hit.tags["loopwright.cache_of"] for hit in hits] == [spool.records[0].id] * 3
+    assert len({hit.id for hit in hits}) == 3
+    total = inner.cache.tally.total
+    assert (total.hits, total.misses) == (3, 1)
+    assert (await once(chat, replace(ask("q", temperature=0, stream=stream), cache_control="no-cache")))[0] == "miss"
+    assert (await once(chat, ask("q", temperature=0, stream=stream, who=ELSEWHERE)))[0] == "miss"
+    assert (await once(chat, ask("q", temperature=0, stream=stream)))[0] == "hit"
+    with_usage = ask("q", temperature=0, stream=True, stream_options={"include_usage": True})
+    bare = replace(with_usage, wants_usage=False)  # as other dialects ask
+    assert b'"usage":{' in (await once(chat, with_usage))[1].raw
+    assert b'"usage":{' not in (await once(chat, bare))[1].raw
+    await inner.cache.forget(project_id=None, call_id=spool.records[-1].tags["loopwright.cache_of"])
+    assert (await once(chat, ask("q", temperature=0, stream=stream)))[0] == "miss"
+    await db.close()
+
+
 async def test_another_project_another_question_and_a_client_that_says_so_are_misses(database_url: str) -> None:
     db = await opened(database_url)
     upstream = Asked(scripted().chat)

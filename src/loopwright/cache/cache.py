@@ -18,8 +18,9 @@ import msgspec
 
 from loopwright.cache import shared, tally
 from loopwright.cache.entry import Entry, Erasure, Likeness
-from loopwright.cache.memory import Memory, short
+from loopwright.cache.memory import Memory, Wording, short
 from loopwright.cache.tally import Tally, Wrong
+from loopwright.core.chat import Delta
 from loopwright.core.errors import Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.seal import PLAIN, Seal
@@ -71,6 +72,10 @@ class Cache:
     def find(self, key: bytes) -> Entry | None:
         """The answer, if this worker holds it. Never waits."""
         return self.memory.find(key, time.time())
+
+    def recall(self, wording: Wording) -> Delta | None:
+        """The answer to a question in these very words, as `note` was told of it. Never waits."""
+        return self.memory.recall(wording, time.time())
 
     def elsewhere(self, key: bytes) -> bool:
         """Whether another worker is known to have stored it."""

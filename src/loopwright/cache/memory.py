@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from loopwright.cache.entry import Entry
+from loopwright.core.chat import Delta, Operation
 
+LONGEST_WORDING: Final = 4_096
+"""Bytes of a question that is known by its wording; to look a longer one up would cost the misses too much."""
+_NOTED: Final = 900
+"""Bytes of a note beside its texts, about."""
 MOST_KNOWN: Final = 100_000
 """Answers in the database a worker knows of, about 10 MB; the newest."""
+
+
+class Wording(NamedTuple):
+    """A question just as it was put: two that are equal have the same key, and are answered in the same form."""
+
+    project_id: int
+    model: str
+    """Its configured name."""
+    operation: Operation
+    stream: bool
+    wants_usage: bool
+    raw: bytes
 
 
 class Memory:
@@ -20,6 +37,9 @@ class Memory:
         self.limit = limit
         self.bytes = 0
         self._held: OrderedDict[bytes, Entry] = OrderedDict()
+        self._worded: dict[Wording, tuple[Entry, Delta]] = {}
+        self._wordings: dict[bytes, Wording] = {}
+        """By key: how a held answer was last asked for."""
         self._known: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -41,6 +61,23 @@ class Memory:
         self._held.move_to_end(key)
         return entry
 
+    def recall(self, wording: Wording, now: float) -> Delta | None:
+        """The answer to a question put in these very words before, as it was given then: nothing is read or made."""
+        found = self._worded.get(wording)
+        if found is None or self.find(found[0].key, now) is None:
+            return None
+        return found[1]
+
+    def note(self, wording: Wording, entry: Entry, delta: Delta) -> None:
+        """Note how a held answer was asked for and given; it takes the place of the note before, and goes with the answer."""
+        if self._held.get(entry.key) is not entry or len(wording.raw) > LONGEST_WORDING:
+            return
+        self._forget_wording(entry.key)
+        self._wordings[entry.key] = wording
+        self._worded[wording] = entry, delta
+        self.bytes += _size(wording, delta)
+        self._make_room()
+
     def knows(self, key: bytes, now: float) -> bool:
         """Whether the database is said to have it. True for another key once in about 10¹⁴ times."""
         expires = self._known.get(short(key))
@@ -53,15 +90,24 @@ class Memory:
             return
         self._held[entry.key] = entry
         self.bytes += entry.size
-        while self.bytes > self.limit:
-            _, gone = self._held.popitem(last=False)
-            self.bytes -= gone.size
+        self._make_room()
 
     def drop(self, key: bytes) -> None:
         """Let go of an answer."""
         gone = self._held.pop(key, None)
         if gone is not None:
             self.bytes -= gone.size
+            self._forget_wording(key)
+
+    def _make_room(self) -> None:
+        while self.bytes > self.limit:
+            self.drop(next(iter(self._held)))
+
+    def _forget_wording(self, key: bytes) -> None:
+        wording = self._wordings.pop(key, None)
+        if wording is not None:
+            _, delta = self._worded.pop(wording)
+            self.bytes -= _size(wording, delta)
 
     def drop_where(self, covers: Callable[[Entry], bool]) -> list[Entry]:
         """Let go of all that `covers` says; which they were."""
@@ -87,6 +133,10 @@ class Memory:
     def unlearn(self, known: int) -> None:
         """An answer is no longer in the database."""
         self._known.pop(known, None)
+
+
+def _size(wording: Wording, delta: Delta) -> int:
+    return len(wording.raw) + len(delta.raw) + _NOTED
 
 
 def short(key: bytes) -> int:

@@ -92,10 +92,14 @@ class CacheNote:
     """Cosine of the two questions, of a semantic hit."""
     saved_nano: int | None = None
     """Nanodollars that call cost; None when it was unpriced."""
+    tags: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """A hit as it stands on record; nothing of a miss. Made once: a note is given again as often as its answer."""
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """A hit as it stands on record; nothing of a miss."""
+    def __post_init__(self) -> None:
+        """Make the tags."""
+        object.__setattr__(self, "tags", self._tags())
+
+    def _tags(self) -> dict[str, str]:
         if self.kind == "miss":
             return {}
         found = {"loopwright.cache": self.kind, "loopwright.cache_of": self.call_id}
@@ -165,6 +169,35 @@ class Delta:
             attempts=self.attempts,
             headers=self.headers,
         )
+
+
+class Ready(AsyncGenerator[Delta, None]):
+    """An answer of one Delta that is there already; a generator of its own would cost more than to find it."""
+
+    __slots__ = ("_delta",)
+
+    def __init__(self, delta: Delta) -> None:
+        self._delta: Delta | None = delta
+
+    async def __anext__(self) -> Delta:
+        """The Delta, once."""
+        delta, self._delta = self._delta, None
+        if delta is None:
+            raise StopAsyncIteration
+        return delta
+
+    async def asend(self, _value: None, /) -> Delta:
+        """As a generator's that takes nothing."""
+        return await self.__anext__()
+
+    async def athrow(self, error: Any, value: Any = None, traceback: Any = None, /) -> Delta:
+        """As a generator's that catches nothing."""
+        self._delta = None
+        return await super().athrow(error, value, traceback)
+
+    async def aclose(self) -> None:
+        """Nothing follows."""
+        self._delta = None
 
 
 class Chat(Protocol):

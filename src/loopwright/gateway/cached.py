@@ -16,8 +16,9 @@ from typing import Final
 from loopwright.cache.cache import Cache
 from loopwright.cache.entry import Entry, Likeness
 from loopwright.cache.guard import guard
+from loopwright.cache.memory import LONGEST_WORDING, Wording
 from loopwright.cache.question import Question, question, repeats_a_member, said
-from loopwright.core.chat import CacheNote, Chat, Delta, Embedder, Request, answering
+from loopwright.core.chat import CacheNote, Chat, Delta, Embedder, Ready, Request, answering
 from loopwright.core.errors import LoopwrightError, Refused
 from loopwright.core.money import Price, Usage
 from loopwright.gateway import replayed
@@ -82,14 +83,24 @@ class Cached:
         control, privacy = request.cache_control, request.privacy
         if (control and "no-store" in control) or (privacy is not None and not privacy.store):
             return self.inner(request)
+        fresh = control and ("no-cache" in control or "max-age=0" in control)
+        wording = None if fresh else _wording(request, policy)
+        if wording is not None:
+            known = self.cache.recall(wording)
+            if known is not None and known.cache is not None:
+                self.cache.tally.add(request.who.project_id, policy.model, known.cache)
+                return Ready(known)
         asked = question(request, policy.model)
         if asked is None or not (asked.settled or policy.settings.exact.any):
             return self.inner(request)
-        if control and ("no-cache" in control or "max-age=0" in control):
+        if fresh:
             return self._ask(request, policy, asked, None)
         entry = self.cache.find(asked.key)
         if entry is not None:
-            return self._again(request, policy, entry, None)
+            delta = self._again(request, policy, entry, None)
+            if wording is not None:
+                self.cache.memory.note(wording, entry, delta)
+            return Ready(delta)
         if policy.embedder is None and not self.cache.elsewhere(asked.key):
             return self._ask(request, policy, asked, None)
         return self._look(request, policy, asked)
@@ -107,7 +118,7 @@ class Cached:
                 if found[1] >= enough:
                     entry, similarity = found
         chat = (
-            self._again(request, policy, entry, similarity)
+            Ready(self._again(request, policy, entry, similarity))
             if entry is not None
             else self._ask(request, policy, asked, likeness)
         )
@@ -115,9 +126,7 @@ class Cached:
             async for delta in answer:
                 yield delta
 
-    async def _again(
-        self, request: Request, policy: Policy, entry: Entry, similarity: float | None
-    ) -> AsyncGenerator[Delta, None]:
+    def _again(self, request: Request, policy: Policy, entry: Entry, similarity: float | None) -> Delta:
         note = CacheNote(
             kind="hit" if similarity is None else "semantic-hit",
             call_id=entry.call_id,
@@ -126,7 +135,9 @@ class Cached:
         )
         self.cache.tally.add(request.who.project_id, policy.model, note)
         raw = replayed.events(entry.body, request) if request.stream else entry.body
-        yield Delta(raw=raw, usage=entry.usage, done=True, model=entry.target, provider=PROVIDER, cache=note)
+        return Delta(
+            raw=raw, usage=entry.usage, cost_nano=0, done=True, model=entry.target, provider=PROVIDER, cache=note
+        )
 
     async def _ask(
         self, request: Request, policy: Policy, asked: Question, likeness: Likeness | None
@@ -171,6 +182,14 @@ class Cached:
             started_ns=request.started_ns,
         )
         self.cache.put(entry, likeness)
+
+
+def _wording(request: Request, policy: Policy) -> Wording | None:
+    """How a question is put, where it is short and still what the client sent."""
+    raw = request.raw
+    if not raw or len(raw) > LONGEST_WORDING:
+        return None
+    return Wording(request.who.project_id, policy.model, request.operation, request.stream, request.wants_usage, raw)
 
 
 class _Gathered:

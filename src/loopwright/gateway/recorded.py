@@ -63,7 +63,8 @@ class Recorded:
                     opening = taken.add(delta)
                     if delta.done:
                         self.spool.write(taken.finished())
-                        yield delta if taken.cost_nano is None else delta.costing(taken.cost_nano)
+                        cost = taken.cost_nano
+                        yield delta if cost is None or cost == delta.cost_nano else delta.costing(cost)
                     else:
                         if opening and request.stream:
                             self._open(taken)
