@@ -66,6 +66,40 @@ async def test_a_transaction_is_kept_whole_or_not_at_all(database_url: str) -> N
     await db.close()
 
 
+async def test_a_snapshot_is_one_moment_and_leaves_no_trace_on_its_connection(database_url: str) -> None:
+    db = await Database.open(database_url, size=1)
+    other = await Database.open(database_url, size=1)
+    try:
+        await db.run("CREATE TABLE moments (n int)")
+        async with db.snapshot() as connection:
+            assert await (await connection.execute("SELECT n FROM moments")).fetchall() == []
+            await other.run("INSERT INTO moments VALUES (1)")
+            assert await (await connection.execute("SELECT n FROM moments")).fetchall() == []
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            async with db.snapshot() as connection:
+                await connection.execute("INSERT INTO moments VALUES (2)")
+        asked = asyncio.Event()
+
+        async def waits() -> None:
+            async with db.snapshot() as connection:
+                asked.set()
+                await connection.execute("SELECT pg_sleep(60)")
+
+        task = asyncio.create_task(waits())
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with db.transaction() as connection:
+            row = await (await connection.execute("SHOW transaction_isolation")).fetchone()
+            assert row == {"transaction_isolation": "read committed"}
+            await connection.execute("INSERT INTO moments VALUES (3)")
+        assert await db.rows("SELECT n FROM moments ORDER BY n") == [{"n": 1}, {"n": 3}]
+    finally:
+        await db.close()
+        await other.close()
+
+
 def test_it_works_on_uvloop(database_url: str) -> None:
     async def main() -> None:
         db = await Database.open(database_url)

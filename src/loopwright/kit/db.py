@@ -148,6 +148,31 @@ class Database:
             async with self._pool.connection() as connection, connection.transaction():
                 yield connection
 
+    def snapshot(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction that writes nothing and reads the database as it is at its first statement, whatever commits later.
+
+        Raises:
+            Unavailable: the database cannot answer now, or went away in the block.
+        """
+        return self._snapshot()
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Connection]:
+        with self._translated():
+            async with self._pool.connection() as connection:
+                # Said in BEGIN itself, which saves the round trip of SET TRANSACTION.
+                await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+                await connection.set_read_only(True)
+                try:
+                    async with connection.transaction():
+                        yield connection
+                finally:
+                    if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+                        await connection.set_isolation_level(None)
+                        await connection.set_read_only(None)
+                    else:
+                        await connection.close()  # The next to have it would not be able to write.
+
     async def listen(
         self,
         channel: str,

@@ -32,6 +32,7 @@ async def passages_of(
             f" d.name, d.title, d.metadata from collection_chunks c join collection_documents d on d.id = c.document_id"
             f" where c.id = any(%(chunks)s::bigint[]) and {restriction.sql}".encode(),
             {"chunks": wanted, **restriction.params},
+            binary=True,
         )
         rows |= {row["id"]: row for row in await cursor.fetchall()}
     return [_passage(one, rows[one.chunk], seal) for one in candidates if one.chunk in rows]

@@ -27,7 +27,7 @@ from loopwright.retrieval.nearest import Generation, Vector, vectors_of
 from loopwright.retrieval.options import Options, options_of
 from loopwright.retrieval.passages import documents_of, passages_of, widened
 from loopwright.retrieval.reading import Reading
-from loopwright.retrieval.restriction import Restriction, labels_of
+from loopwright.retrieval.restriction import Restriction, Wide, labels_of
 
 _TEXT: Final = 20_000
 """Characters of a question."""
@@ -37,7 +37,6 @@ _COLLECTIONS: Final = 16
 _SHOWN: Final = 20
 """Candidates that are returned with their texts, at least, where there are so many."""
 _TRIES: Final = 3
-_SNAPSHOT: Final = b"set transaction isolation level repeatable read, read only"
 
 Embedders = Callable[[str], Embedder | None]
 """The model of a name; None where there is none."""
@@ -96,6 +95,7 @@ class Searcher:
         self.seal = seal
         self.index = Index(db, seal) if index is None else index
         self._reading = Reading(db, seal)
+        self._wide = Wide()
         self._embedder = embedder
         self._asking = None if chat is None else Asking(chat)
 
@@ -172,8 +172,7 @@ class Searcher:
     async def _looked(self, asked: _Asked) -> tuple[list[Passage], dict[int, Vector]]:
         for _ in range(_TRIES):
             try:
-                async with self.db.transaction() as connection:
-                    await connection.execute(_SNAPSHOT)
+                async with self.db.snapshot() as connection:
                     return await self._within(connection, asked)
             except _MovedError as moved:
                 await self._embed(asked, moved.model)
@@ -213,7 +212,7 @@ class Searcher:
         if options.mode != "lexical":
             _check(asked, collection, generation)
         restriction = Restriction.of(collection.id, options, labels_of(asked.query))
-        few = None if restriction.none else await restriction.few(connection)
+        few = None if restriction.none else await self._wide.few(connection, restriction)
         asked.clock.lap("restrict")
         if options.mode != "hybrid":
             # One list alone needs no scale: nobody looks at more of it than is returned.
