@@ -122,7 +122,7 @@ def _undeclared(paths: Iterable[Path], declared: set[str]) -> set[str]:
         for path in paths
         for name in _imported(path)
         if (top := name.partition(".")[0]) not in sys.stdlib_module_names
-        and top not in {"loopwright", "tests"}
+        and top not in {"loopwright", "tests", "examples"}
         and not path.with_name(f"{top}.py").exists()
         and not {_normal(owner) for owner in owners.get(top, ())} & declared
     }

@@ -13,7 +13,7 @@ from loopwright.core.errors import BadRequest, Unavailable
 from loopwright.core.who import Principal
 from loopwright.kit.seal import PLAIN
 from loopwright.retrieval.labelled import judged_of
-from loopwright.retrieval.questions import Question, Questioning, Wanted, copies, points
+from loopwright.retrieval.questions import Question, Questioning, Wanted, copies, points, rambles
 from loopwright.retrieval.search import Searcher
 from tests.retrieval.stocked import Doc, Shelf
 
@@ -132,3 +132,6 @@ def test_copies_and_pointing_are_seen() -> None:
     assert not copies("one two three four five six?", passage)
     assert points("What is the author's point?")
     assert not points("Who wrote Faust?")
+    assert rambles("Who wrote Faust? And when?")
+    assert rambles("Is it the area of the tensor that is meant by the area of the tensor that is shown?")
+    assert not rambles("Who wrote the first and who the second part of Faust?")
