@@ -121,14 +121,13 @@ class Allowances:
 
     def settle(self, call: Settled) -> None:
         """A call has ended: what it used takes the place of what was reserved. Harmless for calls without limits."""
-        if not self._open:
-            return
         reservation = self._open.pop(call.id, None)
         if reservation is None:
             return
         used = (1, call.input_tokens + call.output_tokens, 0, call.cost_nano or 0)
         for account, amount in reservation.held:
-            account.settle(amount, used[account.unit])
+            account.reserved -= amount
+            account.spent += used[account.unit]
             if not account.listed:
                 account.listed = True
                 self._listed.add(account)
