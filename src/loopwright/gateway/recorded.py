@@ -207,7 +207,9 @@ class _Taken:
             usage = self._estimate() if began else _NOTHING
         tags, wasted = told(self.tags, request.notes) if request.notes else (self.tags, 0)
         cost, source = None, None if self.price is None else self.price.source
-        if self.price is not None:
+        if self.price is _FREE:
+            cost = wasted
+        elif self.price is not None:
             cost = self.price.cost(usage, seconds=(now - self._began) / 1e9) + wasted
         taken = bool(self.provider) or outcome == "interrupted"
         assignment = request.assignment
