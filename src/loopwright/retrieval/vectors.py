@@ -22,10 +22,10 @@ MOST: Final = 4000
 """Dimensions that pgvector can index as halfvec."""
 LARGE: Final = 10_000
 """Chunks from which a generation has an index."""
-_LINKS: Final = 16
-_CONSTRUCTION: Final = 100
-"""Of HNSW: links of a vector, and how many are looked at to find them."""
-_CHUNK_BYTES: Final = 700
+_LINKS: Final = 24
+_CONSTRUCTION: Final = 200
+"""Of HNSW: links of a vector, and how many are looked at to find them. With 16 and 100, near-duplicates lay on islands."""
+_CHUNK_BYTES: Final = 1_100
 """That building takes of memory for a vector, beside its own two bytes a dimension."""
 _LEAST_MEMORY, _MOST_MEMORY = 64 << 20, 1 << 30
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
