@@ -133,24 +133,23 @@ class Looking:
         while len(found) < most:
             order = weighed.best(step, by=ranked)
             asked = order[seen:]
-            may = await self._may(weighed.chunks[asked])
-            found += [int(place) for place in asked if int(weighed.chunks[place]) in may]
+            may = await self._may(weighed.documents[asked])
+            found += asked[np.isin(weighed.documents[asked], may)].tolist()
             if len(order) < step:
                 break
             seen, step = len(order), step * _STEP
         return np.array(found[:most], dtype=np.int64)
 
-    async def _may(self, chunks: Numbers) -> set[int]:
+    async def _may(self, documents: Numbers) -> Numbers:
+        """Those of some documents that may be found."""
         cursor = await self.connection.execute(
-            f"select string_agg(int8send(c.id), ''::bytea) as ids from collection_chunks c"  # noqa: S608 - parameters only
-            f" join collection_documents d on d.id = c.document_id"
-            f" where c.id = any(%(chunks)s::bigint[]) and {self.restriction.sql}".encode(),
-            {"chunks": chunks.tolist(), **self.restriction.params},
+            f"select string_agg(int8send(d.id), ''::bytea) as ids from collection_documents d"  # noqa: S608 - parameters only
+            f" where d.id = any(%(asked)s::bigint[]) and {self.restriction.sql}".encode(),
+            {"asked": np.unique(documents).tolist(), **self.restriction.params},
             binary=True,
         )
         row = await cursor.fetchone()
-        ids = (row or {}).get("ids") or b""
-        return set(np.frombuffer(ids, dtype=">i8").astype(np.int64).tolist())
+        return np.frombuffer((row or {}).get("ids") or b"", dtype=">i8").astype(np.int64)
 
 
 async def generation_of(connection: Connection, collection_id: int) -> Generation | None:
