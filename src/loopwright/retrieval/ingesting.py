@@ -18,6 +18,7 @@ from loopwright.documents.chunking import cut as cut_up
 from loopwright.documents.document import Parsed, Piece
 from loopwright.guardrails.injection import suspicion
 from loopwright.kit.blobs import DamagedBlob
+from loopwright.kit.ending import end
 from loopwright.kit.lock import FolderLock
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.embedded import Embeds, Tokens, TokensOf, by_bytes
@@ -104,9 +105,7 @@ class Ingester:
                 for task in done:
                     task.result()
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end(tasks)
                 with suppress(LoopwrightError):
                     await self._shelving.release([*self._flying.values()])
         finally:
