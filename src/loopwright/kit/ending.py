@@ -16,7 +16,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]], *, again: float = _AGAIN) -> N
     Once is not enough: up to Python 3.11 `asyncio.wait_for`, by which psycopg's pool waits for a connection, forgets a
     cancellation that comes in the very turn in which what it waits for is there.
     """
-    pending = {task for task in tasks if not task.done()}
+    pending = set(tasks)
     while pending:
         for task in pending:
             task.cancel()
