@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from psycopg import sql
 
 from loopwright.kit.postgres import EmbeddedPostgres
+
+# A shell that runs the tests behind it has them ignore Ctrl-C, and so would every program that they start and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
