@@ -5,15 +5,15 @@ Model calls need no client of ours: point the `openai` SDK at `<url>/v1` with th
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
 from loopwright.documents.rest_measuring import MeasuringRest
+from loopwright.kit.rest_files import Form, Told
 from loopwright.memory.rest import MemoryRest
 from loopwright.prompts.rest import PromptsRest
 from loopwright.runs.rest import RunsRest
@@ -119,17 +119,10 @@ class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, Me
     ) -> dict[str, Any]:
         """Send a file in pieces; `told` hears the bytes sent so far."""
         source = Path(path)
-        boundary = secrets.token_hex(16)
-        name = "".join(char for char in source.name if char.isprintable() and char not in '"\\') or "file"
-        part = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"{{}}\r\n\r\n'
-        head = (part.format("purpose", "") + purpose + "\r\n" + part.format("file", f'; filename="{name}"')).encode()
-        tail = f"\r\n--{boundary}--\r\n".encode()
-        headers = {
-            "content-type": f"multipart/form-data; boundary={boundary}",
-            "content-length": str(len(head) + source.stat().st_size + len(tail)),
-        }
+        form = Form.of(source, {"purpose": purpose})
+        heard: Told | None = None if told is None else lambda _doing, sent, _of: told(sent)
         with source.open("rb") as file:
-            response = self._send("POST", self._prefix + "/v1/files", _pieces(head, file, tail, told), headers)
+            response = self._send("POST", self._prefix + "/v1/files", form.pieces(file, heard), form.headers)
             if response.status >= 400:
                 raise self._error(response, "/v1/files")
             return self._whole(response, "/v1/files")
@@ -331,14 +324,3 @@ class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, Me
         response = self.open("GET", f"/api/reviews/{quote(review, safe='')}/export", query=query)
         while piece := response.read(1 << 16):
             yield piece
-
-
-def _pieces(head: bytes, file: BinaryIO, tail: bytes, told: Callable[[int], None] | None) -> Iterator[bytes]:
-    yield head
-    sent = 0
-    while piece := file.read(1 << 18):
-        yield piece
-        sent += len(piece)
-        if told is not None:
-            told(sent)
-    yield tail

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from loopwright.core import errors
-from loopwright.kit.rest import Rest, raised
+from loopwright.kit.rest import LINES, Rest
+from loopwright.kit.rest_files import Form, Told
 
-Told = Callable[[str, int, int | None], None]
-"""Hears what is being done, how much of it is done, and of how much if that is known."""
-_LINES = "application/x-ndjson"
+_BROKEN = "See whether it was done, then try again"
 
 
 class DatasetsRest(Rest):
@@ -74,18 +70,11 @@ class DatasetsRest(Rest):
         `input_schema`, `output_schema` (JSON), `note`.
         """
         source = Path(path)
-        boundary = secrets.token_hex(16)
-        head, tail = _form(source.name, {key: value for key, value in fields.items() if value}, boundary)
-        size = source.stat().st_size
-        headers = {
-            "content-type": f"multipart/form-data; boundary={boundary}",
-            "content-length": str(len(head) + size + len(tail)),
-            "accept": _LINES,
-        }
+        form = Form.of(source, fields)
         target = self._prefix + _path(name) + "/import" + (f"?{urlencode({'project': project})}" if project else "")
         with source.open("rb") as file:
-            response = self._send("POST", target, _pieces(head, file, tail, size, told), headers)
-            return self._followed(response, target, told)
+            response = self._send("POST", target, form.pieces(file, told), {**form.headers, "accept": LINES})
+            return self._followed(response, target, told, broken=_BROKEN)
 
     def fill_dataset(
         self,
@@ -99,52 +88,13 @@ class DatasetsRest(Rest):
         """`how`: `examples`, `from-calls`, `from-corrections`, `synthesize` or `copy`; `body` as docs/api.md says."""
         said = {key: value for key, value in where.items() if value is not None}
         target = f"{self._prefix}{_path(name)}/{how}" + (f"?{urlencode(said)}" if said else "")
-        headers = {"content-type": "application/json", "accept": _LINES}
-        return self._followed(self._send("POST", target, json.dumps(body).encode(), headers), target, told)
+        headers = {"content-type": "application/json", "accept": LINES}
+        response = self._send("POST", target, json.dumps(body).encode(), headers)
+        return self._followed(response, target, told, broken=_BROKEN)
 
     def _asked(self, method: str, path: str, project: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._object(method, path, query={"project": project}, body=body)
 
-    def _followed(self, response: HTTPResponse, path: str, told: Told | None) -> dict[str, Any]:
-        """The last line of an act that is told as it goes."""
-        if response.status >= 400:
-            raise self._error(response, path)
-        last: dict[str, Any] = {}
-        try:
-            for line in response:
-                last = json.loads(line)
-                if told is not None and "doing" in last:
-                    told(last["doing"], last["done"], last["of"])
-        except (OSError, HTTPException, ValueError) as error:
-            self.close()
-            raise errors.Unavailable(
-                f"the answer of {path} broke off\nSee whether it was done, then try again"
-            ) from error
-        if "error" in last:
-            raise raised(last)
-        if not last or "doing" in last:
-            raise errors.Unavailable(f"the answer of {path} broke off\nSee whether it was done, then try again")
-        return last
-
 
 def _path(name: str) -> str:
     return f"/api/datasets/{quote(name, safe='')}"
-
-
-def _form(filename: str, fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
-    name = "".join(char for char in filename if char.isprintable() and char not in '"\\') or "file"
-    part = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"{{}}\r\n\r\n'
-    head = "".join(part.format(key, "") + value + "\r\n" for key, value in fields.items())
-    head += part.format("file", f'; filename="{name}"')
-    return head.encode(), f"\r\n--{boundary}--\r\n".encode()
-
-
-def _pieces(head: bytes, file: BinaryIO, tail: bytes, size: int, told: Told | None) -> Iterator[bytes]:
-    yield head
-    sent = 0
-    while piece := file.read(1 << 18):
-        yield piece
-        sent += len(piece)
-        if told is not None:
-            told("sending", sent, size)
-    yield tail

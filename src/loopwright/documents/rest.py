@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from loopwright.core import errors
-from loopwright.kit.rest import Rest, raised
+from loopwright.kit.rest import LINES, Rest
+from loopwright.kit.rest_files import Form, Told
 
-Told = Callable[[str, int, int | None], None]
-"""Hears what is being done, how much of it is done, and of how much if that is known."""
-_LINES = "application/x-ndjson"
+_BROKEN = "Do it again: what was taken is unchanged"
 
 
 class CollectionsRest(Rest):
@@ -133,8 +129,9 @@ class CollectionsRest(Rest):
         if "files" in new:
             new["files"] = [{**each, "data": base64.b64encode(each["data"]).decode()} for each in new["files"]]
         target = f"{self._prefix}{_path(name)}/documents" + (f"?{urlencode({'project': project})}" if project else "")
-        headers = {"content-type": "application/json", "accept": _LINES}
-        return self._followed_documents(self._send("POST", target, json.dumps(new).encode(), headers), target, told)
+        headers = {"content-type": "application/json", "accept": LINES}
+        response = self._send("POST", target, json.dumps(new).encode(), headers)
+        return self._followed(response, target, told, broken=_BROKEN)
 
     def add_document(
         self,
@@ -148,61 +145,14 @@ class CollectionsRest(Rest):
     ) -> dict[str, Any]:
         """Take in one file of any size, sent in pieces; `fields`: `name`, `labels` (commas between), `metadata` (JSON)."""
         source = Path(path)
-        boundary = secrets.token_hex(16)
-        said = {key: value for key, value in fields.items() if value}
-        head, tail = _form(source.name, said, boundary)
+        form = Form.of(source, fields)
         target = f"{self._prefix}{_path(name)}/documents" + (f"?{urlencode({'project': project})}" if project else "")
         with source.open("rb") as file:
-            size = source.stat().st_size
-            headers = {
-                "content-type": f"multipart/form-data; boundary={boundary}",
-                "content-length": str(len(head) + size + len(tail)),
-            }
-            response = self._send("POST", target, _pieces(head, file, tail, size, told), headers)
+            response = self._send("POST", target, form.pieces(file, told), form.headers)
         if response.status >= 400:
             raise self._error(response, target)
         return self._whole(response, target)
 
-    def _followed_documents(self, response: HTTPResponse, path: str, told: Told | None) -> dict[str, Any]:
-        if response.status >= 400:
-            raise self._error(response, path)
-        last: dict[str, Any] = {}
-        try:
-            for line in response:
-                last = json.loads(line)
-                if told is not None and "doing" in last:
-                    told(last["doing"], last["done"], last["of"])
-        except (OSError, HTTPException, ValueError) as error:
-            self.close()
-            raise errors.Unavailable(
-                f"the answer of {path} broke off\nDo it again: what was taken is unchanged"
-            ) from error
-        if "error" in last:
-            raise raised(last)
-        if "documents" not in last:
-            raise errors.Unavailable(f"the answer of {path} broke off\nDo it again: what was taken is unchanged")
-        return last
-
 
 def _path(name: str) -> str:
     return f"/api/collections/{quote(name, safe='')}"
-
-
-def _form(filename: str, fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
-    name = "".join(char for char in filename if char.isprintable() and char not in '"\\') or "file"
-    part = f'--{boundary}\r\ncontent-disposition: form-data; name="{{}}"{{}}\r\n\r\n'
-    head = "".join(part.format(key, "") + value + "\r\n" for key, value in fields.items())
-    head += part.format("file", f'; filename="{name}"')
-    return head.encode("utf-8", "replace"), f"\r\n--{boundary}--\r\n".encode()
-
-
-def _pieces(head: bytes, file: BinaryIO, tail: bytes, size: int, told: Told | None) -> Iterator[bytes]:
-    yield head
-    sent = 0
-    # What was appended meanwhile is not sent: the length was told; what was cut off meanwhile breaks the request off.
-    while sent < size and (piece := file.read(min(1 << 18, size - sent))):
-        yield piece
-        sent += len(piece)
-        if told is not None:
-            told("sending", sent, size)
-    yield tail

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from loopwright.core import errors
-from loopwright.documents.rest import Told
-from loopwright.kit.rest import Rest, raised
+from loopwright.kit.rest import LINES, Rest
+from loopwright.kit.rest_files import Told
 
 
 class MeasuringRest(Rest):
@@ -59,24 +57,9 @@ class MeasuringRest(Rest):
 
     def _made(self, path: str, body: Mapping[str, Any], project: str | None, told: Told | None) -> dict[str, Any]:
         target = self._prefix + path + (f"?{urlencode({'project': project})}" if project else "")
-        headers = {"content-type": "application/json", "accept": "application/x-ndjson"}
+        headers = {"content-type": "application/json", "accept": LINES}
         response = self._send("POST", target, json.dumps(body).encode(), headers)
-        if response.status >= 400:
-            raise self._error(response, path)
-        last: dict[str, Any] = {}
-        try:
-            for line in response:
-                last = json.loads(line)
-                if told is not None and "doing" in last:
-                    told(last["doing"], last["done"], last["of"])
-        except (OSError, HTTPException, ValueError) as error:
-            self.close()
-            raise errors.Unavailable(f"the answer of {path} broke off\nNothing was kept: do it again") from error
-        if "error" in last:
-            raise raised(last)
-        if not last or "doing" in last:
-            raise errors.Unavailable(f"the answer of {path} broke off\nNothing was kept: do it again")
-        return last
+        return self._followed(response, path, told, broken="Nothing was kept: do it again")
 
 
 def _each(value: Any) -> list[Any]:

@@ -14,7 +14,10 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
 from loopwright.core import errors
+from loopwright.kit.rest_files import Told
 
+LINES: Final = "application/x-ndjson"
+"""What to accept of an act that is to be told as it goes."""
 DEFAULT_URL: Final = "http://127.0.0.1:4100"
 _BY_CODE: Final[Mapping[str, type[errors.LoopwrightError]]] = {
     kind.code: kind
@@ -171,6 +174,32 @@ class Rest:
             message = f"{self.url}{path} did not answer in JSON, so it is no Loopwright\nCheck LOOPWRIGHT_URL"
             raise errors.UpstreamBroke(message)
         return said
+
+    def _followed(
+        self, response: http.client.HTTPResponse, path: str, told: Told | None, *, broken: str
+    ) -> dict[str, Any]:
+        """The last line of an act that is told as it goes; `broken` is what to do when it breaks off.
+
+        Raises:
+            LoopwrightError: the server refused, or says on the way that it failed.
+            Unavailable: the answer broke off.
+        """
+        if response.status >= 400:
+            raise self._error(response, path)
+        last: dict[str, Any] = {}
+        try:
+            for line in response:
+                last = json.loads(line)
+                if told is not None and "doing" in last:
+                    told(last["doing"], last["done"], last["of"])
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise errors.Unavailable(f"the answer of {path} broke off\n{broken}") from error
+        if "error" in last:
+            raise raised(last)
+        if not last or "doing" in last:
+            raise errors.Unavailable(f"the answer of {path} broke off\n{broken}")
+        return last
 
     def _list(
         self, path: str, member: str, query: Mapping[str, str | float | None] | None = None
