@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import sys
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +16,8 @@ import uvloop
 
 from loopwright.access.projects import Projects
 from loopwright.app import App, build
-from loopwright.cli.starting import raise_file_limit, start_log
+from loopwright.cli.alongside import alongside
+from loopwright.cli.starting import raise_file_limit, start_log, until_told
 from loopwright.core.errors import NotFound, Unavailable
 from loopwright.core.privacy import Privacy
 from loopwright.documents.limits import Limits
@@ -26,9 +25,9 @@ from loopwright.documents.sandboxed import Reader
 from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.gateway.guarded import Guarded
 from loopwright.kit.db import Database
+from loopwright.kit.ending import end
 from loopwright.kit.ids import Ids
 from loopwright.kit.jobs import Jobs, Retry
-from loopwright.kit.processes import Program, Supervisor
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_collections import CollectionSettings
@@ -43,11 +42,6 @@ from loopwright.retrieval.shelving import Shelving
 from loopwright.retrieval.store import Collections
 
 app = typer.Typer(add_completion=False)
-_LOOK: Final = 0.5
-"""Seconds between looks whether there is still something to do."""
-_LINGER: Final = 15.0
-"""Seconds the process stays when there is nothing: the next document begins at once."""
-_GRACE: Final = 5.0
 _POOL: Final = 4
 _log = logging.getLogger(__name__)
 
@@ -58,22 +52,7 @@ def ingester() -> None:
     settings = load(env=os.environ)
     start_log(settings)
     raise_file_limit()
-    uvloop.run(_ingester(settings))
-
-
-async def _ingester(settings: Settings) -> None:
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    working, waiting = asyncio.create_task(ingest(settings)), asyncio.create_task(told.wait())
-    try:
-        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-    finally:
-        waiting.cancel()
-        working.cancel()
-        await asyncio.gather(working, waiting, return_exceptions=True)
+    uvloop.run(until_told(ingest(settings)))
 
 
 async def ingest(settings: Settings) -> None:
@@ -90,8 +69,7 @@ async def ingest(settings: Settings) -> None:
             try:
                 await Ingester(house.workshop.intake, reader, models.embed, models.tokens).run()
             finally:
-                calibrating.cancel()
-                await asyncio.gather(calibrating, return_exceptions=True)
+                await end([calibrating])
     finally:
         await house.close()
 
@@ -155,30 +133,9 @@ def enlist_documents(jobs: Jobs, settings: Settings, db: Database) -> None:
 
     intake = Intake(Collections(db, Index(db, seal), seal), settings.home, settings.collections, nothing)
     shelving = Shelving(intake.store, intake.place)
-    loop_seconds = asyncio.get_running_loop().time
-    program = Program(
-        name="ingester",
-        command=[sys.executable, "-m", "loopwright.cli.main", "_ingester"],
-        env={"LOOPWRIGHT_HOME": str(settings.home.resolve())},
-        log=settings.home / "logs" / "ingester.log",
-        grace=_GRACE,
-    )
 
     async def run() -> None:
-        if not await shelving.waiting():
-            return
-        supervisor = Supervisor()
-        await supervisor.start(program)
-        try:
-            busy_at = loop_seconds()
-            while loop_seconds() - busy_at < _LINGER:
-                await asyncio.sleep(_LOOK)
-                try:
-                    busy_at = loop_seconds() if await shelving.waiting() else busy_at
-                except Unavailable:
-                    busy_at = loop_seconds()
-        finally:
-            await supervisor.stop_all()
+        await alongside(jobs, settings, "ingester", shelving.waiting)
 
     async def collect() -> None:
         _log.info("%d files that became no documents were removed", await intake.collect())

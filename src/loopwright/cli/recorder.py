@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 
 import typer
 import uvloop
@@ -13,7 +11,7 @@ from loopwright.api.lines import enlist_batches
 from loopwright.app import build_recorder
 from loopwright.cli.evaluator import enlist_evaluations
 from loopwright.cli.ingester import enlist_documents
-from loopwright.cli.starting import start_log
+from loopwright.cli.starting import start_log, until_told
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
@@ -31,21 +29,11 @@ def recorder() -> None:
 
 async def _recorder(settings: Settings) -> None:
     db = await Database.open(settings.database.url or "", size=4)
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
     house = build_recorder(settings, db)
     enlist_batches(house.jobs, settings, db)
     enlist_evaluations(house.jobs, settings, db)
     enlist_documents(house.jobs, settings, db)
-    working, waiting = asyncio.create_task(house.run()), asyncio.create_task(told.wait())
     try:
-        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
+        await until_told(house.run(), stopping=house.jobs.stopping)
     finally:
-        house.jobs.stopping.set()
-        waiting.cancel()
-        working.cancel()
-        await asyncio.gather(working, waiting, return_exceptions=True)
         await db.close()

@@ -1,10 +1,14 @@
-"""What every process of the house does first."""
+"""What every process of the house does first, and how it ends."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import resource
+import signal
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from loopwright.kit.settings import Settings
 
@@ -22,3 +26,25 @@ def raise_file_limit() -> None:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def until_told(work: Coroutine[Any, Any, None], *, stopping: asyncio.Event | None = None) -> None:
+    """Work until a signal says to stop, or until the work ends; `stopping` is set before it is cancelled.
+
+    Raises:
+        As the work.
+    """
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    working, waiting = asyncio.create_task(work), asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        if stopping is not None:
+            stopping.set()
+        waiting.cancel()
+        working.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
