@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.core.errors import UpstreamBroke
-from loopwright.kit.sse import Splitter, data_of, events, is_comment, name_of
+from loopwright.kit.sse import Splitter, data_of, events, is_comment, name_of, rewritten
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 TEXT = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12).map(str.encode)
@@ -97,3 +97,19 @@ def test_an_endless_event_breaks() -> None:
         splitter.feed(b"x" * 100)
     with pytest.raises(UpstreamBroke, match="1000 bytes"):
         splitter.feed(b"x" * 100)
+
+
+def test_events_that_nobody_changes_stay_the_same_object() -> None:
+    whole = b": comment\n\nevent: x\ndata: 1\n\ndata: [DONE]\n\n"
+    assert rewritten(whole, lambda event, _data: event, lambda: b"") == whole
+    started = whole.partition(b"data: [DONE]")[0]
+    assert rewritten(started, lambda event, _data: event, lambda: b"never") is started
+
+
+def test_what_is_left_is_said_before_the_end() -> None:
+    said = rewritten(
+        b"data: 1\n\ndata: 2\n\ndata: [DONE]\n\n",
+        lambda event, data: b"data: two\n\n" if data == b"2" else event,
+        lambda: b"data: rest\n\n",
+    )
+    assert said == b"data: 1\n\ndata: two\n\ndata: rest\n\ndata: [DONE]\n\n"

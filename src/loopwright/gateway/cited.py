@@ -14,7 +14,7 @@ import msgspec
 from loopwright.gateway.citations import Citations
 from loopwright.gateway.passages import Chosen, source, titled, url_of
 from loopwright.kit import wire_out
-from loopwright.kit.sse import data_of, events
+from loopwright.kit.sse import rewritten
 from loopwright.kit.wire_read import dicts
 
 _HEAD: Final = ("id", "object", "created", "model", "system_fingerprint")
@@ -65,17 +65,7 @@ class Cited:
 
     def events(self, raw: bytes) -> bytes:
         """Whole events of a stream; the same object when nothing in them is touched."""
-        pieces, changed = [], False
-        for event in events(raw):
-            data = data_of(event)
-            said = event
-            if data == b"[DONE]":
-                said = self.rest() + event
-            elif data is not None:
-                said = self._event(event, data)
-            changed |= said is not event
-            pieces.append(said)
-        return b"".join(pieces) if changed else raw
+        return rewritten(raw, self._event, self.rest)
 
     def told(self) -> dict[str, Any]:
         """Our own member of the answer."""

@@ -19,7 +19,7 @@ from loopwright.guardrails.placeholders import Placeholders
 from loopwright.guardrails.restoring import Flow, Restorer
 from loopwright.guardrails.span import KINDS
 from loopwright.kit import wire_out
-from loopwright.kit.sse import data_of, events
+from loopwright.kit.sse import rewritten
 from loopwright.kit.wire_read import dicts
 
 _LONG: Final = 50_000
@@ -164,18 +164,7 @@ class _Mouth:
         # A backslash matters where it is one in the text itself, which takes two of them, or an escape.
         if b"<" not in raw and b"\\\\" not in raw and b"\\u00" not in raw and not self._holds:
             return raw
-        pieces: list[bytes] = []
-        changed = False
-        for event in events(raw):
-            data = data_of(event)
-            said = event
-            if data == b"[DONE]":
-                said = self._rest() + event
-            elif data is not None:
-                said = self._event(event, data)
-            changed |= said is not event
-            pieces.append(said)
-        return b"".join(pieces) if changed else raw
+        return rewritten(raw, self._event, self._rest)
 
     def plain(self, delta: Delta) -> list[Delta]:
         """A Delta without bytes; what is left at its end comes before it."""

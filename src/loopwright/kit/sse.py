@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from loopwright.core.errors import UpstreamBroke
@@ -75,6 +76,26 @@ def data_of(event: bytes) -> bytes | None:
     if event.startswith(b"data: ") and event.endswith(b"\n\n") and event.find(b"\n") == len(event) - 2:
         return event[6:-2] if b"\r" not in event else _values(event, b"data")
     return _values(event, b"data")
+
+
+def rewritten(whole: bytes, each: Callable[[bytes, bytes], bytes], rest: Callable[[], bytes]) -> bytes:
+    """Whole events with what becomes of each; the very same object when none is another one.
+
+    Args:
+        whole: events as they came.
+        each: from an event and its data to what is said in its place; the same object to leave it.
+        rest: what is left to say before `[DONE]`.
+    """
+    pieces, changed = list[bytes](), False
+    for event in events(whole):
+        data, said = data_of(event), event
+        if data == b"[DONE]":
+            said = rest() + event
+        elif data is not None:
+            said = each(event, data)
+        changed |= said is not event
+        pieces.append(said)
+    return b"".join(pieces) if changed else whole
 
 
 def name_of(event: bytes) -> str:
