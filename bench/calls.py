@@ -19,13 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from calls_text import Traffic, Writer
 from calls_usual import usual_way
+from processes import postgres_cpu
 from loopwright.calls.drain import Drain
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.query import CallFilter, Calls
@@ -45,18 +45,6 @@ SPOOLED = 500
 """Of these, spooled and timed together."""
 SETTINGS = CallsSettings()
 Figures = dict[str, float]
-
-
-def postgres_cpu() -> float:
-    """CPU seconds of all server processes below this one, those that ended included."""
-    total = 0.0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            used = child.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += used.user + used.system + used.children_user + used.children_system
-    return total
 
 
 async def fill(db: Database, folder: Path, traffic: Traffic, calls: int, progress: Progress, seal: Seal) -> Figures:

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -129,3 +131,15 @@ def memory(pid: int) -> float:
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def postgres_cpu() -> float:
+    """CPU seconds of all server processes below this one, those that ended included."""
+    total = 0.0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            used = child.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += used.user + used.system + used.children_user + used.children_system
+    return total

@@ -41,6 +41,7 @@ from loopwright.kit.postgres import EmbeddedPostgres
 from loopwright.retrieval.index import Index
 from loopwright.retrieval.search import Searcher
 from loopwright.rooms import ROOMS
+from processes import postgres_cpu
 from retrieval_quality import quality
 from retrieval_stock import WHO, Corpus, Known, Model, Vectors, collection, stock
 
@@ -282,18 +283,6 @@ def _row(
         "way": way, "filter": name, "recall": recall, "p50_ms": float(p50), "p95_ms": float(p95),
         "cpu_ms": own * 1000, "postgres_ms": server * 1000, "mb": size,
     }  # fmt: skip
-
-
-def postgres_cpu() -> float:
-    """CPU seconds of all server processes below this one, those that ended included."""
-    total = 0.0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            used = child.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += used.user + used.system + used.children_user + used.children_system
-    return total
 
 
 def show_scale(screen: Console, rows: Sequence[Figures]) -> None:
