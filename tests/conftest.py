@@ -5,13 +5,11 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from loopwright.kit.postgres import EmbeddedPostgres
+from tests.databases import lent
 
 # A shell that runs the tests behind it has them ignore Ctrl-C, and so would every program that they start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,16 +42,8 @@ def postgres_url(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, postgres_url: str) -> Iterator[str]:
     """A database for this test alone, with pgvector and no tables, owned by the house's role; dropped after."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        # The template is the house's own database as the server makes it; nobody connects to that one here.
-        make = sql.SQL("CREATE DATABASE {} TEMPLATE loopwright OWNER loopwright STRATEGY wal_log")
-        admin.execute(make.format(sql.Identifier(name)))
-    try:
-        yield postgres.url_of(name, "loopwright")
-    finally:
-        with psycopg.connect(postgres_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with lent(postgres, postgres_url) as url:
+        yield url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from loopwright.client import Client
 from tests.flows.house import SCRIPTED, House
 from tests.flows.outside import SCRIPT
 
@@ -23,3 +24,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("house"), config=config).start()
     yield house
     assert house.stop() == 0, house.log.read_text()
+
+
+@pytest.fixture
+def client(house: House) -> Iterator[Client]:
+    """A client of the house that the file of the test has, as its administrator."""
+    with Client(house.url, house.key) as client:
+        yield client

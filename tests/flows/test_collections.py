@@ -67,12 +67,6 @@ def house(tmp_path_factory: pytest.TempPathFactory, site: str) -> Iterator[House
     assert house.stop() == 0, house.log.read_text()
 
 
-@pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
 @dataclass(frozen=True)
 class Done:
     """What a command did."""

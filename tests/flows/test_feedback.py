@@ -23,12 +23,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     assert house.stop() == 0, house.log.read_text()
 
 
-@pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
 def test_feedback_right_after_an_answer_finds_its_call(house: House, client: Client) -> None:
     for stream in (False, True):
         for at in range(3):

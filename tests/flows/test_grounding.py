@@ -94,12 +94,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
-@pytest.fixture
 def sdk(house: House) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{house.url}/v1", api_key=house.key, max_retries=0, timeout=60) as sdk:
         yield sdk

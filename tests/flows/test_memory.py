@@ -53,12 +53,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     assert house.stop() == 0, house.log.read_text()
 
 
-@pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
 def ask(house: House, text: str, *, variant: str = "shown", key: str | None = None, **own: Any) -> tuple[str, str]:
     """Call id and answer. A connection of its own: the system spreads those over both workers."""
     body = {"model": f"task/ask@{variant}", "messages": [{"role": "user", "content": text}], "loopwright": own}

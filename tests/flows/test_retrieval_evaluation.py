@@ -82,12 +82,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     assert house.stop() == 0, house.log.read_text()
 
 
-@pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
 def run(house: House, *arguments: str) -> str:
     done = ran(house, *arguments)
     assert done.returncode == 0, done.stderr

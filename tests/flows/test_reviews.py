@@ -22,12 +22,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     assert house.stop() == 0, house.log.read_text()
 
 
-@pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
 def rate_all(house: House, key: str, review: str, say: Any) -> int:
     """One rater takes item after item until nothing is left for them; how many."""
     rated = 0

@@ -37,12 +37,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     assert house.stop() == 0, house.log.read_text()
 
 
-@pytest.fixture
-def client(house: House) -> Iterator[Client]:
-    with Client(house.url, house.key) as client:
-        yield client
-
-
 def test_passages_come_with_their_place_and_marks(client: Client) -> None:
     found = client.search_collection("handbook", "days of leave", mode="lexical", k=2)
     best = found["passages"][0]
