@@ -19,5 +19,8 @@ ROOMS: Final = (
     "evals",
     "retrieval",
     "memory",
+    "telemetry",
+    "monitoring",
+    "exports",
 )
 """In the order of their migrations."""

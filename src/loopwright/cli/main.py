@@ -93,6 +93,7 @@ ENTRIES: Final = (
     Entry(name="_gateway", module="loopwright.cli.gateway", hidden=True),
     Entry(name="_evaluator", module="loopwright.cli.evaluator", hidden=True),
     Entry(name="_ingester", module="loopwright.cli.ingester", hidden=True),
+    Entry(name="_monitor", module="loopwright.cli.monitor", hidden=True),
     Entry(name="_recorder", module="loopwright.cli.recorder", hidden=True),
 )
 

@@ -11,6 +11,7 @@ from loopwright.api.lines import enlist_batches
 from loopwright.app import build_recorder
 from loopwright.cli.evaluator import enlist_evaluations
 from loopwright.cli.ingester import enlist_documents
+from loopwright.cli.monitor import enlist_monitor
 from loopwright.cli.starting import start_log, until_told
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
@@ -33,6 +34,7 @@ async def _recorder(settings: Settings) -> None:
     enlist_batches(house.jobs, settings, db)
     enlist_evaluations(house.jobs, settings, db)
     enlist_documents(house.jobs, settings, db)
+    enlist_monitor(house.jobs, settings, db)
     try:
         await until_told(house.run(), stopping=house.jobs.stopping)
     finally:

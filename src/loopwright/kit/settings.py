@@ -16,6 +16,7 @@ from loopwright.kit.settings_datasets import DatasetSettings
 from loopwright.kit.settings_encryption import EncryptionSettings
 from loopwright.kit.settings_evals import EvaluationSettings
 from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
+from loopwright.kit.settings_monitoring import MonitoringSettings
 from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.kit.settings_tasks import TaskSettings
 
@@ -382,6 +383,7 @@ class Settings:
     datasets: DatasetSettings = field(default_factory=DatasetSettings)
     evaluations: EvaluationSettings = field(default_factory=EvaluationSettings)
     collections: CollectionSettings = field(default_factory=CollectionSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
