@@ -144,3 +144,10 @@ def test_a_bad_trace_header_starts_a_new_trace(header: str | None) -> None:
     trace = parse(ASK, traceparent=header).trace
     assert trace.parent_id is None
     assert trace.trace_id != "0" * 32
+
+
+def test_a_trace_of_one_call_has_the_digits_of_its_id() -> None:
+    call_id = "019abcde-0000-7000-8000-00000000abcd"
+    assert wire.new_trace(call_id=call_id).trace_id == call_id.replace("-", "")
+    assert wire.new_trace(f"00-{'a' * 32}-{'b' * 16}-01", call_id).trace_id == "a" * 32
+    assert wire.new_trace().trace_id != wire.new_trace().trace_id

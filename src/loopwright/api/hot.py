@@ -107,7 +107,7 @@ class HotRoutes:
                     stream=False,
                     who=who,
                     started_ns=started_ns,
-                    trace=wire.new_trace(asked.traceparent),
+                    trace=wire.new_trace(asked.traceparent, call_id),
                     client=asked.client,
                     privacy=NO_STORE if _NOT_STORED.search(asked.raw) else wish,
                 ),

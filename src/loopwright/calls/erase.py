@@ -15,6 +15,7 @@ from loopwright.calls.groups import replace_group
 from loopwright.calls.payloads import Packer, about
 from loopwright.calls.record import Record
 from loopwright.calls.rows import clipped, day_of
+from loopwright.calls.touching import touched
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import PLAIN, Seal
@@ -136,7 +137,7 @@ async def _next(connection: Connection, target: Target, before: datetime) -> lis
     if target.tag is not None:
         where.append("tags @> jsonb_build_object(%(name)s::text, %(value)s::text)")
     name, value = target.tag or (None, None)
-    statement = f"select id, block, slot from calls where {' and '.join(where)} order by id limit {_CHUNK}"  # noqa: S608
+    statement = f"select id, block, slot, project_id, trace_id from calls where {' and '.join(where)} order by id limit {_CHUNK}"  # noqa: S608
     cursor = await connection.execute(
         statement.encode(),
         {
@@ -155,6 +156,7 @@ async def _next(connection: Connection, target: Target, before: datetime) -> lis
 async def _remove(connection: Connection, rows: Sequence[dict[str, Any]], packer: Packer) -> None:
     ids = [row["id"] for row in rows]
     await connection.execute("delete from calls where id = any(%s)", (ids,))
+    await touched(connection, {(row["project_id"], row["trace_id"]) for row in rows})
     days: dict[date, list[UUID]] = {}
     slots: dict[tuple[date, int], set[int]] = {}
     for row in rows:

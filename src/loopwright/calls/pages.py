@@ -15,6 +15,7 @@ import msgspec
 from loopwright.calls.payloads import Packer, Payload, about
 from loopwright.calls.question import CallFilter
 from loopwright.calls.rows import SELECT, call_of, clipped, day_of, outcome_number
+from loopwright.calls.touching import TRACED
 from loopwright.core.call import Call, CallDetail
 from loopwright.core.errors import BadRequest, NotFound, Sealed
 from loopwright.kit.db import Database
@@ -71,6 +72,11 @@ class Condition:
             # The second half lets the planner use the index of what is not ok.
             self._add("c.outcome = %(outcome)s" + (" and c.outcome <> 0" if number else ""), outcome=number)
         self._add_sent(asked)
+        if asked.trace is not None:
+            # The second half is a call that is a trace by itself.
+            self._add(
+                f"((c.trace_id = %(trace)s::uuid and {TRACED}) or c.id = %(trace)s::uuid)", trace=_trace(asked.trace)
+            )
         if asked.tag is not None:
             name, value = asked.tag
             self._add("c.tags @> jsonb_build_object(%(tag)s::text, %(value)s::text)", tag=name, value=value)
@@ -267,6 +273,13 @@ def checked_limit(limit: int) -> int:
     if not 1 <= limit <= MOST:
         raise BadRequest(f"limit must be from 1 to {MOST}, not {limit}", param="limit")
     return limit
+
+
+def _trace(digits: str) -> str:
+    try:
+        return str(UUID(digits))
+    except ValueError:
+        raise BadRequest(f"trace must be 32 hexadecimal digits, not {digits[:80]!r}", param="trace") from None
 
 
 def _aware(moment: datetime) -> datetime:

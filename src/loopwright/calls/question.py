@@ -8,7 +8,7 @@ from typing import Literal
 
 from loopwright.core.call import Call, Outcome
 
-Dimension = Literal["model", "key", "task", "variant", "prompt_version"]
+Dimension = Literal["model", "key", "task", "variant", "prompt_version", "target", "provider", "operation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class CallFilter:
     error_code: str | None = None
     task: str | None = None
     session: str | None = None
+    trace: str | None = None
+    """32 hexadecimal digits: the calls of one trace."""
     tag: tuple[str, str] | None = None
     min_cost_nano: int | None = None
     """Unpriced calls never match."""
@@ -76,6 +78,14 @@ class Counts:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cost_nano: int = 0
+    cache_hits: int = 0
+    """Answers given again."""
+    cache_nano: int = 0
+    """Nanodollars that those had cost."""
+    cascade_nano: int = 0
+    """Nanodollars that cheap models of cascades saved."""
+    wasted_nano: int = 0
+    """Nanodollars of answers nobody got."""
 
     @property
     def error_rate(self) -> float:

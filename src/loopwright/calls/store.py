@@ -17,6 +17,8 @@ from loopwright.calls.payloads import Packer
 from loopwright.calls.record import Record
 from loopwright.calls.rows import COLUMNS, SeriesKey, day_of, series_of, started_at
 from loopwright.calls.shaped import Shaped, Shaper
+from loopwright.calls.slices import SliceKey, Slices
+from loopwright.calls.touching import touched, traces_of
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CallsSettings
@@ -61,6 +63,7 @@ class Store:
         self._settings = settings
         self._shaper = Shaper(Packer(seal), settings.payloads)
         self._series: dict[SeriesKey, int] = {}
+        self._slices = Slices(db)
         self._room: int | None = None
         """Series that may still be made."""
         self._days: set[date] = set()
@@ -115,6 +118,7 @@ class Store:
 
     async def _store(self, batch: Batch, records: list[Record]) -> int:
         series = await self._series_of(records)
+        slices = await self._slices.ids_of(records)
         await self.open_days({day for record in records for day in (day_of(record.id), started_at(record).date())})
         block = await self._db.row("select nextval('call_blocks') as block") if records else None
         async with self._db.transaction() as connection:
@@ -122,17 +126,24 @@ class Store:
             if block is not None:
                 await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
                 await self._erasures.refresh(connection)
-                shaped = await asyncio.to_thread(self._shape, records, series, block["block"])
+                shaped = await asyncio.to_thread(self._shape, records, series, slices, block["block"])
                 await self._insert(connection, shaped)
+                await touched(connection, traces_of(records))
                 if self._charge is not None:
                     workers = {entry.record.id: entry.segment[:32] for entry in batch.entries}
                     await self._charge(connection, [(workers[record.id], record) for record in records])
             await self._move(connection, batch)
         return 0 if shaped is None else len(shaped.rows)
 
-    def _shape(self, records: list[Record], series: Mapping[SeriesKey, int], block: int) -> Shaped:
+    def _shape(
+        self,
+        records: list[Record],
+        series: Mapping[SeriesKey, int],
+        slices: Mapping[SliceKey, int | None],
+        block: int,
+    ) -> Shaped:
         erased: Callable[[Record], bool] = self._erasures.covers if self._erasures else _nothing
-        return self._shaper.shape(records, series, first_block=block, erased=erased)
+        return self._shaper.shape(records, series, slices, first_block=block, erased=erased)
 
     async def _insert(self, connection: Connection, shaped: Shaped) -> None:
         async with connection.cursor() as cursor:

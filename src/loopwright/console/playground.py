@@ -144,7 +144,7 @@ class Playground:
                 stream=False,
                 who=visit.who,
                 started_ns=started_ns,
-                trace=new_trace(None),
+                trace=new_trace(call_id=call_id),
                 client=_CLIENT,
             )
             self._app.recorded.refuse(refused, error)

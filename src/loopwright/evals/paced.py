@@ -137,11 +137,12 @@ class Paced:
 
     async def _once(self, request: Request) -> Said:
         # Each attempt is a call of its own on record.
+        call_id = self._ids.new()
         asked = replace(
             request,
-            id=self._ids.new(),
+            id=call_id,
             started_ns=time.time_ns(),
-            trace=wire.new_trace(),
+            trace=wire.new_trace(call_id=call_id),
             tags={**request.tags, **self._tags},
             deadline=time.monotonic() + self._settings.timeout,
             notes=[],

@@ -119,11 +119,12 @@ class Asking:
 
     def _request(self, query: Query, operation: Operation, model: str, body: Mapping[str, Any]) -> Request:
         now, raw = time.time_ns(), msgspec.json.encode(body)
+        call_id = self.ids.new(now)
         if operation == "chat":
-            request = wire.parse(raw, "chat", call_id=self.ids.new(now), who=query.who, started_ns=now, client=_CLIENT)
+            request = wire.parse(raw, "chat", call_id=call_id, who=query.who, started_ns=now, client=_CLIENT)
         else:
             request = Request(
-                id=self.ids.new(now),
+                id=call_id,
                 operation=operation,
                 model=model,
                 body=body,
@@ -131,7 +132,7 @@ class Asking:
                 stream=False,
                 who=query.who,
                 started_ns=now,
-                trace=wire.new_trace(),
+                trace=wire.new_trace(call_id=call_id),
                 client=_CLIENT,
             )
         return replace(request, privacy=query.privacy, deadline=time.monotonic() + _SECONDS)
