@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from loopwright.kit.settings_alerts import AlertSettings, ObjectiveSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringSettings:
     """What is watched beside the calls of tasks, whose own `monitor` says how they are scored."""
+
+    objectives: Mapping[str, ObjectiveSettings] = field(default_factory=dict)
+    """What share of calls is to be good, each by a name: see docs/alerts.md."""
+    alerts: AlertSettings = field(default_factory=AlertSettings)
