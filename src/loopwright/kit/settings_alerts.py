@@ -76,7 +76,7 @@ class RuleSettings:
 class AnomalySettings:
     """Spend, tokens and traffic by the hour, against what this hour of the week was like before."""
 
-    on: bool = True
+    enabled: bool = True
     """Whether to look."""
     measures: tuple[Literal["spend", "tokens", "traffic"], ...] = ("spend", "tokens", "traffic")
     """Of what."""
@@ -126,7 +126,7 @@ class ChannelSettings:
 class AlertSettings:
     """What is looked for every few seconds in the recorder, and who is told."""
 
-    on: bool = True
+    enabled: bool = True
     """Whether anything is looked for."""
     every: Annotated[float, Between(low=1, high=300, unit="seconds")] = 4.0
     """Seconds from one look to the next."""
