@@ -13,6 +13,7 @@ import msgspec
 
 from loopwright.core.call import CallDetail
 from loopwright.core.errors import BadRequest, Refused
+from loopwright.core.money import usd
 from loopwright.core.score import Score
 from loopwright.core.who import Principal
 
@@ -59,6 +60,8 @@ class Given:
     author: str
     created_at: datetime
     """When it was last said."""
+    weight: float = 1.0
+    """Calls that it stands for: it was found of one in so many, drawn by lot."""
 
     def shown(self) -> dict[str, Any]:
         """As REST and pages show it."""
@@ -73,6 +76,8 @@ class Given:
             "explanation": score.explanation,
             "source": self.source,
             "author": self.author,
+            "weight": round(self.weight, 6),
+            "cost_usd": None if score.cost_nano is None else usd(score.cost_nano),
             "created_at": self.created_at,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -14,7 +14,7 @@ from loopwright.core.errors import BadRequest
 from loopwright.core.score import Score
 from loopwright.feedback.given import Author, Correction, Given, correction_of, parsed
 from loopwright.kit.db import Connection, Database
-from loopwright.kit.ids import floor_of
+from loopwright.kit.ids import floor_of, time_of
 from loopwright.kit.seal import PLAIN, Seal
 
 MOST: Final = 1000
@@ -25,13 +25,16 @@ _KNOW: Final = b"""
 """
 _SCORE: Final = b"""
     insert into feedback_scores
-        (call_id, name, source, author, by_key_id, value, label, passed, explanation, sealed_by)
-    values (%s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        (call_id, name, source, author, by_key_id, value, label, passed, explanation, sealed_by, weight, cost_nano)
+    values (%s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     on conflict (call_id, name, source, author) do update set by_key_id = excluded.by_key_id, value = excluded.value,
         label = excluded.label, passed = excluded.passed, explanation = excluded.explanation,
-        sealed_by = excluded.sealed_by, created_at = now()
+        sealed_by = excluded.sealed_by, weight = excluded.weight, cost_nano = excluded.cost_nano, created_at = now()
     returning id, created_at
 """
+_MARK: Final = b"insert into feedback_marks (bucket) values (%s)"
+_STEP: Final = 300
+"""Seconds of calls that roll-ups of scores put together."""
 Also = Callable[[Connection, int], Awaitable[None]]
 _CORRECTION: Final = "id, call_id::text, project_id, author, latest, body, created_at"
 
@@ -51,20 +54,28 @@ class Feedback:
         Raises:
             Unavailable: the database cannot answer now.
         """
-        text = score.explanation.encode()
-        sealed = self.seal.seal(text, said_about(call.id, score.name, author.source, author.name)) if text else None
         async with self.db.transaction() as connection:
-            await know(connection, call)
-            cursor = await connection.execute(
-                _SCORE,
-                (
-                    call.id, score.name, author.source, author.name, author.key_id, score.value, score.label,
-                    score.passed, sealed, None if sealed is None else self.seal.first,
-                ),
-            )  # fmt: skip
-            row = await cursor.fetchone()
+            given = await self.put(connection, call, score, author)
             if also is not None:
                 await also(connection)
+        return given
+
+    async def put(
+        self, connection: Connection, call: Call, score: Score, author: Author, *, weight: float = 1.0
+    ) -> Given:
+        """`score` in a transaction of somebody else; it stands for `weight` calls, of which this one was drawn."""
+        text = score.explanation.encode()
+        sealed = self.seal.seal(text, said_about(call.id, score.name, author.source, author.name)) if text else None
+        await know(connection, call)
+        cursor = await connection.execute(
+            _SCORE,
+            (
+                call.id, score.name, author.source, author.name, author.key_id, score.value, score.label,
+                score.passed, sealed, None if sealed is None else self.seal.first, weight, score.cost_nano,
+            ),
+        )  # fmt: skip
+        row = await cursor.fetchone()
+        await connection.execute(_MARK, (_bucket(call.id),))
         assert row is not None
         return Given(
             id=row["id"],
@@ -73,6 +84,7 @@ class Feedback:
             source=author.source,
             author=author.name,
             created_at=row["created_at"],
+            weight=weight,
         )
 
     async def scores(self, call_ids: Sequence[str]) -> list[Given]:
@@ -213,10 +225,12 @@ class Feedback:
                 label=row["label"],
                 passed=row["passed"],
                 explanation="" if said is None else self.seal.open(bytes(said), place).decode(),
+                cost_nano=row["cost_nano"],
             ),
             source=row["source"],
             author=row["author"],
             created_at=row["created_at"],
+            weight=row["weight"],
         )
 
     def _correction(self, row: Mapping[str, Any]) -> Correction:
@@ -236,6 +250,11 @@ class Feedback:
 async def know(connection: Connection, call: Call) -> None:
     """Note by what a call may be deleted."""
     await connection.execute(_KNOW, (call.id, call.project_id, call.key_id, call.session, Jsonb(dict(call.tags))))
+
+
+def _bucket(call_id: str) -> datetime:
+    seconds = int(time_of(call_id).timestamp())
+    return datetime.fromtimestamp(seconds // _STEP * _STEP, UTC)
 
 
 def said_about(call_id: str, name: str, source: str, author: str) -> bytes:
