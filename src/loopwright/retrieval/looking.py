@@ -11,12 +11,13 @@ import numpy as np
 
 from loopwright.kit.db import Connection
 from loopwright.retrieval.collection import Collection
+from loopwright.retrieval.held import Held, Left
 from loopwright.retrieval.index import Index
 from loopwright.retrieval.lexical import Weighed, weigh
-from loopwright.retrieval.nearest import Generation, Near, Vector, cosines, nearest
+from loopwright.retrieval.nearest import Generation, Near, Rows, Vector, cosines, nearest
 from loopwright.retrieval.options import Options
 from loopwright.retrieval.postings import Numbers
-from loopwright.retrieval.restriction import Few, Restriction
+from loopwright.retrieval.restriction import Restriction
 from loopwright.retrieval.segments import segments_of
 from loopwright.retrieval.vectors import index_of
 
@@ -66,14 +67,18 @@ class Looking:
     generation: Generation
     options: Options
     restriction: Restriction
-    few: Few | None
+    held: Held
+    left: Left | None
+    """What the restriction leaves, where that is known and little."""
     clock: Clock
 
     async def look(self, text: str, vector: Vector | None) -> Seen:
         """What one question finds."""
         near = Near(np.empty(0, np.int64), np.empty(0))
+        rows: Rows | None = None
         if vector is not None:
-            near = await self._nearest(vector)
+            rows = await self._rows()
+            near = await self._nearest(vector, rows)
             self.clock.lap("dense")
         weighed = None
         chosen: Numbers = np.empty(0, np.int64)
@@ -88,7 +93,7 @@ class Looking:
         dense = np.full(len(chunks), np.nan)
         dense[np.searchsorted(chunks, near.chunks)] = near.cosines
         if vector is not None and np.isnan(dense).any():
-            await self._completed(chunks, dense, vector)
+            await self._completed(chunks, dense, vector, rows)
             self.clock.lap("dense")
         zeros = np.zeros(len(chunks))
         places = weighed.places(chunks) if weighed is not None else np.empty(0, np.int64)
@@ -103,15 +108,26 @@ class Looking:
             best_words=words,
         )
 
-    async def _nearest(self, vector: Vector) -> Near:
-        return await nearest(
-            self.connection, self.generation, vector, self.options.candidates, self.restriction, self.few
-        )
+    async def _rows(self) -> Rows | None:
+        """Vectors of all that may be found, where this process holds them."""
+        if self.left is None:
+            return None
+        return await self.held.near(self.connection, self.generation, self.restriction, self.left)
 
-    async def _completed(self, chunks: Numbers, dense: Scores, vector: Vector) -> None:
+    async def _nearest(self, vector: Vector, rows: Rows | None) -> Near:
+        most = self.options.candidates
+        if rows is not None:
+            return rows.nearest(vector, most)
+        few = None if self.left is None else self.left.few
+        return await nearest(self.connection, self.generation, vector, most, self.restriction, few)
+
+    async def _completed(self, chunks: Numbers, dense: Scores, vector: Vector, rows: Rows | None) -> None:
         """The cosines of what only the list of words has."""
         missing = chunks[np.isnan(dense)]
-        found = await cosines(self.connection, self.generation, vector, missing)
+        if rows is not None:
+            found = rows.cosines(vector, missing)
+        else:
+            found = await cosines(self.connection, self.generation, vector, missing)
         for chunk, cosine in found.items():
             dense[np.searchsorted(chunks, chunk)] = cosine
 
@@ -126,8 +142,8 @@ class Looking:
         most = self.options.candidates
         if self.restriction.none:
             return weighed.best(most, by=ranked)
-        if self.few is not None:
-            return weighed.best(most, self.few.documents, by=ranked)
+        if self.left is not None:
+            return weighed.best(most, self.left.few.documents, by=ranked)
         found: list[int] = []
         seen, step = 0, most * _STEP
         while len(found) < most:
@@ -155,7 +171,7 @@ class Looking:
 async def generation_of(connection: Connection, collection_id: int) -> Generation | None:
     """The vectors of a collection as they are now; None when it is gone."""
     cursor = await connection.execute(
-        f"select e.id, e.model, e.dimensions, c.chunks, exists (select 1 from pg_class k"  # noqa: S608 - a name of ours
+        f"select e.id, e.model, e.dimensions, c.chunks, c.version, exists (select 1 from pg_class k"  # noqa: S608 - a name of ours
         f" join pg_index i on i.indexrelid = k.oid where k.relname = '{index_of()}' || e.id"
         f" and pg_table_is_visible(k.oid) and i.indisvalid) as indexed"
         f" from collections c join collection_embeddings e on e.id = c.embedding_id where c.id = %s".encode(),

@@ -39,6 +39,8 @@ class Generation:
     chunks: int
     """Of the collection."""
     indexed: bool
+    version: int
+    """Of the collection: what may be found of one version is always the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,39 @@ class Near:
         return len(self.chunks)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Vectors of some chunks of a generation, held by this process, as they are at a version of the collection."""
+
+    embedding_id: int
+    version: int
+    chunks: Numbers
+    """Ids, rising."""
+    matrix: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return int(self.chunks.nbytes + self.matrix.nbytes)
+
+    def nearest(self, vector: Vector, most: int) -> Near:
+        """The `most` nearest of them."""
+        scores = _dot(self.matrix, vector)
+        chunks = self.chunks
+        if len(scores) > most:
+            # All that are as near as the last one, so that which of them are taken is not by chance.
+            least = np.partition(scores, len(scores) - most)[len(scores) - most]
+            chunks, scores = chunks[scores >= least], scores[scores >= least]
+        order = np.lexsort((chunks, -scores))[:most]
+        return Near(chunks[order], scores[order])
+
+    def cosines(self, vector: Vector, chunks: Numbers) -> dict[int, float]:
+        """The cosine of each of some chunks; those that are not among them are left out."""
+        chunks = chunks[np.isin(chunks, self.chunks)]
+        scores = _dot(self.matrix[np.searchsorted(self.chunks, chunks)], vector)
+        return dict(zip(chunks.tolist(), scores.tolist(), strict=True))
+
+
 async def nearest(
     connection: Connection,
     generation: Generation,
@@ -60,7 +95,7 @@ async def nearest(
     restriction: Restriction,
     few: Few | None,
 ) -> Near:
-    """The `most` nearest chunks that `restriction` leaves; `few` when that is little."""
+    """The `most` nearest chunks that `restriction` leaves; `few` when that is known."""
     params = {"vector": text_of(vector), "most": most, **restriction.params}
     if few is not None and few.chunks <= max(EXACT, generation.chunks * _SHARE):
         return await _exact_among(connection, generation, vector, most, few)
@@ -105,6 +140,59 @@ async def vectors_of(connection: Connection, generation: Generation, chunks: Seq
         row["chunk_id"]: np.frombuffer(row["vector"], dtype=">f2", offset=4).astype(np.float32)
         for row in await cursor.fetchall()
     }
+
+
+async def rows_of(connection: Connection, generation: Generation, few: Few, before: Rows | None) -> Rows:
+    """The vectors of a few documents; those that `before` has of the same generation are not read again."""
+    told = generation.id, few.documents.tolist()
+    if before is None:
+        chunks, matrix = await _read(connection, generation, b"document_id = any(%s)", told)
+    else:
+        cursor = await connection.execute(
+            b"select string_agg(int8send(chunk_id), ''::bytea) as ids from collection_vectors"
+            b" where embedding_id = %s and document_id = any(%s)",
+            told,
+            binary=True,
+        )
+        chunks = np.sort(_numbers((await cursor.fetchone() or {}).get("ids")))
+        known = np.isin(chunks, before.chunks)
+        missing, read = await _read(
+            connection, generation, b"chunk_id = any(%s)", (generation.id, chunks[~known].tolist())
+        )
+        matrix = np.empty((len(chunks), generation.dimensions or 0), np.float32)
+        matrix[known] = before.matrix[np.searchsorted(before.chunks, chunks[known])]
+        matrix[np.searchsorted(chunks, missing)] = read
+    return Rows(embedding_id=generation.id, version=generation.version, chunks=chunks, matrix=matrix)
+
+
+async def _read(
+    connection: Connection, generation: Generation, which: bytes, params: tuple[object, ...]
+) -> tuple[Numbers, NDArray[np.float32]]:
+    """(ids, vectors) of some chunks, by rising ids."""
+    cursor = await connection.execute(
+        b"select string_agg(int8send(chunk_id), ''::bytea) as ids, string_agg(halfvec_send(vector), ''::bytea) as vectors"
+        b" from (select chunk_id, vector from collection_vectors where embedding_id = %s and "
+        + which
+        + b" order by chunk_id) found",
+        params,
+        binary=True,
+    )
+    row = await cursor.fetchone() or {}
+    kind = [("dimensions", ">i2"), ("unused", ">i2"), ("vector", ">f2", (generation.dimensions or 0,))]
+    vectors = np.frombuffer(row.get("vectors") or b"", dtype=kind)["vector"]
+    return _numbers(row.get("ids")), vectors.astype(np.float32)
+
+
+def _numbers(stored: bytes | None) -> Numbers:
+    return np.frombuffer(stored or b"", dtype=">i8").astype(np.int64)
+
+
+def _dot(matrix: NDArray[np.float32], vector: Vector) -> Scores:
+    """The cosine of each row with a vector as PostgreSQL has it."""
+    # By `@` threads of BLAS would wait for each other: on busy cores ten times the CPU.
+    halved = vector.astype(np.float16).astype(np.float32)
+    scores: Scores = np.einsum("ij,j->i", matrix, halved).astype(np.float64)
+    return scores
 
 
 def text_of(vector: Vector) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,9 +19,6 @@ from loopwright.retrieval.rows import VISIBLE
 
 FEW: Final = 2_000
 """Documents up to which those that may be found are listed before anything is searched."""
-_HOLDS: Final = 30.0
-"""Seconds for which what left much is not counted again."""
-_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,45 +50,20 @@ class Restriction:
         """Alike for two that leave the same in any state of the database; says nothing of what is looked for."""
         return hashlib.blake2b(json.dumps([self.sql, self.params], default=_said).encode(), digest_size=16).digest()
 
-    async def few(self, connection: Connection) -> Few | None:
-        """What it leaves, where that is little; None where it is much."""
+    async def few(self, connection: Connection, most: int = FEW) -> Few | None:
+        """What it leaves, where that is at most `most` documents; None where it is more."""
         cursor = await connection.execute(
             f"select string_agg(int8send(id), ''::bytea) as ids, count(*) as documents,"  # noqa: S608 - parameters only
             f" coalesce(sum(chunks), 0)::bigint as chunks"
-            f" from (select d.id, d.chunks from collection_documents d where {self.sql} limit {FEW + 1}) found".encode(),
+            f" from (select d.id, d.chunks from collection_documents d where {self.sql} limit {most + 1:d}) found".encode(),
             self.params,
             binary=True,
         )
         row = await cursor.fetchone()
         assert row is not None
-        if row["documents"] > FEW:
+        if row["documents"] > most:
             return None
         return Few(np.frombuffer(row["ids"] or b"", dtype=">i8").astype(np.int64), row["chunks"])
-
-
-class Wide:
-    """Restrictions that left much a moment ago: counting 2,000 documents to hear it again costs as much as a search.
-
-    Which way is searched is all that it decides: what has come to leave little since is found by the slower way. For one
-    thread.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._until: OrderedDict[bytes, float] = OrderedDict()
-
-    async def few(self, connection: Connection, restriction: Restriction) -> Few | None:
-        """See `Restriction.few`."""
-        key, now = restriction.key(), self._clock()
-        if self._until.get(key, 0.0) > now:
-            return None
-        found = await restriction.few(connection)
-        self._until.pop(key, None)
-        if found is None:
-            self._until[key] = now + _HOLDS
-            if len(self._until) > _KEPT:
-                self._until.popitem(last=False)
-        return found
 
 
 @dataclass(frozen=True, slots=True)

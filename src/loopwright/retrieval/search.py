@@ -21,13 +21,14 @@ from loopwright.retrieval.asking import Asking
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.fused import limited, of_question, of_questions
 from loopwright.retrieval.fusion import diverse
+from loopwright.retrieval.held import Held
 from loopwright.retrieval.index import Index
 from loopwright.retrieval.looking import Clock, Looking, Seen, generation_of, questions
 from loopwright.retrieval.nearest import Generation, Vector, vectors_of
 from loopwright.retrieval.options import Options, options_of
 from loopwright.retrieval.passages import documents_of, passages_of, widened
 from loopwright.retrieval.reading import Reading
-from loopwright.retrieval.restriction import Restriction, Wide, labels_of
+from loopwright.retrieval.restriction import Restriction, labels_of
 
 _TEXT: Final = 20_000
 """Characters of a question."""
@@ -95,7 +96,7 @@ class Searcher:
         self.seal = seal
         self.index = Index(db, seal) if index is None else index
         self._reading = Reading(db, seal)
-        self._wide = Wide()
+        self._held = Held()
         self._embedder = embedder
         self._asking = None if chat is None else Asking(chat)
 
@@ -212,7 +213,7 @@ class Searcher:
         if options.mode != "lexical":
             _check(asked, collection, generation)
         restriction = Restriction.of(collection.id, options, labels_of(asked.query))
-        few = None if restriction.none else await self._wide.few(connection, restriction)
+        left = None if restriction.none else await self._held.left(connection, generation, restriction)
         asked.clock.lap("restrict")
         if options.mode != "hybrid":
             # One list alone needs no scale: nobody looks at more of it than is returned.
@@ -224,7 +225,8 @@ class Searcher:
             generation=generation,
             options=options,
             restriction=restriction,
-            few=few,
+            held=self._held,
+            left=left,
             clock=asked.clock,
         )
 

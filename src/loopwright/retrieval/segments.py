@@ -105,7 +105,7 @@ class Segment:
         return self.language, self.hashed_by
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Layout:
     """The chunks of all segments of a collection as one, by rising ids."""
 
