@@ -15,6 +15,7 @@ from loopwright.calls.groups import replace_group
 from loopwright.calls.payloads import Packer, about
 from loopwright.calls.record import Record
 from loopwright.calls.rows import clipped, day_of
+from loopwright.calls.slices import forget_slice
 from loopwright.calls.touching import touched
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Connection, Database
@@ -56,12 +57,14 @@ class Erasures:
     def __bool__(self) -> bool:
         return self.last > 0
 
-    async def refresh(self, connection: Connection) -> None:
-        """Read what is new."""
+    async def refresh(self, connection: Connection) -> bool:
+        """Read what is new; whether there was anything."""
+        known = self.last
         cursor = await connection.execute("select * from call_erasures where id > %s order by id", (self.last,))
         for row in await cursor.fetchall():
             self._note(row)
             self.last = row["id"]
+        return self.last > known
 
     def covers(self, record: Record) -> bool:
         """Whether `record` was deleted before it was stored."""
@@ -111,6 +114,8 @@ async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
                values (%s, %s::uuid, %s, %s, %s, %s, %s)""",
             (target.project_id, target.call_id, target.key_id, _clipped(target.session), name, value, before),
         )
+        if target.tag is not None:
+            await forget_slice(connection, target.project_id, *target.tag)
     packer = Packer(seal)
     gone = 0
     while True:

@@ -41,6 +41,9 @@ _NAMES: Final[Mapping[Dimension, str]] = {
     "task": "s.task",
     "variant": "s.variant",
     "prompt_version": "s.prompt_version",
+    "target": "s.target",
+    "provider": "s.provider",
+    "operation": "s.operation",
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from psycopg import sql
 
 from loopwright.calls.rollup import FINE_DAYS
+from loopwright.calls.slices import retain_slices
 from loopwright.kit.db import Database
 from loopwright.kit.settings import CallsSettings
 
@@ -39,7 +40,9 @@ async def retain(db: Database, settings: CallsSettings, now: datetime) -> Retain
     for parent in _BY_DAY:
         row = await db.row("select calls_drop_before(%s, %s) as gone", (parent, oldest))
         dropped = max(dropped, row["gone"] if row else 0)
-    await db.run("select calls_drop_before('call_rollups_5m', %s)", (fine,))
+    for parent in ("call_rollups_5m", "call_slice_rollups_5m"):
+        await db.run("select calls_drop_before(%s, %s)", (parent, fine))
+    await retain_slices(db, datetime.combine(oldest, time(), UTC))
     await db.run("delete from call_unindexed where day < %s", (oldest,))
     await db.run("delete from call_days where day < %s", (oldest,))
     # A mark is needed while a spool may hold what it covers; older calls are dropped by their day anyway.

@@ -1,6 +1,7 @@
 """Roll-ups: counters and latency histograms by five minutes, hour and day, kept up in the drain's own transaction.
 
-Each call counts in six rows: five minutes, hour and day (UTC), each for its key and for all keys together.
+Each call counts in six rows: five minutes, hour and day (UTC), each for its key and for all keys together; and in
+three more for each of its slices (its tags, its client, its error: see slices.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from loopwright.calls.histogram import bins_of, merged, unpacked
 from loopwright.calls.record import Record
 from loopwright.calls.rows import counted
+from loopwright.calls.slices import saved_by
 from loopwright.kit.db import Connection
 
 ALL_KEYS: Final = -1
@@ -26,6 +28,7 @@ FINE_DAYS: Final = 2
 COUNTERS: Final = (
     "requests", "errors", "refused", "cancelled", "interrupted", "unpriced",
     "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano",
+    "cache_hits", "cache_nano", "cascade_nano", "wasted_nano",
 )  # fmt: skip
 HISTOGRAMS: Final = ("latency", "ttft", "tpot")
 _LOCK: Final = 0x726F6C6C
@@ -46,10 +49,13 @@ class Tally:
     """Shape (calls, counters)."""
     measures: tuple[NDArray[np.float64], ...]
     """Latency, TTFT and TPOT in microseconds; NaN where there is none."""
+    sliced: tuple[Ints, Ints]
+    """Which call is in which slice: (numbers of calls, ids of slices)."""
 
 
-def tally(records: Sequence[Record], series: Sequence[int]) -> Tally:
-    """Count `records`, which belong to `series`."""
+def tally(records: Sequence[Record], series: Sequence[int], slices: Sequence[Sequence[int]] = ()) -> Tally:
+    """Count `records`, which belong to `series`, each to some `slices`."""
+    sliced = [(number, each) for number, found in enumerate(slices) for each in found]
     counters = np.array([_counters(record) for record in records], dtype=np.int64).reshape(-1, len(COUNTERS))
     nan = float("nan")
     ttft = [nan if record.ttft_us is None else float(record.ttft_us) for record in records]
@@ -63,6 +69,10 @@ def tally(records: Sequence[Record], series: Sequence[int]) -> Tally:
             np.array(ttft),
             np.array([_tpot(record) for record in records]),
         ),
+        (
+            np.array([number for number, _ in sliced], dtype=np.int64),
+            np.array([each for _, each in sliced], dtype=np.int64),
+        ),
     )
 
 
@@ -72,28 +82,38 @@ async def add(connection: Connection, new: Tally, *, fine_from: int) -> None:
         return
     await connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
     everyone = np.full_like(new.keys, ALL_KEYS)
-    fine = new.seconds >= fine_from
-    for keys in (new.keys, everyone):
-        await _add_to(connection, "call_rollups_1d", DAY, new, keys, np.ones_like(fine))
-        await _add_to(connection, "call_rollups_1h", HOUR, new, keys, np.ones_like(fine))
-        if fine.any():
-            await _add_to(connection, "call_rollups_5m", FIVE_MINUTES, new, keys, fine)
+    every = np.arange(len(new.keys), dtype=np.int64)
+    numbers, slices = new.sliced
+    owned = (
+        ("call_rollups", every, new.keys),
+        ("call_rollups", every, everyone),
+        ("call_slice_rollups", numbers, slices),
+    )
+    for tables, calls, owners in owned:
+        fine = new.seconds[calls] >= fine_from
+        for ending, width, chosen in (("1d", DAY, None), ("1h", HOUR, None), ("5m", FIVE_MINUTES, fine)):
+            if chosen is None:
+                await _add_to(connection, f"{tables}_{ending}", width, new, calls, owners)
+            else:
+                await _add_to(connection, f"{tables}_{ending}", width, new, calls[chosen], owners[chosen])
 
 
-async def _add_to(
-    connection: Connection, table: str, width: int, new: Tally, keys: Ints, chosen: NDArray[np.bool_]
-) -> None:
-    buckets = new.seconds[chosen] // width * width
-    lines = np.stack((keys[chosen], buckets, new.series[chosen]), axis=1)
+async def _add_to(connection: Connection, table: str, width: int, new: Tally, calls: Ints, owners: Ints) -> None:
+    """Add the calls of these numbers, each to the rows of its owner: a key, all keys, a slice."""
+    if not len(calls):
+        return
+    buckets = new.seconds[calls] // width * width
+    lines = np.stack((owners, buckets, new.series[calls]), axis=1)
     groups, which = np.unique(lines, axis=0, return_inverse=True)
     which = which.reshape(-1)
     size = len(groups)
-    sums = [np.bincount(which, weights=column, minlength=size).astype(np.int64) for column in new.counters[chosen].T]
+    counters = new.counters[calls].T
+    sums = [np.bincount(which, weights=column, minlength=size).astype(np.int64) for column in counters]
     identity = [groups[:, column].tolist() for column in range(3)]
     stored = await _stored(connection, table, identity)
     histograms = []
     for number, measure in enumerate(new.measures):
-        values = measure[chosen]
+        values = measure[calls]
         measured = ~np.isnan(values)
         old_groups, old_bins, old_counts = unpacked([row[number] for row in stored])
         histograms.append(
@@ -117,6 +137,7 @@ async def _stored(connection: Connection, table: str, identity: list[list[int]])
 
 def _statements(table: str) -> tuple[bytes, bytes]:
     """(read the histograms, add) for one of our tables."""
+    owner = "slice_id" if table.startswith("call_slice") else "key_id"
     columns = ", ".join((*COUNTERS, *HISTOGRAMS))
     kinds = ["int[]", "bigint[]", "int[]", *(["bigint[]"] * len(COUNTERS)), *(["bytea[]"] * len(HISTOGRAMS))]
     arrays = ", ".join(f"%s::{kind}" for kind in kinds)
@@ -124,19 +145,21 @@ def _statements(table: str) -> tuple[bytes, bytes]:
     sets = ", ".join(f"{name} = excluded.{name}" for name in HISTOGRAMS)
     stored = f"""
         select g.line, r.latency, r.ttft, r.tpot
-        from unnest(%s::int[], %s::bigint[], %s::int[]) with ordinality as g (key_id, bucket, series_id, line)
-        join {table} r on r.key_id = g.key_id and r.bucket = to_timestamp(g.bucket) and r.series_id = g.series_id
+        from unnest(%s::int[], %s::bigint[], %s::int[]) with ordinality as g ({owner}, bucket, series_id, line)
+        join {table} r on r.{owner} = g.{owner} and r.bucket = to_timestamp(g.bucket) and r.series_id = g.series_id
     """  # noqa: S608  (names of our own tables)
     upsert = f"""
-        insert into {table} as r (key_id, bucket, series_id, {columns})
-        select g.key_id, to_timestamp(g.bucket), g.series_id, {columns}
-        from unnest({arrays}) as g (key_id, bucket, series_id, {columns})
-        on conflict (key_id, bucket, series_id) do update set {adds}, {sets}
+        insert into {table} as r ({owner}, bucket, series_id, {columns})
+        select g.{owner}, to_timestamp(g.bucket), g.series_id, {columns}
+        from unnest({arrays}) as g ({owner}, bucket, series_id, {columns})
+        on conflict ({owner}, bucket, series_id) do update set {adds}, {sets}
     """  # noqa: S608
     return stored.encode(), upsert.encode()
 
 
-_TABLES: Final = ("call_rollups_5m", "call_rollups_1h", "call_rollups_1d")
+_TABLES: Final = tuple(
+    f"{tables}_{ending}" for tables in ("call_rollups", "call_slice_rollups") for ending in ("5m", "1h", "1d")
+)
 _STORED: Final = {table: _statements(table)[0] for table in _TABLES}
 _UPSERT: Final = {table: _statements(table)[1] for table in _TABLES}
 
@@ -155,6 +178,7 @@ def _counters(record: Record) -> tuple[Any, ...]:
         counted(record.cached_tokens),
         counted(record.reasoning_tokens),
         record.cost_nano or 0,
+        *saved_by(record),
     )
 
 

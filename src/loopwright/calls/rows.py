@@ -94,7 +94,7 @@ def row_of(
     record: Record, *, series_id: int, finish: str | None, block: int | None, slot: int, wordless: bool = False
 ) -> tuple[Any, ...]:
     """The row, in the order of `COLUMNS`; a `wordless` one keeps the code of an error, not its message."""
-    tags = {_clean(name): _clean(value) for name, value in record.tags.items()}
+    tags = {clean(name): clean(value) for name, value in record.tags.items()}
     return (
         UUID(record.id),
         UUID(record.trace_id),
@@ -189,7 +189,7 @@ def day_of(call_id: str) -> date:
 def clipped(text: str, size: int = NAME_BYTES) -> str:
     """`text` in at most `size` bytes of UTF-8, without the NUL that Postgres refuses."""
     if "\x00" in text:
-        text = _clean(text)
+        text = clean(text)
     if len(text) * 4 <= size or len(data := text.encode("utf-8", "replace")) <= size:
         return text
     return data[:size].decode("utf-8", "ignore")
@@ -199,7 +199,8 @@ def _optional(text: str | None) -> str | None:
     return None if text is None else clipped(text)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """`text` without the NUL that Postgres refuses."""
     return text.replace("\x00", "\ufffd")
 
 

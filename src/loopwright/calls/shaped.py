@@ -14,6 +14,7 @@ from loopwright.calls.payloads import Packer, Payload, about, blocks_of
 from loopwright.calls.record import Record
 from loopwright.calls.rollup import Tally, tally
 from loopwright.calls.rows import SeriesKey, day_of, row_of, series_of
+from loopwright.calls.slices import SliceKey, slices_of
 
 _QUEUED_BLOCKS: Final = 32
 """Blocks in one line of the full-text queue."""
@@ -63,6 +64,7 @@ class Shaper:
         self,
         records: Sequence[Record],
         series: Mapping[SeriesKey, int],
+        slices: Mapping[SliceKey, int | None],
         *,
         first_block: int,
         erased: Callable[[Record], bool],
@@ -70,7 +72,9 @@ class Shaper:
         """Rows for `records` (distinct ids); erased ones are counted in the totals and otherwise dropped."""
         records = sorted(records, key=_id)
         numbers = [series[series_of(record)] for record in records]
-        shaped = Shaped(tally=tally(records, numbers))
+        shaped = Shaped(
+            tally=tally(records, numbers, [[] if erased(record) else _slices(record, slices) for record in records])
+        )
         kept = [(record, number) for record, number in zip(records, numbers, strict=True) if not erased(record)]
         block = first_block
         for day, group in groupby(kept, key=_day):
@@ -110,6 +114,11 @@ class Shaper:
             ids = b"".join(UUID(kept[index][0].id).bytes for index in spoken)
             shaped.texts.append(Texts(day, bodies, ids, sizes))
         return block
+
+
+def _slices(record: Record, known: Mapping[SliceKey, int | None]) -> list[int]:
+    # Two tags cannot share a slice: it knows their name.
+    return [found for key in slices_of(record) if (found := known[key]) is not None]
 
 
 def _id(record: Record) -> str:

@@ -113,8 +113,9 @@ class Store:
             self._days.add(day)
 
     def forget_days(self) -> None:
-        """Look again whether partitions exist: retention may have dropped some."""
+        """Look again whether partitions and slices exist: retention may have dropped some."""
         self._days.clear()
+        self._slices.forget()
 
     async def _store(self, batch: Batch, records: list[Record]) -> int:
         series = await self._series_of(records)
@@ -125,7 +126,8 @@ class Store:
             shaped = None
             if block is not None:
                 await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
-                await self._erasures.refresh(connection)
+                if await self._erasures.refresh(connection):
+                    self._slices.forget()
                 shaped = await asyncio.to_thread(self._shape, records, series, slices, block["block"])
                 await self._insert(connection, shaped)
                 await touched(connection, traces_of(records))
