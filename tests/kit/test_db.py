@@ -187,6 +187,16 @@ async def test_a_session_that_was_ended_may_be_tried_again(database_url: str, po
     await admin.close()
 
 
+async def test_a_connection_that_ended_while_it_rested_is_not_handed_out(database_url: str, postgres_url: str) -> None:
+    db, admin = await Database.open(database_url), await Database.open(postgres_url)
+    async with db.transaction() as connection:
+        pid = connection.info.backend_pid
+    await admin.row("SELECT pg_terminate_backend(%s, 30000)", (pid,))
+    assert await db.row("SELECT pg_backend_pid() <> %s AS another", (pid,)) == {"another": True}
+    await db.close()
+    await admin.close()
+
+
 async def test_after_an_outage_everything_just_works(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server = await EmbeddedPostgres.start(tmp_path / "pg", settings={"fsync": "off"})

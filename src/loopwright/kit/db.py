@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -72,8 +73,8 @@ class Database:
             kwargs={"row_factory": dict_row},
             # Not in kwargs: procrastinate passes autocommit itself when it connects with this pool's kwargs.
             configure=_set_autocommit,
-            # One round trip a checkout: after an outage nobody is handed a connection that died meanwhile.
-            check=AsyncConnectionPool.check_connection,
+            # After an outage nobody is handed a connection that died meanwhile.
+            check=_check,
             min_size=1,
             max_size=max(size, 1),
             timeout=wait,
@@ -215,6 +216,17 @@ class Database:
 def unfit(_error: psycopg.DataError) -> BadRequest:
     """What the asker is told of a value that no column takes: a number out of its range, a text that holds NUL."""
     return BadRequest("a value in the request is out of range, or a text that cannot be stored")
+
+
+async def _check(connection: Connection) -> None:
+    """Ask a connection only if its socket has something to say: an end, an error, a last word. Silence is a healthy one's.
+
+    What ends without a word is found by keepalives, which make it an error of the socket.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _set_autocommit(connection: Connection) -> None:
