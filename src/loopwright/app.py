@@ -149,7 +149,7 @@ class App:
 
         return Examiner(
             worder=self.prompted.worder,
-            models=self.targets.keys(),
+            models=self.targets,
             evaluator=self.workshop.ranking.check,
             collection=collection,
         )
@@ -242,7 +242,7 @@ async def build(settings: Settings) -> App:
     kept = Recorded(chat, Settled(spool, allowances), price, payloads=settings.calls.payloads)
     recorded = Guarded(kept, guards) if settings.privacy.active else kept
     await _look_for_strangers(settings.privacy, Projects(db))
-    prompted = road.whole = workshop.prompted(recorded, targets.keys(), settings)
+    prompted = road.whole = workshop.prompted(recorded, targets, settings)
     return App(
         settings=settings,
         db=db,

@@ -13,6 +13,7 @@ from loopwright.core.money import Price
 from loopwright.core.privacy import Place
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
+from loopwright.gateway.adapted import Adapted
 from loopwright.gateway.cascaded import Evaluator
 from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.gated import Gated
@@ -53,6 +54,7 @@ def opened_routes(
             price = _engine_price(model, endpoint)
             place = Place(provider=local[-1].name, model=model.model or name, own=True)
             chat = local[-1].chat(place.model)
+            chat = Adapted(chat, tuple(endpoint.adapters)) if endpoint.adapters else chat
             chat = Structured(
                 inner=Gated(chat, place) if settings.privacy.active else chat,
                 schemas=model.schemas or ("grammar" if endpoint.kind == "llamacpp" else "native"),
@@ -142,7 +144,13 @@ def _elsewhere(
 def _target(chat: Chat, place: Place, able: ModelSettings | Endpoint, price: Price | None) -> Target:
     operations: frozenset[Any] = frozenset(able.operations)
     return Target(
-        chat=chat, provider=place.provider, model=place.model, operations=operations, price=price, place=place
+        chat=chat,
+        provider=place.provider,
+        model=place.model,
+        operations=operations,
+        price=price,
+        adapters=able.adapters if isinstance(able, Endpoint) else {},
+        place=place,
     )
 
 

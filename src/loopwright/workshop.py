@@ -6,7 +6,7 @@ Each room is a field; `api`, `console` and `cli` reach them as `app.workshop.<ro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loopwright.access.projects import Projects
@@ -26,6 +26,7 @@ from loopwright.gateway.guarded import Policies
 from loopwright.gateway.performed import Performed
 from loopwright.gateway.prompted import Entrance, Prompted
 from loopwright.gateway.remembered import Remembered
+from loopwright.gateway.routed import Target
 from loopwright.gateway.tallied import PriceOf
 from loopwright.gateway.worded import Worder
 from loopwright.guardrails.moderation import Moderator
@@ -147,7 +148,7 @@ class Workshop:
         """Documents that are searched."""
         return self.intake.store
 
-    def prompted(self, inner: Entrance, models: Collection[str], settings: Settings) -> Prompted:
+    def prompted(self, inner: Entrance, models: Mapping[str, Target], settings: Settings) -> Prompted:
         """What assigns calls of tasks, before a road that can ask `models`."""
         return Prompted(
             inner=inner,

@@ -152,7 +152,7 @@ class Road:
             chat = self.before(chat)
         recorded = Recorded(Admitted(chat), self.spool, price)
         inner = recorded if self.privacy is None else Guarded(recorded, Policies(self.privacy, {}))
-        self.chat = Prompted(inner=inner, find=self._find, worder=Worder(prompts=self.prompts), models=targets.keys())
+        self.chat = Prompted(inner=inner, find=self._find, worder=Worder(prompts=self.prompts), models=targets)
 
     def _find(self, _project_id: int, name: str) -> Task:
         if name not in self.made:

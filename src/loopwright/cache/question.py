@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loopwright.core.chat import Operation, Request
+from loopwright.core.chat import Request
 from loopwright.core.value import value
 
 _LEFT_OUT: Final = frozenset({"stream", "stream_options", "user", "metadata", "model", "loopwright"})
@@ -23,7 +23,7 @@ class Question:
     """One question as the cache knows it."""
 
     key: bytes
-    """32 bytes: the same for two requests of one project, model and operation that ask the same."""
+    """32 bytes: the same for two requests of one project, model, adapter and operation that ask the same."""
     settled: bool
     """The same answer is to be expected each time: temperature 0, a seed, vectors, or relevance."""
     members: dict[str, Any]
@@ -45,7 +45,7 @@ class Said:
 
     text: str
     partition: bytes
-    """32 bytes: project, model, earlier messages, tools, response format and parameters; only within it may two
+    """32 bytes: project, model, adapter, earlier messages, tools, response format and parameters; only within it may two
     questions share an answer by likeness."""
 
 
@@ -61,7 +61,7 @@ def question(request: Request, model: str) -> Question | None:
             else:
                 members[name] = int(value) if type(value) is float and value.is_integer() else value
         canonical = _canonical(members)
-        key = _digest(request.who.project_id, model, request.operation, canonical)
+        key = _digest(request, model, canonical)
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError, TypeError, ValueError):
         return None
     settled = request.operation in ("embeddings", "rerank") or members.get("temperature") == 0 or "seed" in members
@@ -81,7 +81,7 @@ def said(request: Request, model: str, members: dict[str, Any]) -> Said | None:
         return None
     around = {**members, "messages": [*messages[:-1], {"name": last.get("name")}]}
     try:
-        return Said(text=text, partition=_digest(request.who.project_id, model, "chat", _canonical(around)))
+        return Said(text=text, partition=_digest(request, model, _canonical(around)))
     except (OverflowError, TypeError, ValueError, RecursionError):
         return None
 
@@ -121,6 +121,7 @@ def _text(content: object) -> str:
     return "\n".join(parts).strip()
 
 
-def _digest(project_id: int, model: str, operation: Operation, canonical: bytes) -> bytes:
-    head = _canonical((project_id, model, operation))
+def _digest(request: Request, model: str, canonical: bytes) -> bytes:
+    adapter = () if request.adapter is None else ((request.adapter.name, request.adapter.scale),)
+    head = _canonical((request.who.project_id, model, request.operation, *adapter))
     return blake2b(b"%b,%b]" % (head[:-1], canonical), digest_size=32).digest()

@@ -16,6 +16,18 @@ from loopwright.core.money import Price
 from loopwright.kit.gguf import NotGguf
 from loopwright.kit.nearest import hint
 from loopwright.kit.settings import EngineSettings, ModelSettings, Settings
+from loopwright.kit.settings_adapters import AdapterSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterCard:
+    """A low-rank adapter (LoRA) of a local model."""
+
+    name: str
+    scale: float
+    """Where a variant does not say."""
+    size_bytes: int | None = None
+    """None: the file is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +59,8 @@ class ModelCard:
     """Whether the chat template renders tools; None is unknown (remote models)."""
     price: Price | None = None
     """None is unpriced."""
+    adapters: tuple[AdapterCard, ...] = ()
+    """That it can answer with, where a variant of a task names one."""
     notes: tuple[str, ...] = ()
     """What to know, and what is wrong when its weights cannot be read."""
 
@@ -90,13 +104,29 @@ class Catalog:
         if colon and kind == "package":
             return packages.weights(where, assembled=self._folder)
         if colon and kind == "file":
-            path = Path(where).expanduser()
-            base = self._settings.file.parent if self._settings.file is not None else Path()
-            path = path if path.is_absolute() else (base / path).absolute()
+            path = self._path(where)
             if not path.exists():
                 raise NotFound(f"there is no file {path} (source {source!r})")
             return path
         return pulled.find(self._folder, source)
+
+    def at_hand(self, engine: EngineSettings) -> EngineSettings:
+        """The same with where its weights and adapters lie, as `file:PATH` and as paths.
+
+        Raises:
+            NotFound, StartError: as `weights`.
+        """
+        adapters = {name: replace(each, path=str(self._path(each.path))) for name, each in engine.adapters.items()}
+        return replace(engine, source=f"file:{self.weights(engine.source)}", adapters=adapters)
+
+    def _path(self, written: str) -> Path:
+        """A path of the configuration, relative to the folder of its file."""
+        path = Path(written).expanduser()
+        base = self._settings.file.parent if self._settings.file is not None else Path()
+        return path if path.is_absolute() else (base / path).absolute()
+
+    def _adapter(self, name: str, told: AdapterSettings) -> AdapterCard:
+        return AdapterCard(name=name, scale=told.scale, size_bytes=_file_size(self._path(told.path)))
 
     def cards(self) -> list[ModelCard]:
         """A card for each configured model, sorted by name."""
@@ -159,6 +189,7 @@ class Catalog:
             licence=_package_licence(engine.source),
             source=engine.source,
             price=None if model.price is None else prices.configured(model.price, slots=engine.slots or 1),
+            adapters=tuple(self._adapter(each, told) for each, told in sorted(engine.adapters.items())),
         )
         try:
             path = self.weights(engine.source)
@@ -179,6 +210,13 @@ class Catalog:
             supports_tools=known.supports_tools,
             notes=known.notes,
         )
+
+
+def _file_size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _route_card(name: str, model: ModelSettings) -> ModelCard:

@@ -30,8 +30,7 @@ def examine_engines(settings: Settings, *, running: bool) -> Iterator[Finding]:
         free = replace(free, available_bytes=free.memory_bytes)
     for name, engine in hosted.items():
         try:
-            at_hand = replace(engine, source=f"file:{catalog.weights(engine.source)}")
-            fit = engine_of(engine.kind).plan(name, at_hand, free).fit
+            fit = engine_of(engine.kind).plan(name, catalog.at_hand(engine), free).fit
         except LoopwrightError as error:
             what, _, todo = error.message.partition("\n")
             todo = todo or "Correct it in loopwright.yaml, or start without local models: loopwright up --no-engine"

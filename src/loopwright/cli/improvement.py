@@ -59,6 +59,12 @@ def subject_of(client: Client, named: str, first: Mapping[str, Any], project: st
             "Improve a variant of its own with the same prompt, then use the version in both",
             param="TASK",
         )
+    if variant["adapters"]:
+        raise BadRequest(
+            f"{name}@{chosen} answers with an adapter, and what is tried out would be asked without it\n"
+            "Improve a variant of its own without the adapter, then use the version in both",
+            param="TASK",
+        )
     [step] = variant["steps"]
     preview = client.preview_task(name, dict(first), variant=chosen, project=project)
     if step["prompt"] is not None:

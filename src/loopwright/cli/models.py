@@ -179,6 +179,11 @@ def _price(card: Mapping[str, Any]) -> str:
     return ", ".join(f"{rates[name]} {word}" for name, word in short.items() if name in rates) or "free"
 
 
+def _adapter(card: Mapping[str, Any]) -> str:
+    scale = "" if card["scale"] == 1 else f" at {card['scale']:g}"
+    return f"{card['name']}{scale} ({_size(card) or 'not there'})"
+
+
 def _facts(card: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for name, value in card.items():
         label = name.replace("_", " ")
@@ -188,6 +193,8 @@ def _facts(card: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             continue  # the price says them in words
         elif name in {"size", "size_bytes"}:
             yield "size", _size(card)
+        elif name == "adapters":
+            yield label, ", ".join(_adapter(each) for each in value)
         elif isinstance(value, list):
             yield label, ", ".join(str(one) for one in value)
         elif isinstance(value, dict):

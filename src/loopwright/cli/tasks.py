@@ -170,7 +170,7 @@ def _variant(variant: dict[str, Any], took: dict[str, Any] | None) -> list[objec
         variant["name"],
         f"{variant['share']:.0%}",
         strategy,
-        ", ".join(variant["models"]),
+        ", ".join([*variant["models"], *(f"+{each['name']}" for each in variant["adapters"])]),
         ", ".join(variant["prompts"]) or "inline",
     ]
     if took is None:

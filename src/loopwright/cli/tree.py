@@ -129,8 +129,9 @@ class Tree:
         for name, model in catalog.configured().items():
             if model.engine is None:
                 continue
-            settings = replace(model.engine, source=f"file:{catalog.weights(model.engine.source)}")
-            plan = engine_of(model.engine.kind).plan(name, settings, machine)
+            plan = engine_of(model.engine.kind).plan(name, catalog.at_hand(model.engine), machine)
+            if len(plan.adapters) != len(model.engine.adapters):
+                raise StartError(f"model {name!r}: engines of kind {plan.kind} take no adapters. Take them out")
             machine = machine.less(plan.fit.total_bytes)
             self.plans[name] = plan
             self.endpoints[name] = Endpoint(
@@ -142,6 +143,7 @@ class Tree:
                 context=plan.context,
                 slots=plan.slots,
                 supports_tools=plan.supports_tools,
+                adapters=dict(plan.adapters),
                 notes=plan.notes,
                 fit=plan.fit.explanation,
             )

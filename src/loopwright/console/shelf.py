@@ -40,6 +40,7 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("at once", _counted(serving["slots"], "request") if serving else None),
         ("parameters", formats.parameters(card["parameters"]) if card["parameters"] else None),
         ("weights", _weights(card)),
+        ("adapters", ", ".join(_adapter(each) for each in card["adapters"])),
         ("licence", card["licence"]),
         ("source", card["source"]),
         ("SHA-256", card["sha256"]),
@@ -48,6 +49,12 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("process", _process(serving) if serving else None),
     ]
     return [(label, str(value)) for label, value in found if value]
+
+
+def _adapter(card: Mapping[str, Any]) -> str:
+    size = "not there" if card["size_bytes"] is None else formats.size(card["size_bytes"])
+    scale = "" if card["scale"] == 1 else f"at {card['scale']:g}, "
+    return f"{card['name']} ({scale}{size})"
 
 
 def _process(serving: Mapping[str, Any]) -> str:

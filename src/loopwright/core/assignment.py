@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from loopwright.core.adapter import TAG, Adapter
 from loopwright.core.money import Usage, usd
 
 _ANSWER: Final = 20_000
 """Characters of an inner answer that are kept on record."""
 _SOURCE: Final = 300
+_TAG: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class Made:
     model: str
     """The name that was asked for."""
     prompt: str | None = None
+    adapter: str = ""
+    """That it was asked to answer with, as on record."""
     messages: Sequence[Mapping[str, Any]] = ()
     """What was asked; empty when it was what the one before it was asked."""
     target: str = ""
@@ -65,7 +69,13 @@ class Made:
             "chosen": self.chosen,
             "answer": self.answer[:_ANSWER],
         }
-        more = {"prompt": self.prompt, "messages": [*self.messages], "said": self.said, "error": self.error}
+        more = {
+            "prompt": self.prompt,
+            "adapter": self.adapter,
+            "messages": [*self.messages],
+            "said": self.said,
+            "error": self.error,
+        }
         return out | {name: value for name, value in more.items() if value}
 
 
@@ -88,6 +98,8 @@ class Assignment:
     prompt_version: str | None
     """`name@number`; of several prompts joined by `+`."""
     inputs: Mapping[str, Any]
+    adapters: tuple[Adapter, ...] = ()
+    """That its models answer with, each once."""
     needs: tuple[Need, ...]
     """Of every request that will be made; the first says whose price a single one has."""
     messages: Sequence[Mapping[str, Any]] = ()
@@ -102,6 +114,11 @@ class Assignment:
     def models(self) -> tuple[str, ...]:
         """Every model that is asked, each once."""
         return tuple(dict.fromkeys(need.model for need in self.needs))
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What of it is found by tags: adapters."""
+        return {TAG: ", ".join(each.spoken for each in self.adapters)[:_TAG]} if self.adapters else {}
 
     def bill(self) -> Bill:
         """What was taken so far."""
@@ -124,6 +141,8 @@ class Assignment:
     def shown(self) -> dict[str, Any]:
         """As it is kept beside the body of the request: JSON."""
         out: dict[str, Any] = {"task": self.task, "variant": self.variant, "variables": dict(self.inputs)}
+        if self.adapters:
+            out["adapters"] = [each.shown() for each in self.adapters]
         if self.messages:
             out["messages"] = [*self.messages]
         if self.made:

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import field
 from typing import Any, Literal, Protocol
 
+from loopwright.core.adapter import Adapter
 from loopwright.core.assignment import Assignment
 from loopwright.core.money import Usage, usd
 from loopwright.core.notes import Note
@@ -63,6 +64,8 @@ class Request:
     """The client wants the texts of the passages that the answer stands on."""
     assignment: Assignment | None = None
     """Of a call of a task: who does it, and what it takes."""
+    adapter: Adapter | None = None
+    """Of its model, which answers with it; None is without any."""
     prompt_version: str | None = None
     """`name@number` that its messages were rendered of, where no task did it."""
     wants_usage: bool = False

@@ -24,6 +24,8 @@ class Endpoint(msgspec.Struct, kw_only=True, frozen=True):
     """Tokens of prompt and answer for one request."""
     slots: int
     supports_tools: bool = False
+    adapters: dict[str, float] = {}
+    """Default scales of the adapters it holds, in its own order."""
     notes: tuple[str, ...] = ()
     fit: str = ""
     """The memory arithmetic, for people."""

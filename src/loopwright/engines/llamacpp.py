@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from loopwright.core.errors import StartError
+from loopwright.engines.adapters import read_adapters
 from loopwright.engines.children import ENVIRONMENT, answers_health
 from loopwright.engines.machine import Machine
 from loopwright.engines.metrics import count, samples
@@ -57,7 +58,9 @@ class LlamaCpp:
         """See `Engine.plan`."""
         header = _header(name, settings.source)
         geometry = header.geometry()
-        extra = _arguments(name, settings.args)
+        extra = _arguments(name, settings)
+        adapters = read_adapters(name, header, settings.adapters)
+        header = replace(header, weights_bytes=header.weights_bytes + sum(a.weights_bytes for a in adapters.values()))
         if settings.context is not None and settings.context > geometry.context:
             raise StartError(
                 f"model {name!r} was trained for {geometry.context:,} tokens; its context cannot be {settings.context:,}. "
@@ -87,6 +90,8 @@ class LlamaCpp:
         notes = [] if template else ["The weights carry no chat template (a base model): completions only."]
         if template and not tools:
             notes.append("The chat template does not render tools: llama.cpp would drop them without a word.")
+        if adapters:
+            notes.append(f"Adapters: {', '.join(adapters)}. llama.cpp's cache of finished prompts is off beside them.")
         return Plan(
             name=name,
             kind=self.kind,
@@ -94,6 +99,7 @@ class LlamaCpp:
             operations=("chat", "completion") if template else ("completion",),
             supports_tools=bool(template) and tools,
             notes=tuple(notes),
+            adapters={each: settings.adapters[each].scale for each in adapters},
             arguments={
                 "name": name,
                 "path": str(header.path),
@@ -102,6 +108,7 @@ class LlamaCpp:
                 "threads": threads,
                 "kv_type": chosen.kv_type,
                 "flash": geometry.quantizes(),
+                "adapters": [str(adapter.path) for adapter in adapters.values()],
                 **extra,
             },
         )
@@ -159,7 +166,8 @@ def _parts(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{prefix}-*-of-{rest}")) if marker else [path]
 
 
-def _arguments(name: str, args: Mapping[str, object]) -> dict[str, Any]:
+def _arguments(name: str, settings: EngineSettings) -> dict[str, Any]:
+    args = settings.args
     for key, value in args.items():
         if key not in _ARGUMENTS:
             raise StartError(f"model {name!r}: llamacpp knows no argument {key!r}{hint(key, _ARGUMENTS)}")
@@ -171,7 +179,14 @@ def _arguments(name: str, args: Mapping[str, object]) -> dict[str, Any]:
             )
         if isinstance(value, int | float) and value < (32 if key == "batch" else 0):
             raise StartError(f"model {name!r}: argument {key} is too small: {value!r}")
-    return {**_ARGUMENTS, **args}
+    if not settings.adapters:
+        return {**_ARGUMENTS, **args}
+    if args.get("prompt_cache_mib"):
+        raise StartError(
+            f"model {name!r}: argument prompt_cache_mib must be 0 beside adapters: llama.cpp's cache of finished prompts "
+            "does not tell what was read with which. Leave it out"
+        )
+    return {**_ARGUMENTS, **args, "prompt_cache_mib": 0}
 
 
 def _choices(

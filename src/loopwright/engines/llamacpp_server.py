@@ -33,6 +33,8 @@ def parameters(told: Mapping[str, Any]) -> xllamacpp.CommonParams:
     params = xllamacpp.CommonParams()
     params.model.path = told["path"]
     params.model_alias = {told["name"]}  # else answers name the file's path
+    params.lora_adapters = [_adapter(path) for path in told["adapters"]]
+    params.lora_init_without_apply = True
     _shape(params, told)
     # The port: loopback only, nothing without the secret, no page of another origin may read it, no web UI.
     params.hostnames = ["127.0.0.1"]
@@ -47,6 +49,14 @@ def parameters(told: Mapping[str, Any]) -> xllamacpp.CommonParams:
     if told["chat_template"]:
         params.chat_template = told["chat_template"]
     return params
+
+
+def _adapter(path: str) -> xllamacpp.CommonAdapterLoraInfo:
+    """An adapter that is loaded, and counts only for requests that say so: the scale here is that of all others."""
+    info = xllamacpp.CommonAdapterLoraInfo()
+    info.path = path
+    info.scale = 0.0  # `lora_init_without_apply` alone leaves it at what stands here
+    return info
 
 
 def _shape(params: xllamacpp.CommonParams, told: Mapping[str, Any]) -> None:

@@ -54,6 +54,9 @@ class Plan:
     emulate them with a schema, or refuse."""
     notes: tuple[str, ...] = ()
     """What a user should know, e.g. that the weights carry no chat template."""
+    adapters: Mapping[str, float] = field(default_factory=dict)
+    """Adapters the program holds and their default scales, in its own order: each request says of every one how much it
+    counts, as llama.cpp's `lora: [{id, scale}]`, ids from 0."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """JSON values for the engine's own program; opaque to everybody else."""
 

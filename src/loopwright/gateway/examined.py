@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loopwright.core.errors import LoopwrightError, NotFound
+from loopwright.gateway.routed import Target
 from loopwright.gateway.worded import CONTEXT, Worder
 from loopwright.kit.nearest import hint
+from loopwright.kit.settings_adapters_check import lacking
 from loopwright.tasks.task import Step, Task, Variant
 
 
@@ -19,7 +21,7 @@ class Finding:
     variant: str
     """Empty for the whole task."""
     where: str
-    """`prompt`, `model`, `evaluator`, `retrieval`, `variables`, or a step."""
+    """`prompt`, `model`, `adapter`, `evaluator`, `retrieval`, `variables`, or a step."""
     problem: str
 
     def shown(self) -> dict[str, str]:
@@ -32,7 +34,7 @@ class Examiner:
     """Looks at tasks."""
 
     worder: Worder
-    models: Collection[str]
+    models: Mapping[str, Target]
     """Every name that can be called."""
     evaluator: Callable[[str | Mapping[str, Any]], str | None]
     """Why an evaluator cannot be made; None when it can."""
@@ -42,10 +44,11 @@ class Examiner:
     async def examine(self, task: Task, project_id: int) -> list[Finding]:
         """All that is wrong with a task as it stands now, for the prompts of a project."""
         found = []
-        for metric in task.metrics:
-            problem = self.evaluator(metric)
-            if problem is not None:
-                found.append(Finding(variant="", where="metrics", problem=problem))
+        for where, specs in (("metrics", task.metrics), ("monitor", task.scored_by)):
+            for spec in specs:
+                problem = self.evaluator(spec)
+                if problem is not None:
+                    found.append(Finding(variant="", where=where, problem=problem))
         for variant in task.variants.values():
             try:
                 await self.worder.fetch(variant, project_id)
@@ -69,6 +72,12 @@ class Examiner:
             if model not in self.models:
                 problem = f"there is no model {model!r}{hint(model, self.models)}"
                 yield Finding(variant=variant.name, where="model", problem=problem)
+        for step in variant.steps:
+            if step.adapter is None or step.model not in self.models:
+                continue
+            lacks = lacking(step.adapter.name, step.model, self.models[step.model].adapters)
+            if lacks is not None:
+                yield Finding(variant=variant.name, where="adapter", problem=lacks)
         evaluator = variant.strategy.evaluator
         if evaluator is not None and (problem_of := self.evaluator(evaluator)) is not None:
             yield Finding(variant=variant.name, where="evaluator", problem=problem_of)

@@ -76,6 +76,7 @@ class Performed:
                 body=body,
                 raw=msgspec.json.encode(body),
                 formed=request.formed or "response_format" in body,
+                adapter=plan.first.adapter,
                 assignment=None,
             )
         )

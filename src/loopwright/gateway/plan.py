@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from loopwright.core.adapter import Adapter
 from loopwright.core.assignment import Assignment
 from loopwright.tasks.task import Shot, Task, Variant
 
@@ -20,6 +21,8 @@ class Asked:
     """`name@number`; None where the messages stand in the variant."""
     body: Mapping[str, Any]
     """In OpenAI's form."""
+    adapter: Adapter | None = None
+    """Of the model."""
 
 
 class Word(Protocol):
@@ -61,5 +64,6 @@ class Plan(Assignment):
             "prompt_version": self.prompt_version,
             "variables": dict(self.inputs),
             "request": dict(self.first.body),
+            "adapter": None if self.first.adapter is None else self.first.adapter.shown(),
             "needs": [{"model": each.model, "input": each.input, "output": each.output} for each in self.needs],
         }

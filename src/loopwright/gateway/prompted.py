@@ -7,21 +7,24 @@ So the record, limits and scopes see what the call is for; what is asked of mode
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from loopwright.core.adapter import Adapter
 from loopwright.core.assignment import Assignment, Need
 from loopwright.core.chat import Delta, Request, Trace, answering
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Refused, UnknownModel
 from loopwright.core.who import Principal
 from loopwright.gateway.inputs import inputs_of
 from loopwright.gateway.plan import Asked, Plan, Word
+from loopwright.gateway.routed import Target
 from loopwright.gateway.worded import Worder
 from loopwright.kit.nearest import hint
-from loopwright.tasks.task import PREFIX, Shot, Task, Variant
+from loopwright.kit.settings_adapters_check import lacking
+from loopwright.tasks.task import PREFIX, Shot, Step, Task, Variant
 
 _BYTES_A_TOKEN: Final = 3
 """As `Admitted` counts: rather too many."""
@@ -48,7 +51,7 @@ class Prompted:
     find: Callable[[int, str], Task]
     """A task by project and name; raises UnknownModel."""
     worder: Worder
-    models: Collection[str]
+    models: Mapping[str, Target]
     """Every name that can be called."""
     output_tokens: int = 1_024
     """Tokens an answer is taken to have where nothing limits it."""
@@ -87,7 +90,8 @@ class Prompted:
 
         Raises:
             NotFound: there is no such prompt or model.
-            BadRequest: the inputs are not what the task takes; `param` names the one to blame.
+            BadRequest: the inputs are not what the task takes, or a model has not the adapter of the variant; `param`
+                names the one to blame.
         """
         if request.operation != "chat":
             raise BadRequest(f"task {task.name!r} does not do {request.operation}; it does: chat", param="model")
@@ -109,6 +113,7 @@ class Prompted:
             several=several,
             of=task,
             way=variant,
+            adapters=tuple(dict.fromkeys(each for step in variant.steps if (each := self._adapter(step)) is not None)),
             first=first,
             word=word,
         )
@@ -181,17 +186,29 @@ class Prompted:
         def word(
             number: int, values: Mapping[str, Any], /, *, shots: Sequence[Shot] = (), context: str | None = None
         ) -> Asked:
-            return self.worder.asked(
+            step = variant.steps[number]
+            asked = self.worder.asked(
                 task,
-                variant.steps[number],
+                step,
                 values,
                 project_id=request.who.project_id,
                 shots=(*variant.examples, *shots) if shots else variant.examples,
                 context=context,
                 beside=said if number == last else None,
             )
+            adapter = self._adapter(step)
+            return asked if adapter is None else replace(asked, adapter=adapter)
 
         return word
+
+    def _adapter(self, step: Step) -> Adapter | None:
+        """What a step wants, with the scale that counts where it says none."""
+        wanted = step.adapter
+        if wanted is None:
+            return None
+        known = self.models[step.model].adapters if step.model in self.models else {}
+        scale = known.get(wanted.name, 1.0) if wanted.scale is None else wanted.scale
+        return Adapter(name=wanted.name, scale=scale)
 
     def _versions(self, task: Task, variant: Variant, project_id: int) -> str:
         found = [self.worder.version(task, step, project_id) for step in variant.steps]
@@ -205,6 +222,11 @@ class Prompted:
                     f"{hint(model, self.models)}",
                     param="model",
                 )
+        for step in variant.steps:
+            if step.adapter is not None:
+                problem = lacking(step.adapter.name, step.model, self.models[step.model].adapters)
+                if problem is not None:
+                    raise BadRequest(f"task {task.name!r}, variant {variant.name!r}: {problem}", param="model")
 
     def _needs(self, variant: Variant, first: Asked, inputs: Mapping[str, Any]) -> tuple[Need, ...]:
         """What all its requests are taken to need: what a later step is asked is as long as all that came before."""

@@ -144,6 +144,8 @@ class _Taken:
         self.cost_nano: int | None = None
         self.written = False
         self.tags = request.tags
+        if request.assignment is not None and request.assignment.adapters:
+            self.tags = {**self.tags, **request.assignment.tags}
         self._mute = request.privacy is not None and not request.privacy.store
         if self._mute:
             self._payloads = self._keep = False

@@ -19,6 +19,7 @@ from loopwright.gateway.standing import Standing
 from loopwright.gateway.strategies import STRATEGIES
 from loopwright.gateway.timed import Timed
 from loopwright.kit.settings import ModelSettings, RetrySettings, TargetSettings
+from loopwright.kit.settings_adapters_check import shared
 
 _ONCE = RetrySettings(attempts=1, budget=0.0)
 
@@ -124,6 +125,7 @@ def route(
             model=targets[0].model,
             operations=operations,
             price=targets[0].price,
+            adapters=shared([target.adapters for target in targets]),
         ),
         targets=tuple(targets),
         standings=standings,

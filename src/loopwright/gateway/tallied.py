@@ -123,12 +123,14 @@ class Asker:
             wants_usage=False,
             formed=True,
             cache_control=control,
+            adapter=asked.adapter,
             assignment=None,
         )
         made = Made(
             name=name or asked.name,
             model=asked.model,
             prompt=asked.prompt,
+            adapter="" if asked.adapter is None else asked.adapter.spoken,
             messages=() if again else _messages(body),
         )
         self.plan.made.append(made)

@@ -11,7 +11,7 @@ import mmap
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,8 @@ class Header:
     """Elements of every list."""
     weights_bytes: int
     parameters: int
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of every tensor, the fastest dimension first."""
 
     @property
     def architecture(self) -> str:
@@ -173,6 +175,7 @@ def read(path: Path) -> Header:
         lengths=header.lengths,
         weights_bytes=header.weights_bytes + sum(part.weights_bytes for part in others),
         parameters=header.parameters + sum(part.parameters for part in others),
+        shapes={name: shape for part in (header, *others) for name, shape in part.shapes.items()},
     )
 
 
@@ -213,14 +216,22 @@ class _Cursor:
                     metadata[key] = values
             else:
                 metadata[key] = self._value(kind)
-        weights, parameters = self._tensors(tensors)
-        return Header(path=self._path, metadata=metadata, lengths=lengths, weights_bytes=weights, parameters=parameters)
+        shapes: dict[str, tuple[int, ...]] = {}
+        weights, parameters = self._tensors(tensors, shapes)
+        return Header(
+            path=self._path,
+            metadata=metadata,
+            lengths=lengths,
+            weights_bytes=weights,
+            parameters=parameters,
+            shapes=shapes,
+        )
 
-    def _tensors(self, count: int) -> tuple[int, int]:
+    def _tensors(self, count: int, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int]:
         weights = parameters = 0
         for _ in range(count):
-            self._skip(self._number("Q"))
-            shape = [self._number("Q") for _ in range(self._number("I"))]
+            name = self._string()
+            shape = shapes[name] = tuple(self._number("Q") for _ in range(self._number("I")))
             kind = self._number("I")
             self._skip(8)  # offset
             elements = math.prod(shape)

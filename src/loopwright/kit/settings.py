@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from loopwright.kit.settings_adapters import AdapterSettings
 from loopwright.kit.settings_batches import BatchSettings, FileSettings
 from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.kit.settings_datasets import DatasetSettings
@@ -143,6 +144,8 @@ class EngineSettings:
     """Processor threads the engine computes with."""
     kv_type: Literal["f16", "q8_0", "q4_0"] | None = None
     """Number format of the KV cache: smaller holds more tokens, at some loss."""
+    adapters: Mapping[str, AdapterSettings] = field(default_factory=dict)
+    """LoRA files beside the weights, by name; a variant's `adapter` names one. Of `llamacpp`."""
     args: Mapping[str, object] = field(default_factory=dict)
     """Arguments of the plug-in, handed on as they are."""
 

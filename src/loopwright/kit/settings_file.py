@@ -17,6 +17,7 @@ from loopwright.core.errors import SettingsError
 from loopwright.kit.keyring import check_encryption
 from loopwright.kit.nearest import hint as did_you_mean
 from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings, Settings
+from loopwright.kit.settings_adapters_check import check_adapters
 from loopwright.kit.settings_alerts_check import check_alerts
 from loopwright.kit.settings_privacy_check import check_privacy
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
@@ -180,6 +181,8 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
     for name, model in settings.models.items():
         _check_model(("models", name), model, settings.providers, reader)
         check_route(("models", name), model, settings, reader)
+        if model.engine is not None:
+            check_adapters(("models", name), model.engine, reader)
     _check_names(settings.models, reader)
     check_privacy(settings, reader)
     check_alerts(settings, reader)

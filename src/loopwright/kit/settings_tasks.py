@@ -24,6 +24,8 @@ class StepSettings:
     parameters: Mapping[str, object] = field(default_factory=dict)
     """As the variant's, which hold where these say nothing."""
     output: Mapping[str, object] | None = None
+    adapter: object = None
+    """As the variant's, which holds where this says nothing."""
     """JSON schema of the answer, which later steps then get as an object; the last step's is the task's."""
 
 
@@ -135,7 +137,7 @@ class VariantSettings:
     memory: MemorySettings | None = None
     """Corrections of its task that are shown to it; not set is none."""
     adapter: object = None
-    """Not yet."""
+    """An adapter (LoRA) of its model, by name, or `{name, scale}`; of a chain, of every step that names none itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ from loopwright.kit import wire
 from loopwright.kit.nearest import hint
 from loopwright.kit.schema import Schema, schema
 from loopwright.kit.settings import Settings
+from loopwright.kit.settings_adapters import adapter_problems
+from loopwright.kit.settings_adapters_check import check_wanted
+from loopwright.kit.settings_monitor import monitor_problems
 from loopwright.kit.settings_read import KeyPath, Reader
 from loopwright.kit.settings_retrieval_check import CONTEXT, retrieval_problems
 from loopwright.kit.settings_tasks import MemorySettings, StepSettings, StrategySettings, TaskSettings, VariantSettings
@@ -49,6 +52,8 @@ def check_tasks(settings: Settings, reader: Reader) -> None:
     words = [word for name, model in settings.models.items() for word in (name, *model.aliases)]
     for name, task in settings.tasks.items():
         for path, text in problems(name, task):
+            reader.report(("tasks", name, *path), text)
+        for path, text in check_wanted(task, settings.models):
             reader.report(("tasks", name, *path), text)
         for path, model in models_of(task):
             if settings.models and model not in words:
@@ -97,8 +102,8 @@ def problems(name: str, task: TaskSettings) -> Found:
 
 
 def _variant(task: TaskSettings, variant: VariantSettings, given: frozenset[str] | None) -> Found:
-    if variant.adapter is not None:
-        yield ("adapter",), "not yet: this version has none; leave it out"
+    for where, text in adapter_problems(variant.adapter):
+        yield ("adapter", *where), text
     if variant.retrieval is not None:
         for where, text in retrieval_problems(variant.retrieval, variant, given):
             yield ("retrieval", *where), text
@@ -167,6 +172,8 @@ def _chain(task: TaskSettings, variant: VariantSettings, given: frozenset[str] |
         if step.output is not None:
             yield from _schema(step.output, (*path, "output"), [])
             if at == len(steps) - 1:
+        for where, text in adapter_problems(step.adapter):
+            yield (*path, "adapter", *where), text
                 yield (*path, "output"), "the last step's answer is the task's; allowed: output of the task"
         if known is not None:
             known |= {step.name}

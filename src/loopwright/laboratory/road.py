@@ -22,6 +22,7 @@ from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.kit import wire
 from loopwright.kit.ids import Ids
 from loopwright.kit.nearest import hint
+from loopwright.laboratory.token_counts import engine_of
 from loopwright.prompts.definition import Definition
 from loopwright.prompts.fault import Fault
 from loopwright.prompts.variables import NAME
@@ -177,6 +178,7 @@ class EvaluationRoad:
             "variants": [await self._variant(who, way, mixed=not at) for way in ways],
             "parameters": target.parameters,
             "leads": {model: self._leads(model) for model in models},
+            **self._adapters(ways),
         }
         return _Task(target=target, definition=definition, formed=task.output_schema is not None)
 
@@ -187,7 +189,22 @@ class EvaluationRoad:
         told = msgspec.to_builtins(
             {"steps": way.steps, "strategy": way.strategy, "examples": way.examples}, enc_hook=dict
         )
+        for step in told["steps"]:  # without one as before there were any: what was answered then is an answer still
+            if step["adapter"] is None:
+                del step["adapter"]
         return {"name": way.name, "weight": way.weight if mixed else None, "prompts": prompts, **told}
+
+    def _adapters(self, ways: Sequence[Variant]) -> dict[str, Any]:
+        """The files behind the adapters that are wanted, and the scales that hold; nothing where none is."""
+        found: dict[str, Any] = {}
+        for model, wanted in ((step.model, step.adapter) for way in ways for step in way.steps):
+            if wanted is None:
+                continue
+            engine = engine_of(self._app, model)
+            told = None if engine is None else engine.adapters.get(wanted.name)
+            held = self._app.targets[model].adapters if model in self._app.targets else {}
+            found[f"{model} {wanted.name}"] = ["" if told is None else told.path, held.get(wanted.name)]
+        return {"adapters": found} if found else {}
 
     async def _model(self, who: Principal, target: Target) -> _Model:
         if target.prompt is not None and target.messages is not None:

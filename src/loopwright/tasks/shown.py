@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from loopwright.kit.settings_adapters import Wanted
 from loopwright.tasks.task import PREFIX, Task, Variant
 
 
@@ -27,6 +29,7 @@ def brief(task: Task) -> dict[str, Any]:
                 "share": round(task.share(each), 6),
                 "strategy": each.strategy.kind,
                 "models": [*each.models],
+                "adapters": [_adapter(adapter) for adapter in each.adapters],
                 "prompts": [*each.prompts],
             }
             for each in task.variants.values()
@@ -41,6 +44,7 @@ def whole(task: Task) -> dict[str, Any]:
         "input_schema": dict(task.input_schema),
         "output_schema": None if task.output_schema is None else dict(task.output_schema),
         "metrics": [dict(metric) for metric in task.metrics],
+        "monitor": None if task.monitor is None else asdict(task.monitor),
         "bar": task.bar,
         "guardrails": dict(task.guardrails),
         "variants": [_variant(task, each) for each in task.variants.values()],
@@ -59,6 +63,7 @@ def _variant(task: Task, variant: Variant) -> dict[str, Any]:
         "samples": strategy.samples,
         "evaluator": strategy.evaluator,
         "models": [*variant.models],
+        "adapters": [_adapter(each) for each in variant.adapters],
         "prompts": [*variant.prompts],
         "parameters": dict(variant.parameters),
         "examples": [{"input": dict(shot.input), "output": shot.output} for shot in variant.examples],
@@ -68,11 +73,16 @@ def _variant(task: Task, variant: Variant) -> dict[str, Any]:
                 "prompt": step.prompt,
                 "messages": [dict(message) for message in step.messages],
                 "model": step.model,
+                "adapter": None if step.adapter is None else _adapter(step.adapter),
                 "parameters": dict(step.parameters),
             }
             for step in variant.steps
         ],
     }
+
+
+def _adapter(wanted: Wanted) -> dict[str, Any]:
+    return {"name": wanted.name, "scale": wanted.scale}
 
 
 def _properties(task: Task) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from loopwright.core.errors import UnknownModel
 from loopwright.kit.nearest import hint
 from loopwright.kit.schema import Schema, schema
+from loopwright.kit.settings_adapters import Wanted, wanted_adapter
 from loopwright.kit.settings_json import json_of
 from loopwright.kit.settings_tasks import (
     MemorySettings,
@@ -54,6 +55,8 @@ class Step:
     output: Mapping[str, Any] | None
     """JSON schema of the answer; None is free text."""
 
+    adapter: Wanted | None = None
+    """Of the model."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
@@ -92,6 +95,11 @@ class Variant:
         return tuple(dict.fromkeys(step.model for step in self.steps))
 
     @property
+    @property
+    def adapters(self) -> tuple[Wanted, ...]:
+        """Every adapter it wants, each once."""
+        return tuple(dict.fromkeys(step.adapter for step in self.steps if step.adapter is not None))
+
     def prompts(self) -> tuple[str, ...]:
         """Every stored prompt it uses, as `NAME[@REF]`, each once."""
         return tuple(dict.fromkeys(step.prompt for step in self.steps if step.prompt is not None))
@@ -253,6 +261,7 @@ def _strategy(said: StrategySettings) -> Strategy:
         kind=said.kind,
         samples=said.samples if many else 1,
         answer=said.answer,
+                adapter=wanted_adapter(said.adapter if each.adapter is None else each.adapter),
         marker=said.marker,
         evaluator=evaluator if isinstance(evaluator, str | Mapping) else None,
     )
