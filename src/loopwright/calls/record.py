@@ -53,6 +53,8 @@ class Record(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fals
     """Left None when only the answer's bytes tell; the drain reads it there."""
     sent: list[dict[str, Any]] | None = None
     """Where its bytes went, as `core.privacy.Departure` shows it; None when no trail is kept."""
+    observed: bool = False
+    """It did not go through this house: the program that made it told of it as a span. Spent by nobody's budget here."""
 
 
 class Opened(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):

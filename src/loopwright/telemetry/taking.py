@@ -1,0 +1,238 @@
+"""From spans as they came to what is stored: checked, read by the table of aliases, calls told from other steps. For a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from loopwright.calls.record import Record
+from loopwright.core.who import Principal
+from loopwright.telemetry.messages import documents, messages_of
+from loopwright.telemetry.reading import CALLS, Heard, heard, tree, usage_of
+from loopwright.telemetry.recording import PriceOf, record_of
+from loopwright.telemetry.rows import id_of
+from loopwright.telemetry.span import Span, SpanEvent, SpanLink, Status
+from loopwright.telemetry.wire import Decoded, Source, WireSpan, note
+
+_DAY_NS: Final = 86_400 * 10**9
+_LONGEST_US: Final = 3_650 * 86_400 * 10**6
+_STATUSES: Final[tuple[Status, ...]] = ("unset", "ok", "error")
+_LOCAL: Final = frozenset(("127.0.0.1", "localhost", "::1", "0.0.0.0"))  # noqa: S104  (names of this machine)
+_SAID: Final = 8_000
+"""Characters of what was said of a failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under which spans are taken."""
+
+    who: Principal
+    price: PriceOf
+    keeps: Callable[[str], bool]
+    """Whether texts of calls of a model may be kept; of none for other steps."""
+    oldest_ns: int
+    latest_ns: int
+    """A start outside is refused."""
+    here: str = ""
+    """Host and port by which the sender reaches us: what it asked there is on record already."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One span ready to be stored."""
+
+    id: str
+    span: Span
+    tags: Mapping[str, str]
+    texts: bool
+    record: Record | None = None
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a request comes to."""
+
+    steps: list[Step] = field(default_factory=list)
+    refused: int = 0
+    message: str = ""
+
+
+def take(decoded: Decoded[WireSpan], terms: Terms) -> Taken:
+    """Read all spans of a request; those that cannot be kept are refused, each with its reason."""
+    steps: list[tuple[Step, Heard]] = []
+    seen: dict[tuple[bytes, bytes], int] = {}
+    for source, spans in decoded.groups:
+        for each in spans:
+            reason = _unfit(each, terms)
+            if reason is None and seen.setdefault((each.trace_id, each.span_id), each.start) != each.start:
+                reason = "two spans with one id"
+            if reason is not None:
+                decoded.refuse(reason)
+                continue
+            steps.append(_step(each, source, terms))
+    unique = {step.id: (step, found) for step, found in reversed(steps)}
+    kept = list(reversed(unique.values()))
+    _inherit([step for step, _ in kept])
+    wrapped = _wrapped(step.span for step, _ in kept)
+    for step, found in kept:
+        span = step.span
+        if span.kind in CALLS and (span.trace_id, span.span_id) not in wrapped and not _asked_here(found, terms.here):
+            step.record = record_of(
+                span, found, call_id=step.id, key_id=terms.who.key_id, price=terms.price, texts=step.texts
+            )
+            step.span = replace(span, call_id=step.id)
+    return Taken([step for step, _ in kept], decoded.refused, decoded.message)
+
+
+def _unfit(each: WireSpan, terms: Terms) -> str | None:
+    if len(each.trace_id) != 16 or not any(each.trace_id):
+        return "a trace id is not of 16 bytes, or zero"
+    if len(each.span_id) != 8 or not any(each.span_id):
+        return "a span id is not of 8 bytes, or zero"
+    if each.start <= 0:
+        return "a span has no start"
+    if each.start > terms.latest_ns:
+        return "a span begins in the future: see the sender's clock"
+    if each.start < terms.oldest_ns:
+        return "a span is older than calls are kept"
+    return None
+
+
+def _step(each: WireSpan, source: Source, terms: Terms) -> tuple[Step, Heard]:
+    found = heard(each.attributes)
+    trace_id, span_id = each.trace_id.hex(), each.span_id.hex()
+    parent_id = each.parent_id.hex() if len(each.parent_id) == 8 and any(each.parent_id) else None
+    if each.end < each.start and each.end:
+        note(each.clipped, "end")
+    if parent_id is None:
+        _add_resource(found, source)
+    is_call = found.kind in CALLS
+    usage = usage_of(found) if is_call else None
+    model = found.text("model")
+    span = Span(
+        project_id=terms.who.project_id,
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id,
+        name=each.name,
+        kind=found.kind,
+        started_ns=each.start,
+        duration_us=min(max(each.end - each.start, 0) // 1000, _LONGEST_US),
+        status=_status(each, found),
+        error=_error(each, found),
+        service=source.service,
+        scope=source.scope[:200],
+        dialect=found.dialect,
+        session=found.text("session"),
+        user=found.text("user"),
+        model=model,
+        provider=found.text("provider"),
+        tool=found.text("tool"),
+        input_tokens=0 if usage is None else usage.input,
+        output_tokens=0 if usage is None else usage.output,
+        # Of a call they are on record with it.
+        input=None if is_call else _given(found),
+        output=None if is_call else _made(found),
+        attributes=found.rest,
+        events=[SpanEvent(at_ns=at, name=name, attributes=told) for at, name, told in each.events],
+        links=[SpanLink(trace_id=trace, span_id=to, attributes=told) for trace, to, told in each.links],
+        clipped=each.clipped,
+    )
+    texts = terms.keeps(model if is_call and model else "")
+    return Step(id_of(each.start, trace_id, span_id), span, found.tags, texts), found
+
+
+def _add_resource(found: Heard, source: Source) -> None:
+    """What is known of the program stands with the first span of a trace."""
+    for name, value in source.resource.items():
+        if name != "service.name":
+            found.rest[f"resource.{name}"] = value
+    environment = source.resource.get("deployment.environment.name", source.resource.get("deployment.environment"))
+    if isinstance(environment, str) and environment:
+        found.tags.setdefault("environment", environment[:200])
+
+
+def _status(each: WireSpan, found: Heard) -> Status:
+    if found.fields.get("level") == "ERROR":
+        return "error"
+    return _STATUSES[each.status] if 0 <= each.status < len(_STATUSES) else "unset"
+
+
+def _given(found: Heard) -> Any:
+    if "input" in found.fields:
+        return found.fields["input"]
+    if "input_messages" in found.parts:
+        return messages_of(tree(found.parts["input_messages"]))
+    return None
+
+
+def _made(found: Heard) -> Any:
+    if "documents" in found.parts:
+        return documents(found.parts["documents"])
+    if "output" in found.fields:
+        return found.fields["output"]
+    if "output_messages" in found.parts:
+        return messages_of(tree(found.parts["output_messages"]))
+    return None
+
+
+def _error(each: WireSpan, found: Heard) -> str | None:
+    for _, name, told in each.events:
+        if name == "exception":
+            kind, said = told.get("exception.type", ""), told.get("exception.message", "")
+            return f"{kind}: {said}"[:_SAID] if kind and said else f"{kind}{said}"[:_SAID]
+    if each.status == 2 or found.fields.get("level") == "ERROR":
+        return (each.message or found.text("error") or "")[:_SAID] or None
+    return None
+
+
+def _inherit(steps: list[Step]) -> None:
+    """A session that is told of some span of a trace is the session of its calls: most dialects tell the root only."""
+    sessions: dict[str, set[str]] = {}
+    for step in steps:
+        if step.span.session:
+            sessions.setdefault(step.span.trace_id, set()).add(step.span.session)
+    for step in steps:
+        found = sessions.get(step.span.trace_id)
+        if step.span.session is None and found is not None and len(found) == 1 and step.span.kind in CALLS:
+            step.span = replace(step.span, session=next(iter(found)))
+
+
+def _wrapped(spans: Iterable[Span]) -> set[tuple[str, str]]:
+    """Calls that hold another call: frameworks tell of a call, and so does the client that they call; it is one."""
+    parents: dict[tuple[str, str], str | None] = {}
+    calls: list[tuple[str, str]] = []
+    for span in spans:
+        parents[span.trace_id, span.span_id] = span.parent_id
+        if span.kind in CALLS:
+            calls.append((span.trace_id, span.span_id))
+    known, found = set(calls), set()
+    for trace, call in calls:
+        above, steps = parents[trace, call], 0
+        while above is not None and steps < _ABOVE:
+            if (trace, above) in known:
+                found.add((trace, above))
+                break
+            above, steps = parents.get((trace, above)), steps + 1
+    return found
+
+
+_ABOVE: Final = 8
+
+
+def _asked_here(found: Heard, here: str) -> bool:
+    """Whether a call went to the very house that is told of it."""
+    told = found.text("host")
+    if not here or not told:
+        return False
+    if "://" in told:
+        told = told.split("://", 1)[1].split("/", 1)[0]
+    port = found.text("port")
+    return _place(f"{told}:{port}" if port and ":" not in told else told) == _place(here)
+
+
+def _place(host: str) -> tuple[str, str]:
+    name, _, port = host.rpartition(":") if ":" in host and not host.endswith("]") else (host, "", "")
+    name = name.strip("[]").lower()
+    return "localhost" if name in _LOCAL else name, port
