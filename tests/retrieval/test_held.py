@@ -13,8 +13,8 @@ from loopwright.core.who import Principal
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.filters import condition_of
 from loopwright.retrieval.held import Held, Left
-from loopwright.retrieval.looking import generation_of
-from loopwright.retrieval.nearest import Generation, nearest
+from loopwright.retrieval.looking import opened
+from loopwright.retrieval.nearest import nearest
 from loopwright.retrieval.options import Options
 from loopwright.retrieval.restriction import FEW, Restriction
 from loopwright.retrieval.search import Searcher
@@ -42,8 +42,9 @@ async def found(searcher: Searcher, name: str, mode: str, who: Principal = WHO, 
 
 async def left_of(shelf: Shelf, held: Held, collection: Collection, restriction: Restriction) -> Left | None:
     async with shelf.db.snapshot() as connection:
-        generation = await generation_of(connection, collection.id)
-        assert generation is not None
+        found = await opened(connection, collection.id)
+        assert found is not None
+        generation, _ = found
         return await held.left(connection, generation, restriction)
 
 
@@ -129,8 +130,9 @@ async def test_held_vectors_are_those_of_the_database_and_only_new_ones_are_read
     question = np.asarray(shelf.embedder.vector("cat 7"), dtype=np.float32)
     for step in range(3):
         async with shelf.db.snapshot() as connection:
-            generation = await generation_of(connection, made.id)
-            assert generation is not None
+            now = await opened(connection, made.id)
+            assert now is not None
+            generation, _ = now
             left = await held.left(connection, generation, pets)
             assert left is not None
             rows = await held.near(connection, generation, pets, left)
@@ -184,8 +186,9 @@ async def test_no_more_is_held_than_there_is_room_for(shelf: Shelf) -> None:
     held, pets = Held(most=100), Restriction.of(made.id, Options(filter=condition_of(PETS)), None)
     others = Restriction.of(made.id, Options(filter=condition_of({"kind": "wild"})), None)
     async with shelf.db.snapshot() as connection:
-        generation: Generation | None = await generation_of(connection, made.id)
-        assert generation is not None
+        now = await opened(connection, made.id)
+        assert now is not None
+        generation, _ = now
         left = await held.left(connection, generation, pets)
         assert left is not None
         for _ in range(3):

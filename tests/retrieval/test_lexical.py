@@ -11,7 +11,7 @@ import pytest
 
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
-from loopwright.retrieval.lexical import Weighed, weigh
+from loopwright.retrieval.lexical import Weighed, weighing
 from loopwright.retrieval.segments import segments_of
 from loopwright.retrieval.terms import Analyzer, hash_of, words_of
 from tests.retrieval.stocked import Doc, Shelf
@@ -34,7 +34,7 @@ async def weighed(shelf: Shelf, collection_id: int, query: str) -> Weighed:
         segments = await segments_of(connection, collection_id)
         layout = await shelf.index.layouts.of(connection, segments)
         words = {each.kind: shelf.index.analyzer(*each.kind).hashes(query) for each in segments}
-        return await weigh(connection, segments, layout, words)
+        return await (await weighing(connection, segments, layout, words)).weighed()
 
 
 def others(texts: list[str], query: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What restrictions leave of collections, held by a process between searches: documents by id, and their vectors where few.
+"""What a process holds between searches: what restrictions leave, with vectors where that is little; what words are worth.
 
 Whatever can be found changes with a version of its collection, and a search reads in its own snapshot which version that
 is: what was read at another one is not used. So nothing has to be told to forget. Only numbers are held, no texts.
@@ -16,18 +16,21 @@ from typing import Final
 import numpy as np
 
 from loopwright.kit.db import Connection
+from loopwright.retrieval.lexical import Worths
 from loopwright.retrieval.nearest import Generation, Rows, rows_of
 from loopwright.retrieval.postings import Numbers
 from loopwright.retrieval.restriction import FEW, Few, Restriction
 from loopwright.retrieval.segments import Kept, Layout
 
+MEMORY: Final = 128_000_000
+"""Bytes that a process holds, unless it is told otherwise."""
 MOST: Final = 20_000
 """Documents that are listed of what a restriction leaves."""
 _HOLDS: Final = 30.0
 """Seconds for which what left much is not counted again."""
 _MARKS: Final = 1_000
-_SHARE: Final = 4
-"""Of the memory, what one restriction may take: a part in so many."""
+_SHARE: Final = 2
+"""Of the memory for them, what one restriction may take: a part in so many."""
 _BESIDE: Final = 500
 """Bytes of an entry beside what is in it."""
 
@@ -74,11 +77,12 @@ class _Marks:
 class Held:
     """For one thread, over all collections, as much as fits into some bytes. What is used least goes first."""
 
-    def __init__(self, most: int = 64 << 20, clock: Callable[[], float] = time.monotonic) -> None:
-        """`most`: bytes."""
-        self._most = most
+    def __init__(self, most: int = MEMORY, clock: Callable[[], float] = time.monotonic) -> None:
+        """`most`: bytes, half of them for what words are worth."""
+        self.worths: Worths = Kept(most // 2)
+        self._most = most // 2
         self._clock = clock
-        self._left: Kept[bytes, Left] = Kept(most)
+        self._left: Kept[bytes, Left] = Kept(most // 2)
         self._wide, self._vast = _Marks(), _Marks()
         self._versions: OrderedDict[bytes, int] = OrderedDict()
         self._reading: set[bytes] = set()

@@ -21,16 +21,43 @@ from numpy.typing import NDArray
 
 from loopwright.kit.db import Connection
 from loopwright.retrieval.postings import Numbers, bucket_of, lookup
-from loopwright.retrieval.segments import Layout, Segment
+from loopwright.retrieval.segments import Kept, Layout, Segment
 
 K1: Final = 1.5
 B: Final = 0.75
 MOST_WORDS: Final = 256
 """Distinct words of a query that count: the first ones."""
 _THREAD: Final = 20_000
-"""Postings from which they are counted in a thread."""
+"""Bytes of postings from which they are counted in a thread."""
+_BESIDE: Final = 500
+"""Bytes of an entry beside what is in it."""
 
 Scores = NDArray[np.float64]
+Kind = tuple[str, str | None]
+Word = tuple[int | None, ...]
+"""As each kind of segment of a collection hashes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What one word adds to the score of each chunk and each document that has it, under one layout: never anything else."""
+
+    places: NDArray[np.int32]
+    values: Scores
+    rarity: float
+    """Its idf among chunks."""
+    owners: NDArray[np.int32]
+    whole: Scores
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        apart = 0 if self.owners is self.places else self.owners.nbytes + self.whole.nbytes
+        return _BESIDE + self.places.nbytes + self.values.nbytes + apart
+
+
+Worths = Kept[tuple[tuple[tuple[int, int], ...], Word], Worth]
+"""By the segments with how many of their documents are dead, which is a layout, and the word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +81,16 @@ class Weighed:
 
         Cut into pieces, long texts rank worse by their best piece than whole; both together mend that.
         """
+        if self.whole is self.scores:
+            return self.scores
         # A chunk without any word of the query is no candidate, whatever else its document says.
         both: Scores = np.where(self.scores > 0, (self.scores + self.whole) / 2, 0.0)
         return both
 
     def best(self, most: int, among: Numbers | None = None, by: Scores | None = None) -> Numbers:
-        """Places of the best chunks that have any word, best first, of the documents `among` alone."""
+        """Places of the best chunks that have any word, best first, of the places `among` alone."""
         scores = self.scores if by is None else by
-        able = np.flatnonzero(scores > 0)
-        if among is not None:
-            able = able[np.isin(self.documents[able], among)]
+        able = np.flatnonzero(scores > 0) if among is None else among[scores[among] > 0]
         if len(able) > most:
             # All that are as good as the last one, so that which of them are taken is not by chance.
             least = np.partition(scores[able], len(able) - most)[len(able) - most]
@@ -78,98 +105,154 @@ class Weighed:
         return np.where(self.chunks[at] == chunk_ids, at, -1) if len(self.chunks) else np.full(len(chunk_ids), -1)
 
 
-async def weigh(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing:
+    """A query whose postings were read: what is left to do asks nobody."""
+
+    layout: Layout
+    asked: Sequence[Word]
+    known: Mapping[Word, Worth]
+    missing: Sequence[Word]
+    counting: _Counting
+    worths: Worths | None
+
+    async def weighed(self, *, beside: bool = False) -> Weighed:
+        """The scores. In a thread where that takes long, or something else is waited for `beside`."""
+        if beside or sum(map(len, self.counting.bodies.values())) > _THREAD:
+            found, new = await asyncio.to_thread(self._weighed)
+        else:
+            found, new = self._weighed()
+        if self.worths is not None:
+            key = _key(self.counting.segments)
+            for word, worth in new.items():
+                self.worths.keep((key, word), worth, worth.size)
+        return found
+
+    def _weighed(self) -> tuple[Weighed, Mapping[Word, Worth]]:
+        new = dict(zip(self.missing, self.counting.worths(), strict=True)) if self.missing else {}
+        every = {**self.known, **new}
+        return _weighed(self.layout, [every[word] for word in self.asked]), new
+
+
+async def weighing(
     connection: Connection,
     segments: Sequence[Segment],
     layout: Layout,
-    words: Mapping[tuple[str, str | None], Sequence[int]],
-    *,
-    k1: float = K1,
-    b: float = B,
-) -> Weighed:
-    """Score the words of a query, given for each kind of segment as hashes in one and the same order."""
-    wanted = {(each.id, bucket_of(word, each.bits)) for each in segments for word in set(words[each.kind][:MOST_WORDS])}
+    words: Mapping[Kind, Sequence[int]],
+    worths: Worths | None = None,
+) -> Weighing:
+    """Read what is needed to score the words of a query, given for each kind of segment as hashes in one and the same order.
+
+    What is in `worths` of them is not read and counted again; what is not will be put there.
+    """
+    key, kinds = _key(segments), sorted(words, key=str)
+    longest = min(max((len(each) for each in words.values()), default=0), MOST_WORDS)
+    asked = [tuple(words[kind][at] if at < len(words[kind]) else None for kind in kinds) for at in range(longest)]
+    known = {} if worths is None else {word: found for word in asked if (found := worths.get((key, word))) is not None}
+    missing = [word for word in dict.fromkeys(asked) if word not in known]
+    told = {kind: [word[at] for word in missing] for at, kind in enumerate(kinds)}
+    bodies = await _bodies(connection, segments, told) if missing else {}
+    return Weighing(
+        layout=layout,
+        asked=asked,
+        known=known,
+        missing=missing,
+        counting=_Counting(segments, layout, told, bodies),
+        worths=worths,
+    )
+
+
+def _key(segments: Sequence[Segment]) -> tuple[tuple[int, int], ...]:
+    return tuple((each.id, len(each.dead)) for each in segments)
+
+
+def _weighed(layout: Layout, worths: Sequence[Worth]) -> Weighed:
+    scores = _summed([(each.places, each.values) for each in worths], len(layout.chunks))
+    whole = scores
+    if layout.owners is not None:
+        size = int(layout.owners.max(initial=-1)) + 1
+        documents = _summed([(each.owners, each.whole) for each in worths], size)
+        whole = np.where(layout.alive, documents[layout.owners], 0.0)
+    return Weighed(
+        chunks=layout.chunks,
+        documents=layout.documents,
+        scores=scores,
+        whole=whole,
+        rarities=[each.rarity for each in worths],
+        known=[len(each.places) > 0 for each in worths],
+    )
+
+
+def _summed(parts: Sequence[tuple[NDArray[np.int32], Scores]], size: int) -> Scores:
+    if not parts or not size:
+        return np.zeros(size)
+    places = np.concatenate([places for places, _ in parts])
+    summed = np.bincount(places, weights=np.concatenate([values for _, values in parts]), minlength=size)
+    return summed.astype(np.float64, copy=False)
+
+
+async def _bodies(
+    connection: Connection, segments: Sequence[Segment], words: Mapping[Kind, Sequence[int | None]]
+) -> dict[tuple[int, int], bytes]:
+    """Rows of postings by segment and bucket."""
+    wanted = {
+        (each.id, bucket_of(word, each.bits)) for each in segments for word in set(words[each.kind]) if word is not None
+    }
     cursor = await connection.execute(
         b"select p.segment_id, p.bucket, p.body from collection_postings p"
         b" join unnest(%s::bigint[], %s::int[]) w (segment_id, bucket) using (segment_id, bucket)",
         ([segment for segment, _ in wanted], [bucket for _, bucket in wanted]),
         binary=True,
     )
-    bodies = {(row["segment_id"], row["bucket"]): row["body"] for row in await cursor.fetchall()}
-    counting = _Counting(segments, layout, words, bodies, k1, b)
-    if sum(map(len, bodies.values())) > _THREAD:
-        return await asyncio.to_thread(counting.weighed)
-    return counting.weighed()
+    return {(row["segment_id"], row["bucket"]): row["body"] for row in await cursor.fetchall()}
 
 
 @dataclass(slots=True)
 class _Counting:
     segments: Sequence[Segment]
     layout: Layout
-    words: Mapping[tuple[str, str | None], Sequence[int]]
+    words: Mapping[Kind, Sequence[int | None]]
     bodies: Mapping[tuple[int, int], bytes]
-    k1: float
-    b: float
 
-    def weighed(self) -> Weighed:
+    def worths(self) -> list[Worth]:
+        """Of each word, in order."""
         layout, alive = self.layout, self.layout.alive
         postings = []
         for numbers, times in self._postings():
-            places = layout.order[numbers]
-            kept = alive[places]
-            postings.append((places[kept], times[kept].astype(np.float64)))
+            all_places = layout.order[numbers]
+            kept = alive[all_places]
+            postings.append((all_places[kept], times[kept].astype(np.float64)))
         lengths = np.where(alive, layout.lengths, 0).astype(np.float64)
-        scores, rarities = self._scored(postings, lengths, int(alive.sum()))
-        whole = scores
-        if layout.owners is not None:
-            size = int(layout.owners.max(initial=-1)) + 1
-            spans = np.bincount(layout.owners, weights=lengths, minlength=size).astype(np.float64)
-            joined = [(layout.owners[places], times) for places, times in postings]
-            sums = [np.bincount(owners, weights=times, minlength=size).astype(np.float64) for owners, times in joined]
-            held: list[Numbers] = [np.flatnonzero(each).astype(np.int64) for each in sums]
-            documents, _ = self._scored(
-                [(places, each[places]) for places, each in zip(held, sums, strict=True)], spans, int((spans > 0).sum())
-            )
-            whole = np.where(alive, documents[layout.owners], 0.0)
-        return Weighed(
-            chunks=layout.chunks,
-            documents=layout.documents,
-            scores=scores,
-            whole=whole,
-            rarities=rarities,
-            known=[len(places) > 0 for places, _ in postings],
-        )
-
-    def _scored(
-        self, postings: Sequence[tuple[Numbers, Scores]], lengths: Scores, count: int
-    ) -> tuple[Scores, list[float]]:
-        """(BM25 of each place, idf of each word), of `count` texts of these lengths; 0 is of one that is gone."""
-        mean = float(lengths.sum()) / count if count else 1.0
-        scores, rarities = np.zeros(len(lengths)), []
-        for places, times in postings:
-            rarity = _rarity(count, len(places))
-            norms = self.k1 * (1 - self.b + self.b * lengths[places] / max(mean, 1e-9))
-            scores[places] += rarity * times / (times + norms)
-            rarities.append(rarity)
-        return scores, rarities
+        chunks = [_worth(each, lengths, int(alive.sum())) for each in postings]
+        if layout.owners is None:
+            return [Worth(places, values, rarity, places, values) for places, values, rarity in chunks]
+        size = int(layout.owners.max(initial=-1)) + 1
+        spans = np.bincount(layout.owners, weights=lengths, minlength=size).astype(np.float64)
+        having, found = int((spans > 0).sum()), []
+        for (places, values, rarity), (those, often) in zip(chunks, postings, strict=True):
+            sums = np.bincount(layout.owners[those], weights=often, minlength=size).astype(np.float64)
+            held = np.flatnonzero(sums).astype(np.int64)
+            owners, whole, _ = _worth((held, sums[held]), spans, having)
+            found.append(Worth(places, values, rarity, owners, whole))
+        return found
 
     def _postings(self) -> Sequence[tuple[Numbers, Numbers]]:
-        """(chunks, times) of each word of the query over all segments, a word that comes twice twice."""
+        """(chunks, times) of each word over all segments."""
         longest = max((len(words) for words in self.words.values()), default=0)
-        found: list[list[tuple[Numbers, Numbers]]] = [[] for _ in range(min(longest, MOST_WORDS))]
+        found: list[list[tuple[Numbers, Numbers]]] = [[] for _ in range(longest)]
         before = 0
         for each in self.segments:
-            words = self.words[each.kind][:MOST_WORDS]
+            words = self.words[each.kind]
             rows: dict[int, list[int]] = {}
-            for word in set(words):
-                rows.setdefault(bucket_of(word, each.bits), []).append(word)
+            for wanted in {word for word in words if word is not None}:
+                rows.setdefault(bucket_of(wanted, each.bits), []).append(wanted)
             here: dict[int, tuple[Numbers, Numbers]] = {}
             for bucket, asked in rows.items():
                 body = self.bodies.get((each.id, bucket))
                 if body is not None:
                     here |= lookup(body, asked)
             for at, word in enumerate(words):
-                if word in here:
+                if word is not None and word in here:
                     numbers, times = here[word]
                     found[at].append((numbers + before, times))
             before += each.chunks
@@ -178,6 +261,15 @@ class _Counting:
             (np.concatenate([none, *(one for one, _ in each)]), np.concatenate([none, *(two for _, two in each)]))
             for each in found
         ]
+
+
+def _worth(posting: tuple[Numbers, Scores], lengths: Scores, count: int) -> tuple[NDArray[np.int32], Scores, float]:
+    """(places, what a word adds at each, its idf), of `count` texts of these lengths; 0 is of one that is gone."""
+    places, times = posting
+    mean = float(lengths.sum()) / count if count else 1.0
+    rarity = _rarity(count, len(places))
+    norms = K1 * (1 - B + B * lengths[places] / max(mean, 1e-9))
+    return places.astype(np.int32), rarity * times / (times + norms), rarity
 
 
 def _rarity(count: int, having: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,12 @@ from loopwright.kit.db import Connection
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.held import Held, Left
 from loopwright.retrieval.index import Index
-from loopwright.retrieval.lexical import Weighed, weigh
-from loopwright.retrieval.nearest import Generation, Near, Rows, Vector, cosines, nearest
+from loopwright.retrieval.lexical import Weighed, Weighing, weighing
+from loopwright.retrieval.nearest import WALKED, WIDEST, WIDTH, Generation, Near, Rows, Vector, cosines, nearest
 from loopwright.retrieval.options import Options
 from loopwright.retrieval.postings import Numbers
 from loopwright.retrieval.restriction import Restriction
-from loopwright.retrieval.segments import segments_of
+from loopwright.retrieval.segments import Layout, Segment, segment_of_row
 from loopwright.retrieval.vectors import index_of
 
 _STEP: Final = 4
@@ -65,6 +66,7 @@ class Looking:
     index: Index
     collection: Collection
     generation: Generation
+    segments: Sequence[Segment]
     options: Options
     restriction: Restriction
     held: Held
@@ -76,16 +78,26 @@ class Looking:
         """What one question finds."""
         near = Near(np.empty(0, np.int64), np.empty(0))
         rows: Rows | None = None
-        if vector is not None:
-            rows = await self._rows()
-            near = await self._nearest(vector, rows)
-            self.clock.lap("dense")
-        weighed = None
-        chosen: Numbers = np.empty(0, np.int64)
+        layout, scoring, weighed = None, None, None
         if self.options.mode != "dense":
-            weighed = await self._weighed(text)
+            layout = await self.index.layouts.of(self.connection, self.segments)
+            # The connection is free again: words are scored here while PostgreSQL looks for the nearest.
+            scoring = asyncio.ensure_future((await self._weighing(text, layout)).weighed(beside=vector is not None))
+            self.clock.lap("lexical")
+        if vector is not None:
+            try:
+                rows = await self._rows()
+                near = await self._nearest(vector, rows)
+            except BaseException:
+                if scoring is not None:
+                    scoring.cancel()
+                raise
+            self.clock.lap("dense")
+        chosen: Numbers = np.empty(0, np.int64)
+        if scoring is not None and layout is not None:
+            weighed = await scoring
             ranked = weighed.mixed() if self.options.mode == "hybrid" else weighed.scores
-            chosen = await self._allowed(weighed, ranked)
+            chosen = await self._allowed(weighed, ranked, layout)
             self.clock.lap("lexical")
         words = np.empty(0) if weighed is None else ranked[chosen]
         listed = np.empty(0, np.int64) if weighed is None else weighed.chunks[chosen]
@@ -131,19 +143,17 @@ class Looking:
         for chunk, cosine in found.items():
             dense[np.searchsorted(chunks, chunk)] = cosine
 
-    async def _weighed(self, text: str) -> Weighed:
-        segments = await segments_of(self.connection, self.collection.id)
-        layout = await self.index.layouts.of(self.connection, segments)
-        words = {kind: self.index.analyzer(*kind).hashes(text) for kind in {each.kind for each in segments}}
-        return await weigh(self.connection, segments, layout, words)
+    async def _weighing(self, text: str, layout: Layout) -> Weighing:
+        words = {kind: self.index.analyzer(*kind).hashes(text) for kind in {each.kind for each in self.segments}}
+        return await weighing(self.connection, self.segments, layout, words, self.held.worths)
 
-    async def _allowed(self, weighed: Weighed, ranked: Scores) -> Numbers:
+    async def _allowed(self, weighed: Weighed, ranked: Scores, layout: Layout) -> Numbers:
         """Places of the best by words that may be found."""
         most = self.options.candidates
         if self.restriction.none:
             return weighed.best(most, by=ranked)
         if self.left is not None:
-            return weighed.best(most, self.left.few.documents, by=ranked)
+            return weighed.best(most, self.left.places(layout), by=ranked)
         found: list[int] = []
         seen, step = 0, most * _STEP
         while len(found) < most:
@@ -168,17 +178,38 @@ class Looking:
         return np.frombuffer((row or {}).get("ids") or b"", dtype=">i8").astype(np.int64)
 
 
-async def generation_of(connection: Connection, collection_id: int) -> Generation | None:
-    """The vectors of a collection as they are now; None when it is gone."""
+async def opened(
+    connection: Connection, collection_id: int, width: int = WIDTH
+) -> tuple[Generation, Sequence[Segment]] | None:
+    """The vectors and the segments of a collection as they are now; None when it is gone.
+
+    From then on, until the transaction ends, an index of vectors keeps `width` candidates while it looks.
+    """
     cursor = await connection.execute(
-        f"select e.id, e.model, e.dimensions, c.chunks, c.version, exists (select 1 from pg_class k"  # noqa: S608 - a name of ours
-        f" join pg_index i on i.indexrelid = k.oid where k.relname = '{index_of()}' || e.id"
-        f" and pg_table_is_visible(k.oid) and i.indisvalid) as indexed"
-        f" from collections c join collection_embeddings e on e.id = c.embedding_id where c.id = %s".encode(),
-        (collection_id,),
+        f"with head as materialized (select e.id as embedding_id, e.model, e.dimensions, c.chunks as all, c.version,"  # noqa: S608 - names and numbers of ours
+        f" exists (select 1 from pg_class k join pg_index i on i.indexrelid = k.oid where k.relname = '{index_of()}' || e.id"
+        f" and pg_table_is_visible(k.oid) and i.indisvalid) as indexed,"
+        f" set_config('hnsw.ef_search', %(width)s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),"
+        f" set_config('hnsw.max_scan_tuples', '{WALKED}', true)"
+        f" from collections c join collection_embeddings e on e.id = c.embedding_id where c.id = %(id)s)"
+        f" select head.embedding_id, head.model, head.dimensions, head.all, head.version, head.indexed,"
+        f" s.id, s.chunks, s.bits, s.language, s.hashed_by, s.dead"
+        f" from head left join collection_segments s on s.collection_id = %(id)s order by s.id".encode(),
+        {"id": collection_id, "width": str(min(width, WIDEST))},
+        binary=True,
     )
-    row = await cursor.fetchone()
-    return None if row is None else Generation(**row)
+    rows = await cursor.fetchall()
+    if not rows:
+        return None
+    generation = Generation(
+        id=rows[0]["embedding_id"],
+        model=rows[0]["model"],
+        dimensions=rows[0]["dimensions"],
+        chunks=rows[0]["all"],
+        indexed=rows[0]["indexed"],
+        version=rows[0]["version"],
+    )
+    return generation, [segment_of_row(row) for row in rows if row["id"] is not None]
 
 
 def _at(values: Scores, places: Numbers) -> Scores:

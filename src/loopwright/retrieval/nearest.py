@@ -19,7 +19,9 @@ from loopwright.retrieval.restriction import Few, Restriction
 
 WIDTH: Final = 160
 """`hnsw.ef_search`: candidates that the index keeps while it looks. Of 100,000 chunks 80 find 0.979, 120 to 300 find 0.990."""
-_WALKED: Final = 60_000
+WIDEST: Final = 1_000
+"""That it can be."""
+WALKED: Final = 60_000
 """Chunks the index goes through at most before all are compared."""
 EXACT: Final = 5_000
 """Chunks up to which all are compared."""
@@ -103,14 +105,12 @@ async def nearest(
         return await _exact(connection, generation, params, restriction)
     cosine = f"v.vector::halfvec({generation.dimensions}) <#> %(vector)s::halfvec({generation.dimensions})"
     allowed = "" if restriction.none else f" and {_allowed(restriction)}"
-    async with connection.pipeline():
-        await _settings(connection, max(WIDTH, most))
-        cursor = await connection.execute(
-            f"select v.chunk_id, {cosine} as far from collection_vectors v"  # noqa: S608 - parameters and numbers only
-            f" where v.embedding_id = {generation.id:d}{allowed} order by {cosine} limit %(most)s".encode(),
-            params,
-            binary=True,
-        )
+    cursor = await connection.execute(
+        f"select v.chunk_id, {cosine} as far from collection_vectors v"  # noqa: S608 - parameters and numbers only
+        f" where v.embedding_id = {generation.id:d}{allowed} order by {cosine} limit %(most)s".encode(),
+        params,
+        binary=True,
+    )
     found = _near(await cursor.fetchall())
     if len(found) < min(most, generation.chunks) and not restriction.none:
         return await _exact(connection, generation, params, restriction)
@@ -231,14 +231,6 @@ async def _exact(
 def _allowed(restriction: Restriction) -> str:
     """Asked of each chunk as the index comes to it: as a join, the planner may prefer to sort all that are left."""
     return f"(select {restriction.sql} from collection_documents d where d.id = v.document_id)"  # noqa: S608 - parameters only
-
-
-async def _settings(connection: Connection, width: int) -> None:
-    await connection.execute(
-        b"select set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),"
-        b" set_config('hnsw.max_scan_tuples', %s, true)",
-        (str(min(width, 1000)), str(_WALKED)),
-    )
 
 
 def _near(rows: Sequence[dict[str, object]]) -> Near:

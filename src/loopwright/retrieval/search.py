@@ -23,8 +23,8 @@ from loopwright.retrieval.fused import limited, of_question, of_questions
 from loopwright.retrieval.fusion import diverse
 from loopwright.retrieval.held import Held
 from loopwright.retrieval.index import Index
-from loopwright.retrieval.looking import Clock, Looking, Seen, generation_of, questions
-from loopwright.retrieval.nearest import Generation, Vector, vectors_of
+from loopwright.retrieval.looking import Clock, Looking, Seen, opened, questions
+from loopwright.retrieval.nearest import WIDTH, Generation, Vector, vectors_of
 from loopwright.retrieval.options import Options, options_of
 from loopwright.retrieval.passages import documents_of, passages_of, widened
 from loopwright.retrieval.reading import Reading
@@ -77,6 +77,16 @@ class _Asked:
         reads = self.whole.rerank.candidates if self.whole.rerank is not None else 0
         spread = 4 * self.query.k if self.whole.diversity else 0
         return 1 << 20 if self.whole.explain else max(2 * self.query.k, _SHOWN, reads, spread)
+
+    def candidates(self, options: Options) -> int:
+        """Of each list of a collection: one list alone needs no scale, and nobody looks at more of it than is returned."""
+        alone = options.mode != "hybrid"
+        return min(options.candidates, max(self.shown, self.query.k)) if alone else options.candidates
+
+    @property
+    def width(self) -> int:
+        """Candidates that an index of vectors keeps while it looks."""
+        return max(WIDTH, *map(self.candidates, self.options.values()))
 
 
 class Searcher:
@@ -207,22 +217,22 @@ class Searcher:
 
     async def _looking(self, connection: Connection, asked: _Asked, collection: Collection) -> Looking:
         options = asked.options[collection.id]
-        generation = await generation_of(connection, collection.id)
-        if generation is None:
+        found = await opened(connection, collection.id, asked.width)
+        if found is None:
             raise NotFound(f"collection {collection.name!r} was deleted just now", param="collection")
+        generation, segments = found
         if options.mode != "lexical":
             _check(asked, collection, generation)
         restriction = Restriction.of(collection.id, options, labels_of(asked.query))
         left = None if restriction.none else await self._held.left(connection, generation, restriction)
         asked.clock.lap("restrict")
-        if options.mode != "hybrid":
-            # One list alone needs no scale: nobody looks at more of it than is returned.
-            options = replace(options, candidates=min(options.candidates, max(asked.shown, asked.query.k)))
+        options = replace(options, candidates=asked.candidates(options))
         return Looking(
             connection=connection,
             index=self.index,
             collection=replace(collection, embedder=generation.model),
             generation=generation,
+            segments=segments,
             options=options,
             restriction=restriction,
             held=self._held,

@@ -210,7 +210,7 @@ async def segments_of(connection: Connection, collection_id: int) -> list[Segmen
         (collection_id,),
         binary=True,
     )
-    return [_segment(row) for row in await cursor.fetchall()]
+    return [segment_of_row(row) for row in await cursor.fetchall()]
 
 
 async def segment_of(connection: Connection, segment_id: int) -> Segment | None:
@@ -221,7 +221,7 @@ async def segment_of(connection: Connection, segment_id: int) -> Segment | None:
         binary=True,
     )
     row = await cursor.fetchone()
-    return None if row is None else _segment(row)
+    return None if row is None else segment_of_row(row)
 
 
 async def discard(connection: Connection, segment: Segment) -> list[int]:
@@ -336,7 +336,8 @@ def _due(alike: Sequence[Segment]) -> list[list[Segment]]:
     return found
 
 
-def _segment(row: Mapping[str, Any]) -> Segment:
+def segment_of_row(row: Mapping[str, Any]) -> Segment:
+    """A segment of its row."""
     return Segment(
         id=row["id"],
         chunks=row["chunks"],
