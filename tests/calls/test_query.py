@@ -2,6 +2,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from loopwright.calls.payloads import Payload
 from loopwright.calls.query import CallFilter
+from loopwright.calls.question import WITHOUT
 from loopwright.calls.record import Record
 from loopwright.calls.retention import retain
 from loopwright.calls.rows import started_at
@@ -38,6 +40,10 @@ def some(make: Making, size: int) -> list[Record]:
                 key_id=project * 10 + number % 3,
                 model=pick.choice(["small", "large"]),
                 task=pick.choice([None, "classify"]),
+                target=pick.choice(["small-1", "large-1", ""]),
+                variant=pick.choice([None, "short"]),
+                prompt_version=pick.choice([None, "p1"]),
+                client=pick.choice(["pytest", "curl/8", ""]),
                 outcome=outcome,
                 error_code="upstream_error" if outcome == "error" else None,
                 session=f"s{number // 5}",
@@ -58,6 +64,13 @@ def passes(record: Record, asked: CallFilter) -> bool:
         asked.error_code in (None, record.error_code),
         asked.task in (None, record.task),
         asked.session in (None, record.session),
+        asked.target in (None, record.target),
+        asked.provider in (None, record.provider),
+        asked.variant in (None, record.variant),
+        asked.prompt_version in (None, record.prompt_version),
+        asked.operation in (None, record.operation),
+        asked.client in (None, record.client),
+        not any(lacks(record, name) for name in asked.without),
         asked.tag is None or record.tags.get(asked.tag[0]) == asked.tag[1],
         asked.min_cost_nano is None or (record.cost_nano is not None and record.cost_nano >= asked.min_cost_nano),
         asked.min_latency_ms is None or record.latency_us >= asked.min_latency_ms * 1000,
@@ -66,6 +79,11 @@ def passes(record: Record, asked: CallFilter) -> bool:
         asked.text is None or holds(Payload(record.request, record.answer), phrases_of(asked.text)),
     ]
     return all(checks)
+
+
+def lacks(record: Record, name: str) -> bool:
+    """Whether a call has what it must be without."""
+    return name.removeprefix("tag:") in record.tags if name.startswith("tag:") else bool(getattr(record, name))
 
 
 filters = st.builds(
@@ -77,6 +95,13 @@ filters = st.builds(
     error_code=st.none() | st.just("upstream_error"),
     task=st.none() | st.just("classify"),
     session=st.none() | st.sampled_from(["s3", "s9"]),
+    target=st.none() | st.sampled_from(["small-1", "large-1", ""]),
+    provider=st.none() | st.just("scripted"),
+    variant=st.none() | st.just("short"),
+    prompt_version=st.none() | st.just("p1"),
+    operation=st.none() | st.sampled_from(["chat", "embeddings"]),
+    client=st.none() | st.sampled_from(["pytest", "curl/8"]),
+    without=st.just(()) | st.lists(st.sampled_from([*WITHOUT, "tag:env", "tag:other"]), max_size=2).map(tuple),
     tag=st.none() | st.sampled_from([("env", "prod"), ("env", "nowhere"), ("other", "prod")]),
     min_cost_nano=st.none() | st.sampled_from([0, 101]),
     min_latency_ms=st.none() | st.sampled_from([0.0, 50.5]),
@@ -194,7 +219,9 @@ def test_a_project_never_sees_anothers_calls(opening: Opening, make: Making) -> 
                 CallFilter(project_id=1, model="small"),
             ):
                 assert [call.id for call in (await house.calls.page(asked)).calls] == [mine.id]
-                assert (await house.calls.summary(asked)).counts.requests == 1
+                assert (await house.calls.summary(replace(asked, text=None))).counts.requests == 1
+            with pytest.raises(BadRequest, match="words"):
+                await house.calls.summary(CallFilter(text="secret"))
             with pytest.raises(NotFound):
                 await house.calls.get(theirs.id, project_id=1, wait=0)
             assert (await house.calls.get(theirs.id, project_id=None)).call.project_id == 2

@@ -1,13 +1,18 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from loopwright.calls.histogram import quantiles
+from loopwright.calls.query import CallFilter
+from loopwright.calls.reading import SUMS, laid, reading
 from loopwright.calls.record import Record
 from loopwright.calls.retention import retain
+from loopwright.calls.rollup import COUNTERS, HISTOGRAMS
 from loopwright.calls.rows import started_at
 from loopwright.calls.slices import MOST_NAMES, MOST_VALUES, SliceKey, saved_by, slices_of
 
@@ -106,3 +111,58 @@ def test_slices_go_with_the_calls_they_count(opening: Opening, make: Making) -> 
             assert await house.db.rows("select * from call_slices") == []
 
     asyncio.run(main())
+
+
+def test_totals_are_the_same_from_roll_ups_and_from_calls(opening: Opening, make: Making) -> None:
+    async def main() -> None:
+        async with opening() as house:
+            outcomes = ("ok", "error", "refused", "cancelled", "interrupted")
+            records = [
+                make(
+                    model=f"m{number % 3}",
+                    outcome=outcomes[number % 5],
+                    error_code=None if number % 5 == 0 else f"code{number % 2}",
+                    client=f"client{number % 2}",
+                    key_id=number % 4,
+                    latency_us=number * 997,
+                    ttft_us=None if number % 7 == 0 else number * 91,
+                    cost_nano=None if number % 6 == 0 else number,
+                    session=f"s{number % 9}",
+                    tags={"env": f"e{number % 2}", "team": "a"}
+                    | ({"loopwright.cache": "hit", "loopwright.saved_usd": "0.5"} if number % 3 else {}),
+                )
+                for number in range(200)
+            ]
+            await house.keep(*records)
+            kept = CallFilter(project_id=1)
+            for split in (None, "model", "provider", "key", "client", "error_code", "tag:env", "tag:team"):
+                for asked in (
+                    kept,
+                    replace(kept, model="m1"),
+                    replace(kept, tag=("env", "e1")),
+                    replace(kept, client="client0", target="small-1"),
+                ):
+                    told = await totals(house, asked, split, calls=False)
+                    read = await totals(house, asked, split, calls=True)
+                    assert told == read, (split, asked)
+            assert {group.name for group in await house.calls.by("outcome", kept)} == set(outcomes)
+            assert len(await house.calls.by("session", kept)) == 9
+            both = await house.calls.by("tag:team", replace(kept, tag=("env", "e0"), outcome="ok"))
+            assert [(group.name, group.counts.requests) for group in both] == [("a", 20)]
+            summary = await house.calls.summary(replace(kept, session="s3", without=("error_code", "tag:nothing")))
+            assert summary.counts.requests == sum(r.session == "s3" and r.error_code is None for r in records)
+
+    asyncio.run(main())
+
+
+async def totals(house: Any, asked: CallFilter, split: str | None, *, calls: bool) -> dict[str | None, tuple[Any, ...]]:
+    found = await reading(house.db, asked, split, calls=calls)
+    rows = await house.db.rows(f"select {found.name} as name, {SUMS}{laid()} {found.rows} group by 1", found.params)
+    shares = (0.5, 0.95, 0.99)
+    return {
+        row["name"]: (
+            *(row[name] for name in COUNTERS),
+            *(quantiles(bytes(row[name] or b""), shares) for name in HISTOGRAMS),
+        )
+        for row in rows
+    }

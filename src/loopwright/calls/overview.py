@@ -1,9 +1,8 @@
-"""Totals, series and groups from the roll-ups; raw calls are never read here."""
+"""Totals, series and groups: from roll-ups, or from calls where those do not tell (see reading.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypedDict
 
@@ -11,7 +10,6 @@ from loopwright.calls.histogram import quantiles
 from loopwright.calls.question import (
     CallFilter,
     Counts,
-    Dimension,
     Group,
     Hour,
     Overview,
@@ -21,30 +19,23 @@ from loopwright.calls.question import (
     Summary,
     TargetGroup,
 )
-from loopwright.calls.rollup import ALL_KEYS, COUNTERS, DAY, FINE_DAYS, FIVE_MINUTES, HISTOGRAMS, HOUR
+from loopwright.calls.reading import SUMS, Span, laid, reading
+from loopwright.calls.rollup import ALL_KEYS, COUNTERS, HISTOGRAMS, HOUR
+from loopwright.calls.rows import OUTCOMES
+from loopwright.calls.series import series_sql
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
 
 _STEPS: Final = (
-    *(minutes * 60 for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720)),
+    *(1, 2, 5, 10, 15, 30),
+    *(minutes * 60 for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720)),
     *(days * 86_400 for days in (1, 2, 7, 14, 28, 91, 364)),
 )
 _MOST_POINTS: Final = 1000
-_LONG: Final = timedelta(days=14)
-"""A longer time is answered in whole days (UTC)."""
 _SHARES: Final = (0.5, 0.95, 0.99)
-_SUMS: Final = ", ".join(f"sum(r.{name})::bigint as {name}" for name in COUNTERS)
-_LAID: Final = ", ".join(f"string_agg(r.{name}, ''::bytea) as {name}" for name in HISTOGRAMS)
-_NAMES: Final[Mapping[Dimension, str]] = {
-    "model": "s.model",
-    "key": "r.key_id",
-    "task": "s.task",
-    "variant": "s.variant",
-    "prompt_version": "s.prompt_version",
-    "target": "s.target",
-    "provider": "s.provider",
-    "operation": "s.operation",
-}
+_WEEKS: Final = timedelta(days=14)
+STEP: Final = "floor(extract(epoch from r.bucket) / %(step)s)::bigint"
+"""The number of a row's step."""
 
 
 class _Measures(TypedDict):
@@ -54,45 +45,32 @@ class _Measures(TypedDict):
     tpot: Spread
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A time in whole buckets of one of the tables."""
-
-    table: str
-    width: int
-    since: int
-    until: int
-    """Unix seconds; exclusive."""
-
-
 async def summary(db: Database, asked: CallFilter) -> Summary:
     """See `Calls.summary`."""
-    span = _span(asked)
-    row = await db.row(f"select {_SUMS}, {_LAID} {_from(span)}", _params(asked, span))
-    return Summary(since=_moment(span.since), until=_moment(span.until), **_measures(row or {}))
+    found = await reading(db, asked)
+    row = await db.row(f"select {SUMS}{laid()} {found.rows}", found.params)
+    return Summary(since=moment(found.span.since), until=moment(found.span.until), **_measures(row or {}))
 
 
 async def series(db: Database, asked: CallFilter, points: int) -> Series:
     """See `Calls.series`."""
-    span = _span(asked)
-    step = _step(span, points)
+    found = await reading(db, asked)
+    step = step_of(found.span, points)
     rows = await db.rows(
-        f"""select (extract(epoch from r.bucket)::bigint / %(step)s) as step, {_SUMS}, {_LAID} {_from(span)}
-            group by 1""",  # noqa: S608
-        _params(asked, span) | {"step": step},
+        f"select {STEP} as step, {SUMS}{laid()} {found.rows} group by 1",
+        {**found.params, "step": step},
     )
-    return _series(span, step, {row["step"]: row for row in rows})
+    return _series(found.span, step, {row["step"]: row for row in rows})
 
 
-async def overview(db: Database, asked: CallFilter, points: int, dimension: Dimension) -> Overview:
+async def overview(db: Database, asked: CallFilter, points: int, dimension: str) -> Overview:
     """See `Calls.overview`: one reading of the roll-ups, where a summary, a series and groups would be three."""
-    name = _name(dimension)
-    span = _span(asked)
-    step = _step(span, points)
+    read = await reading(db, asked, dimension)
+    span = read.span
+    step = step_of(span, points)
     rows = await db.rows(
-        f"""select (extract(epoch from r.bucket)::bigint / %(step)s) as step, {name} as name, {_SUMS}, {_LAID}
-            {_from(span, by_key=dimension == "key")} group by 1, 2""",  # noqa: S608
-        _params(asked, span) | {"step": step},
+        f"select {STEP} as step, {read.name} as name, {SUMS}{laid()} {read.rows} group by 1, 2",
+        {**read.params, "step": step},
     )
     by_step: dict[int, list[dict[str, Any]]] = {}
     by_name: dict[str | int | None, list[dict[str, Any]]] = {}
@@ -101,37 +79,38 @@ async def overview(db: Database, asked: CallFilter, points: int, dimension: Dime
         by_name.setdefault(row["name"], []).append(row)
     groups = [Group(name=each, **_measures(_together(found))) for each, found in by_name.items()]
     return Overview(
-        summary=Summary(since=_moment(span.since), until=_moment(span.until), **_measures(_together(rows))),
+        summary=Summary(since=moment(span.since), until=moment(span.until), **_measures(_together(rows))),
         series=_series(span, step, {number: _together(found) for number, found in by_step.items()}),
         groups=tuple(sorted(groups, key=lambda group: (-group.counts.requests, str(group.name)))),
     )
 
 
-async def by(db: Database, dimension: Dimension, asked: CallFilter) -> list[Group]:
+async def by(db: Database, dimension: str, asked: CallFilter) -> list[Group]:
     """See `Calls.by`."""
-    name = _name(dimension)
-    span = _span(asked)
+    found = await reading(db, asked, dimension)
     rows = await db.rows(
-        f"""select {name} as name, {_SUMS}, {_LAID} {_from(span, by_key=dimension == "key")}
-            group by 1 order by requests desc, name""",
-        _params(asked, span),
+        f"select {found.name} as name, {SUMS}{laid()} {found.rows} group by 1 order by requests desc, name",
+        found.params,
     )
-    return [Group(name=row["name"], **_measures(row)) for row in rows]
+    return [Group(name=named(dimension, row["name"]), **_measures(row)) for row in rows]
 
 
 async def targets(db: Database, asked: CallFilter, names: Mapping[str, str]) -> list[TargetGroup]:
     """See `Calls.targets`. Of hours, whose rows are a twelfth of those of five minutes."""
     until = asked.until or datetime.now(UTC) + timedelta(seconds=1)
     since = asked.since or until - timedelta(days=1)
-    if until - since > _LONG:
-        raise BadRequest(f"targets are shown by the hour, of at most {_LONG.days} days", param="since")
-    span = _Span(
-        "call_rollups_1h", HOUR, int(since.timestamp()) // HOUR * HOUR, -(-int(until.timestamp()) // HOUR) * HOUR
-    )
+    if until - since > _WEEKS:
+        raise BadRequest(f"targets are shown by the hour, of at most {_WEEKS.days} days", param="since")
+    span = Span("1h", HOUR, int(since.timestamp()) // HOUR * HOUR, -(-int(until.timestamp()) // HOUR) * HOUR)
+    where, params = series_sql(asked)
     rows = await db.rows(
-        f"""select s.model, s.provider, s.target, extract(epoch from r.bucket)::bigint as step, {_SUMS}, {_LAID}
-            {_from(span)} and s.model = any(%(names)s::text[]) group by 1, 2, 3, 4 order by 1, 2, 3, 4""",  # noqa: S608
-        _params(asked, span) | {"names": list(names)},
+        f"""select s.model, s.provider, s.target, extract(epoch from r.bucket)::bigint as step, {SUMS}{laid()}
+            from call_rollups_1h r join call_series s on s.id = r.series_id
+            where r.key_id = %(key)s and r.bucket >= to_timestamp(%(since)s) and r.bucket < to_timestamp(%(until)s)
+              and {where} and s.model = any(%(names)s::text[]) group by 1, 2, 3, 4 order by 1, 2, 3, 4""",  # noqa: S608
+        params
+        | {"names": list(names), "since": span.since, "until": span.until}
+        | {"key": ALL_KEYS if asked.key_id is None else asked.key_id},
     )
     by_target: dict[tuple[str, str, str], dict[int, list[dict[str, Any]]]] = {}
     for row in rows:
@@ -153,7 +132,7 @@ def _target(
         rows = found.get(hour, ())
         by_hour.append(
             Hour(
-                at=_moment(hour),
+                at=moment(hour),
                 requests=sum(row["requests"] for row in rows),
                 errors=sum(row["errors"] + row["interrupted"] for row in rows),
                 # One histogram an hour, not three: they are most of the work.
@@ -165,14 +144,12 @@ def _target(
     )
 
 
-def _name(dimension: Dimension) -> str:
-    name = _NAMES.get(dimension)
-    if name is None:
-        raise BadRequest(f"there is no dimension {dimension!r}: use one of {', '.join(_NAMES)}", param="dimension")
-    return name
+def named(dimension: str, name: str | int | None) -> str | int | None:
+    """What a value is called."""
+    return OUTCOMES[int(name)] if dimension == "outcome" and name is not None else name
 
 
-def _step(span: _Span, points: int) -> int:
+def step_of(span: Span, points: int) -> int:
     """Seconds of a step of a round length, of which `span` has about `points` at most."""
     if not 1 <= points <= _MOST_POINTS:
         raise BadRequest(f"points must be from 1 to {_MOST_POINTS}, not {points}", param="points")
@@ -180,12 +157,12 @@ def _step(span: _Span, points: int) -> int:
     return next((step for step in _STEPS if step >= max(exact, span.width)), _STEPS[-1])
 
 
-def _series(span: _Span, step: int, by_step: Mapping[int, Mapping[str, Any]]) -> Series:
+def _series(span: Span, step: int, by_step: Mapping[int, Mapping[str, Any]]) -> Series:
     first, last = span.since // step, -(-span.until // step)
     return Series(
         step_seconds=step,
         points=tuple(
-            Point(at=_moment(number * step), **_measures(by_step.get(number, {}))) for number in range(first, last)
+            Point(at=moment(number * step), **_measures(by_step.get(number, {}))) for number in range(first, last)
         ),
     )
 
@@ -195,43 +172,6 @@ def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: sum(row[name] for row in rows) for name in COUNTERS} | {
         name: b"".join(bytes(row[name] or b"") for row in rows) for name in HISTOGRAMS
     }
-
-
-def _from(span: _Span, *, by_key: bool = False) -> str:
-    keys = "coalesce(%(key)s::int, r.key_id) = r.key_id and r.key_id >= 0" if by_key else "r.key_id = %(key_or_all)s"
-    return f"""
-        from {span.table} r join call_series s on s.id = r.series_id
-        where {keys} and r.bucket >= to_timestamp(%(since)s) and r.bucket < to_timestamp(%(until)s)
-          and (%(project)s::int is null or s.project_id = %(project)s)
-          and (%(model)s::text is null or s.model = %(model)s) and (%(task)s::text is null or s.task = %(task)s)
-    """
-
-
-def _params(asked: CallFilter, span: _Span) -> dict[str, Any]:
-    return {
-        "key": asked.key_id,
-        "key_or_all": ALL_KEYS if asked.key_id is None else asked.key_id,
-        "since": span.since,
-        "until": span.until,
-        "project": asked.project_id,
-        "model": asked.model,
-        "task": asked.task,
-    }
-
-
-def _span(asked: CallFilter) -> _Span:
-    now = datetime.now(UTC)
-    until = asked.until or now + timedelta(seconds=1)
-    since = asked.since or until - timedelta(days=1)
-    fine_from = (now - timedelta(days=FINE_DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    if until - since > _LONG:
-        table, width = "call_rollups_1d", DAY
-    elif since >= fine_from:
-        table, width = "call_rollups_5m", FIVE_MINUTES
-    else:
-        table, width = "call_rollups_1h", HOUR
-    first = int(since.timestamp()) // width * width
-    return _Span(table, width, first, max(-(-int(until.timestamp()) // width) * width, first + width))
 
 
 def _measures(row: Mapping[str, Any]) -> _Measures:
@@ -248,5 +188,6 @@ def _spread(stored: bytes | None) -> Spread:
     return Spread(p50=p50, p95=p95, p99=p99)
 
 
-def _moment(seconds: int) -> datetime:
+def moment(seconds: int) -> datetime:
+    """Of Unix seconds, in UTC."""
     return datetime.fromtimestamp(seconds, UTC)

@@ -15,6 +15,7 @@ import msgspec
 from loopwright.calls.payloads import Packer, Payload, about
 from loopwright.calls.question import CallFilter
 from loopwright.calls.rows import SELECT, call_of, clipped, day_of, outcome_number
+from loopwright.calls.series import asks_series, series_sql
 from loopwright.calls.touching import TRACED
 from loopwright.core.call import Call, CallDetail
 from loopwright.core.errors import BadRequest, NotFound, Sealed
@@ -61,6 +62,7 @@ class Condition:
             "key": ("c.key_id = %(key)s", asked.key_id),
             "error_code": ("c.error_code = %(error_code)s", asked.error_code),
             "session": ("c.session = %(session)s", asked.session and clipped(asked.session)),
+            "client": ("c.client = %(client)s", asked.client and clipped(asked.client)),
             "cost": ("c.cost_nano >= %(cost)s", asked.min_cost_nano),
             "latency": ("c.latency_us >= %(latency)s", asked.min_latency_ms and int(asked.min_latency_ms * 1000)),
         }
@@ -72,6 +74,7 @@ class Condition:
             # The second half lets the planner use the index of what is not ok.
             self._add("c.outcome = %(outcome)s" + (" and c.outcome <> 0" if number else ""), outcome=number)
         self._add_sent(asked)
+        self._add_without(asked)
         if asked.trace is not None:
             # The second half is a call that is a trace by itself.
             self._add(
@@ -100,6 +103,16 @@ class Condition:
             self._add("c.latency_us >= 60000000")
         else:
             self._add("c.id >= %(minute)s::uuid", minute=floor_of(since - _MINUTE))
+
+    def _add_without(self, asked: CallFilter) -> None:
+        for number, name in enumerate(asked.without):
+            if name in ("session", "error_code"):
+                self._add(f"c.{name} is null")
+            elif name == "client":
+                self._add("c.client = ''")
+            elif name.startswith("tag:"):
+                tag = {f"without{number}": name.removeprefix("tag:")}
+                self._add(f"(c.tags is null or not jsonb_exists(c.tags, %(without{number})s))", **tag)
 
     def _add_sent(self, asked: CallFilter) -> None:
         if asked.sent_to is not None:
@@ -137,14 +150,10 @@ class Condition:
 
 async def condition_of(db: Database, asked: CallFilter) -> Condition | None:
     """The condition of a filter; None when no call can pass it."""
-    if asked.model is None and asked.task is None:
+    if not asks_series(asked):
         return Condition(asked, None)
-    found = await db.rows(
-        """select id from call_series
-           where (%(project)s::int is null or project_id = %(project)s)
-             and (%(model)s::text is null or model = %(model)s) and (%(task)s::text is null or task = %(task)s)""",
-        {"project": asked.project_id, "model": asked.model, "task": asked.task},
-    )
+    where, params = series_sql(asked)
+    found = await db.rows(f"select id from call_series s where {where}", params)  # noqa: S608  (columns of ours)
     return Condition(asked, [row["id"] for row in found]) if found else None
 
 

@@ -11,7 +11,6 @@ from loopwright.calls.question import (
     CallFilter,
     CallPage,
     Counts,
-    Dimension,
     Group,
     Overview,
     Point,
@@ -33,7 +32,6 @@ __all__ = [
     "CallPage",
     "Calls",
     "Counts",
-    "Dimension",
     "Group",
     "Overview",
     "Point",
@@ -48,8 +46,8 @@ __all__ = [
 class Calls:
     """The calls on record. Every method raises `Unavailable` while the database cannot answer.
 
-    Totals (`summary`, `series`, `by`) come from roll-ups, which know project, model, key, task and time, and keep
-    counting calls that were deleted later.
+    Totals (`summary`, `series`, `by`) come from roll-ups, which know series, key, tag, client, error and time, and keep
+    counting calls that were deleted later. What they do not know together is counted from the newest 50,000 calls.
     """
 
     __slots__ = ("_db", "seal", "settings")
@@ -143,11 +141,20 @@ class Calls:
         """
         return await overview.series(self._db, filter, points)
 
-    async def by(self, dimension: Dimension, filter: CallFilter) -> list[Group]:  # noqa: A002
-        """Totals for each value of `dimension`, most requests first; without `since` of the last day."""
+    async def by(self, dimension: str, filter: CallFilter) -> list[Group]:  # noqa: A002
+        """Totals for each value of `dimension`, most requests first; without `since` of the last day.
+
+        Args:
+            dimension: model, task, variant, prompt_version, target, provider, operation, key, client, error_code,
+                outcome, session or tag:NAME; of the last three only calls that have one are counted.
+            filter: which calls.
+
+        Raises:
+            BadRequest: there is no such dimension.
+        """
         return await overview.by(self._db, dimension, filter)
 
-    async def overview(self, filter: CallFilter, *, points: int = 60, dimension: Dimension = "model") -> Overview:  # noqa: A002
+    async def overview(self, filter: CallFilter, *, points: int = 60, dimension: str = "model") -> Overview:  # noqa: A002
         """`summary`, `series` and `by` in one, for a third of what the three cost; without `since` of the last day.
 
         Raises:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from loopwright.core.call import Call, Outcome
+from loopwright.core.errors import BadRequest
 
-Dimension = Literal["model", "key", "task", "variant", "prompt_version", "target", "provider", "operation"]
+WITHOUT: Final = (
+    "model", "task", "variant", "prompt_version", "target", "provider", "client", "session", "error_code",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,16 @@ class CallFilter:
     outcome: Outcome | None = None
     error_code: str | None = None
     task: str | None = None
+    variant: str | None = None
+    prompt_version: str | None = None
+    target: str | None = None
+    """The name of the model as its provider knows it."""
+    provider: str | None = None
+    operation: str | None = None
+    client: str | None = None
+    """The program that asked, as it names itself."""
+    without: tuple[str, ...] = ()
+    """What a call must not have: any of `WITHOUT`, or `tag:NAME`."""
     session: str | None = None
     trace: str | None = None
     """32 hexadecimal digits: the calls of one trace."""
@@ -40,6 +53,15 @@ class CallFilter:
     """Regions (`own` for what is ours) of which it cannot be shown that all bytes stayed within them."""
     text: str | None = None
     """Words of the prompt or the answer, all of which must occur; `"a phrase"` in quotes as it stands."""
+
+    def __post_init__(self) -> None:
+        """See that `without` can be asked."""
+        for name in self.without:
+            if name not in WITHOUT and not (name.startswith("tag:") and len(name) > len("tag:")):
+                raise BadRequest(
+                    f"calls cannot be asked for without {name[:80]!r}: use {', '.join(WITHOUT)} or tag:NAME",
+                    param="without",
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

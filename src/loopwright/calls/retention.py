@@ -8,7 +8,7 @@ from typing import Final
 
 from psycopg import sql
 
-from loopwright.calls.rollup import FINE_DAYS
+from loopwright.calls.rollup import FINE_DAYS, SLICE_HOURS_DAYS
 from loopwright.calls.slices import retain_slices
 from loopwright.kit.db import Database
 from loopwright.kit.settings import CallsSettings
@@ -42,7 +42,8 @@ async def retain(db: Database, settings: CallsSettings, now: datetime) -> Retain
         dropped = max(dropped, row["gone"] if row else 0)
     for parent in ("call_rollups_5m", "call_slice_rollups_5m"):
         await db.run("select calls_drop_before(%s, %s)", (parent, fine))
-    await retain_slices(db, datetime.combine(oldest, time(), UTC))
+    hours = (now - timedelta(days=SLICE_HOURS_DAYS)).date()
+    await retain_slices(db, datetime.combine(oldest, time(), UTC), datetime.combine(max(hours, oldest), time(), UTC))
     await db.run("delete from call_unindexed where day < %s", (oldest,))
     await db.run("delete from call_days where day < %s", (oldest,))
     # A mark is needed while a spool may hold what it covers; older calls are dropped by their day anyway.

@@ -1,7 +1,7 @@
 """Roll-ups: counters and latency histograms by five minutes, hour and day, kept up in the drain's own transaction.
 
 Each call counts in six rows: five minutes, hour and day (UTC), each for its key and for all keys together; and in
-three more for each of its slices (its tags, its client, its error: see slices.py).
+three more for each of its slices (its tags, its client, its error: see slices.py), which are kept for a shorter time.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ HOUR: Final = 3600
 DAY: Final = 86_400
 FINE_DAYS: Final = 2
 """Days that the five-minute rows are kept."""
+SLICE_HOURS_DAYS: Final = 8
+"""Days that the hourly rows of slices are kept."""
 COUNTERS: Final = (
     "requests", "errors", "refused", "cancelled", "interrupted", "unpriced",
     "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_nano",
     "cache_hits", "cache_nano", "cascade_nano", "wasted_nano",
 )  # fmt: skip
+_SPARSE: Final = ("cache_hits", "cache_nano", "cascade_nano", "wasted_nano")
+"""Zero is null in every table; in those of slices that holds for all but `requests`."""
 HISTOGRAMS: Final = ("latency", "ttft", "tpot")
 _LOCK: Final = 0x726F6C6C
 """Of Postgres's advisory locks: drains of several machines take turns here, so a merge never overtakes another."""
@@ -84,18 +88,16 @@ async def add(connection: Connection, new: Tally, *, fine_from: int) -> None:
     everyone = np.full_like(new.keys, ALL_KEYS)
     every = np.arange(len(new.keys), dtype=np.int64)
     numbers, slices = new.sliced
-    owned = (
-        ("call_rollups", every, new.keys),
-        ("call_rollups", every, everyone),
-        ("call_slice_rollups", numbers, slices),
-    )
-    for tables, calls, owners in owned:
-        fine = new.seconds[calls] >= fine_from
-        for ending, width, chosen in (("1d", DAY, None), ("1h", HOUR, None), ("5m", FIVE_MINUTES, fine)):
-            if chosen is None:
-                await _add_to(connection, f"{tables}_{ending}", width, new, calls, owners)
-            else:
-                await _add_to(connection, f"{tables}_{ending}", width, new, calls[chosen], owners[chosen])
+    whole = None
+    hours_from = fine_from - (SLICE_HOURS_DAYS - FINE_DAYS) * DAY
+    for tables, calls, owners, hours in (
+        ("call_rollups", every, new.keys, whole),
+        ("call_rollups", every, everyone, whole),
+        ("call_slice_rollups", numbers, slices, hours_from),
+    ):
+        for ending, width, since in (("1d", DAY, whole), ("1h", HOUR, hours), ("5m", FIVE_MINUTES, fine_from)):
+            chosen = slice(None) if since is None else new.seconds[calls] >= since
+            await _add_to(connection, f"{tables}_{ending}", width, new, calls[chosen], owners[chosen])
 
 
 async def _add_to(connection: Connection, table: str, width: int, new: Tally, calls: Ints, owners: Ints) -> None:
@@ -137,11 +139,19 @@ async def _stored(connection: Connection, table: str, identity: list[list[int]])
 
 def _statements(table: str) -> tuple[bytes, bytes]:
     """(read the histograms, add) for one of our tables."""
-    owner = "slice_id" if table.startswith("call_slice") else "key_id"
+    of_slices = table.startswith("call_slice")
+    owner = "slice_id" if of_slices else "key_id"
+    sparse = COUNTERS[1:] if of_slices else _SPARSE
+    given = ", ".join(f"nullif(g.{name}, 0)" if name in sparse else f"g.{name}" for name in (*COUNTERS, *HISTOGRAMS))
     columns = ", ".join((*COUNTERS, *HISTOGRAMS))
     kinds = ["int[]", "bigint[]", "int[]", *(["bigint[]"] * len(COUNTERS)), *(["bytea[]"] * len(HISTOGRAMS))]
     arrays = ", ".join(f"%s::{kind}" for kind in kinds)
-    adds = ", ".join(f"{name} = r.{name} + excluded.{name}" for name in COUNTERS)
+    adds = ", ".join(
+        f"{name} = coalesce(r.{name} + excluded.{name}, r.{name}, excluded.{name})"
+        if name in sparse
+        else f"{name} = r.{name} + excluded.{name}"
+        for name in COUNTERS
+    )
     sets = ", ".join(f"{name} = excluded.{name}" for name in HISTOGRAMS)
     stored = f"""
         select g.line, r.latency, r.ttft, r.tpot
@@ -150,7 +160,7 @@ def _statements(table: str) -> tuple[bytes, bytes]:
     """  # noqa: S608  (names of our own tables)
     upsert = f"""
         insert into {table} as r ({owner}, bucket, series_id, {columns})
-        select g.{owner}, to_timestamp(g.bucket), g.series_id, {columns}
+        select g.{owner}, to_timestamp(g.bucket), g.series_id, {given}
         from unnest({arrays}) as g ({owner}, bucket, series_id, {columns})
         on conflict ({owner}, bucket, series_id) do update set {adds}, {sets}
     """  # noqa: S608

@@ -99,7 +99,7 @@ class Slices:
 
     def forget(self) -> None:
         """Ask the database again: some may be gone, and there may be room."""
-        self._ids.clear()
+        self._ids = {}
         self._room = None
 
     async def ids_of(self, records: Sequence[Record]) -> Mapping[SliceKey, int | None]:
@@ -109,7 +109,7 @@ class Slices:
             Unavailable: the database cannot answer now.
         """
         if len(self._ids) > _MOST_HELD:
-            self._ids.clear()
+            self._ids = {}
         unknown = {key for record in records for key in slices_of(record)} - self._ids.keys()
         if unknown:
             await self._get(unknown)
@@ -168,13 +168,13 @@ async def forget_slice(connection: Connection, project_id: int | None, name: str
             await connection.execute(f"delete from {table} where slice_id = any(%s)".encode(), (gone,))  # noqa: S608
 
 
-async def retain_slices(db: Database, before: datetime) -> None:
+async def retain_slices(db: Database, before: datetime, hours_before: datetime) -> None:
     """Drop roll-ups of slices from before then, and the names of slices that have none left.
 
     Raises:
         Unavailable: the database cannot answer now.
     """
-    await db.run("delete from call_slice_rollups_1h where bucket < %s", (before,))
+    await db.run("delete from call_slice_rollups_1h where bucket < %s", (hours_before,))
     await db.run("delete from call_slice_rollups_1d where bucket < %s", (before,))
     await db.run(
         """delete from call_slices s

@@ -9,25 +9,26 @@ create table call_slices (
     unique nulls not distinct (project_id, kind, name, value)
 );
 
+-- Many and mostly zero, so a zero is a null here: it takes no room. Widest columns first: no padding.
 create table call_slice_rollups_5m (
     bucket           timestamptz not null,
+    input_tokens     bigint,
+    output_tokens    bigint,
+    cached_tokens    bigint,
+    reasoning_tokens bigint,
+    cost_nano        bigint,
+    cache_nano       bigint,
+    cascade_nano     bigint,
+    wasted_nano      bigint,
     series_id        integer not null,
     slice_id         integer not null,
     requests         integer not null,
-    errors           integer not null,
-    refused          integer not null,
-    cancelled        integer not null,
-    interrupted      integer not null,
-    unpriced         integer not null,
-    input_tokens     bigint not null,
-    output_tokens    bigint not null,
-    cached_tokens    bigint not null,
-    reasoning_tokens bigint not null,
-    cost_nano        bigint not null,
-    cache_hits       integer not null default 0,
-    cache_nano       bigint not null default 0,
-    cascade_nano     bigint not null default 0,
-    wasted_nano      bigint not null default 0,
+    errors           integer,
+    refused          integer,
+    cancelled        integer,
+    interrupted      integer,
+    unpriced         integer,
+    cache_hits       integer,
     latency          bytea not null,
     ttft             bytea not null,
     tpot             bytea not null,
@@ -37,13 +38,13 @@ create table call_slice_rollups_5m (
 create table call_slice_rollups_1h (like call_slice_rollups_5m including all);
 create table call_slice_rollups_1d (like call_slice_rollups_5m including all);
 
--- Answers given again, what that saved, what a cascade saved and what was wasted; calls from before count as none.
-alter table call_rollups_5m add column cache_hits integer not null default 0, add column cache_nano bigint not null default 0,
-    add column cascade_nano bigint not null default 0, add column wasted_nano bigint not null default 0;
-alter table call_rollups_1h add column cache_hits integer not null default 0, add column cache_nano bigint not null default 0,
-    add column cascade_nano bigint not null default 0, add column wasted_nano bigint not null default 0;
-alter table call_rollups_1d add column cache_hits integer not null default 0, add column cache_nano bigint not null default 0,
-    add column cascade_nano bigint not null default 0, add column wasted_nano bigint not null default 0;
+-- Answers given again, what that saved, what a cascade saved and what was wasted; null: nothing, or a call from before.
+alter table call_rollups_5m add column cache_hits integer, add column cache_nano bigint,
+    add column cascade_nano bigint, add column wasted_nano bigint;
+alter table call_rollups_1h add column cache_hits integer, add column cache_nano bigint,
+    add column cascade_nano bigint, add column wasted_nano bigint;
+alter table call_rollups_1d add column cache_hits integer, add column cache_nano bigint,
+    add column cascade_nano bigint, add column wasted_nano bigint;
 
 -- As before, and the five-minute roll-ups of slices with them.
 create or replace function calls_open_day(day date) returns void
