@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -148,7 +148,7 @@ def test_coroutines_and_generators_are_whole_steps(fake: Fake, observe: Observer
             yield "ab"
 
     @observe("count")
-    def count(n: int) -> Iterator[int]:
+    def count(n: int) -> Generator[int, int, int]:
         got = 0
         for at in range(n):
             got += (yield at) or 0
