@@ -11,6 +11,7 @@ from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import LoopwrightError, NotFound, UnknownModel
 from loopwright.core.money import Price, Usage
 from loopwright.core.score import Score
+from loopwright.gateway.adapted import Adapted
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.performed import Performed
@@ -127,6 +128,8 @@ class Road:
     rank: Any = longest
     privacy: PrivacySettings | None = None
     spool: Memory = field(default_factory=Memory)
+    adapters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of players, with their scales, in their order."""
     before: Callable[[Chat], Chat] | None = None
     """What stands before the tasks are done."""
 
@@ -135,11 +138,12 @@ class Road:
         prices = {name: DEAR if name == "dear" else None if name == "unpriced" else CHEAP for name in self.players}
         targets = {
             name: Target(
-                chat=Structured(inner=player, schemas="asked"),
+                chat=Structured(inner=self._adapted(name, player), schemas="asked"),
                 provider="p",
                 model="m",
                 operations=OPERATIONS,
                 price=prices[name],
+                adapters=self.adapters.get(name, {}),
             )
             for name, player in self.players.items()
         }
@@ -153,6 +157,9 @@ class Road:
         recorded = Recorded(Admitted(chat), self.spool, price)
         inner = recorded if self.privacy is None else Guarded(recorded, Policies(self.privacy, {}))
         self.chat = Prompted(inner=inner, find=self._find, worder=Worder(prompts=self.prompts), models=targets)
+
+    def _adapted(self, name: str, player: Chat) -> Chat:
+        return Adapted(player, tuple(self.adapters[name])) if name in self.adapters else player
 
     def _find(self, _project_id: int, name: str) -> Task:
         if name not in self.made:

@@ -104,7 +104,7 @@ SAY = "messages: [{role: user, content: '{{ input }}'}]"
         ),
         (f"{ONE}        retrieval: {{collections: [a], k: 9, candidates: 3}}\n        {SAY}\n", "are fewer than k, 9"),
         (f"{ONE}        retrieval: {{collections: [a/b]}}\n        {SAY}\n", "collections[0]: not the name of a coll"),
-        (f"{ONE}        adapter: a\n        {SAY}\n", "tasks.t.variants.v.adapter: not yet"),
+        (f"{ONE}        adapter: a\n        {SAY}\n", "tasks.t.variants.v.adapter: model 'm' has no adapters"),
         (
             f"{ONE}        messages:\n          - role: user\n            content: 'a {{{{ inptu }}}}'\n",
             "13:22: tasks.t.variants.v.messages[0].content: there is no input 'inptu'; did you mean 'input'?",
