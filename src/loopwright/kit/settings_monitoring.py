@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from loopwright.kit.settings_alerts import AlertSettings, ObjectiveSettings
+from loopwright.kit.settings_drift import CanarySettings, DriftSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,3 +16,5 @@ class MonitoringSettings:
     objectives: Mapping[str, ObjectiveSettings] = field(default_factory=dict)
     """What share of calls is to be good, each by a name: see docs/alerts.md."""
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
+    canaries: CanarySettings = field(default_factory=CanarySettings)
