@@ -40,3 +40,5 @@ class CollectionSettings:
     """Pieces, of whatever documents, that one question to the embedder holds."""
     at_once: Annotated[int, Between(low=1, high=64)] = 2
     """Such questions at a time."""
+    search_memory: Annotated[int, Between(low=1_000_000, high=10**12, unit="bytes")] = 200_000_000
+    """That each process may hold of indexes between searches, once it searches: numbers and vectors, no texts."""

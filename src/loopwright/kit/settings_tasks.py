@@ -23,9 +23,9 @@ class StepSettings:
     """Who is asked; without it, the variant's model."""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """As the variant's, which hold where these say nothing."""
-    output: Mapping[str, object] | None = None
     adapter: object = None
     """As the variant's, which holds where this says nothing."""
+    output: Mapping[str, object] | None = None
     """JSON schema of the answer, which later steps then get as an object; the last step's is the task's."""
 
 

@@ -165,6 +165,8 @@ def _chain(task: TaskSettings, variant: VariantSettings, given: frozenset[str] |
             yield (*path, "name"), "not the name of a variable; allowed: letters, digits and underscores"
         elif known is not None and step.name in known:
             yield (*path, "name"), f"{step.name!r} is an input or a step before; allowed: a name of its own"
+        for where, text in adapter_problems(step.adapter):
+            yield (*path, "adapter", *where), text
         yield from _parameters(step.parameters, (*path, "parameters"))
         yield from _asked(step, known, path)
         if step.model is None and variant.model is None and task.model is None:
@@ -172,8 +174,6 @@ def _chain(task: TaskSettings, variant: VariantSettings, given: frozenset[str] |
         if step.output is not None:
             yield from _schema(step.output, (*path, "output"), [])
             if at == len(steps) - 1:
-        for where, text in adapter_problems(step.adapter):
-            yield (*path, "adapter", *where), text
                 yield (*path, "output"), "the last step's answer is the task's; allowed: output of the task"
         if known is not None:
             known |= {step.name}

@@ -16,14 +16,13 @@ from typing import Final
 import numpy as np
 
 from loopwright.kit.db import Connection
+from loopwright.retrieval.index import MEMORY
 from loopwright.retrieval.lexical import Worths
 from loopwright.retrieval.nearest import Generation, Rows, rows_of
 from loopwright.retrieval.postings import Numbers
 from loopwright.retrieval.restriction import FEW, Few, Restriction
 from loopwright.retrieval.segments import Kept, Layout
 
-MEMORY: Final = 128_000_000
-"""Bytes that a process holds, unless it is told otherwise."""
 MOST: Final = 20_000
 """Documents that are listed of what a restriction leaves."""
 _HOLDS: Final = 30.0
@@ -77,7 +76,7 @@ class _Marks:
 class Held:
     """For one thread, over all collections, as much as fits into some bytes. What is used least goes first."""
 
-    def __init__(self, most: int = MEMORY, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, most: int = MEMORY // 2, clock: Callable[[], float] = time.monotonic) -> None:
         """`most`: bytes, half of them for what words are worth."""
         self.worths: Worths = Kept(most // 2)
         self._most = most // 2

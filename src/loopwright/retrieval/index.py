@@ -23,6 +23,8 @@ from loopwright.retrieval.rows import opened_title
 from loopwright.retrieval.segments import Head, Layouts
 from loopwright.retrieval.terms import LANGUAGE, Analyzer, check_language
 
+MEMORY: Final = 200_000_000
+"""Bytes that a process holds to search faster, unless it is told otherwise."""
 _THREAD: Final = 64
 """Chunks from which words are counted in a thread."""
 
@@ -30,12 +32,12 @@ _THREAD: Final = 64
 class Index:
     """Everything a search reads, but the texts. Every method raises `Unavailable` while the database cannot answer."""
 
-    def __init__(self, db: Database, seal: Seal = PLAIN, *, large: int = vectors.LARGE) -> None:
-        """`large`: chunks from which a generation has an HNSW index."""
+    def __init__(self, db: Database, seal: Seal = PLAIN, *, large: int = vectors.LARGE, memory: int = MEMORY) -> None:
+        """`large`: chunks from which a generation has an HNSW index; `memory`: bytes that searches hold, half of them here."""
         self.large = large
         self.db = db
         self.seal = seal
-        self.layouts = Layouts()
+        self.layouts = Layouts(memory // 3)
 
     async def put(self, connection: Connection, collection: Collection, chunks: Sequence[Chunk]) -> None:
         """Index chunks whose rows are stored in the same transaction; those without a vector only by their words.

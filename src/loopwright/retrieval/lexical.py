@@ -223,16 +223,17 @@ class _Counting:
             kept = alive[all_places]
             postings.append((all_places[kept], times[kept].astype(np.float64)))
         lengths = np.where(alive, layout.lengths, 0).astype(np.float64)
-        chunks = [_worth(each, lengths, int(alive.sum())) for each in postings]
+        texts = _Texts.of(lengths, int(alive.sum()))
+        chunks = [_worth(each, texts) for each in postings]
         if layout.owners is None:
             return [Worth(places, values, rarity, places, values) for places, values, rarity in chunks]
         size = int(layout.owners.max(initial=-1)) + 1
         spans = np.bincount(layout.owners, weights=lengths, minlength=size).astype(np.float64)
-        having, found = int((spans > 0).sum()), []
+        texts, found = _Texts.of(spans, int((spans > 0).sum())), []
         for (places, values, rarity), (those, often) in zip(chunks, postings, strict=True):
             sums = np.bincount(layout.owners[those], weights=often, minlength=size).astype(np.float64)
             held = np.flatnonzero(sums).astype(np.int64)
-            owners, whole, _ = _worth((held, sums[held]), spans, having)
+            owners, whole, _ = _worth((held, sums[held]), texts)
             found.append(Worth(places, values, rarity, owners, whole))
         return found
 
@@ -263,12 +264,24 @@ class _Counting:
         ]
 
 
-def _worth(posting: tuple[Numbers, Scores], lengths: Scores, count: int) -> tuple[NDArray[np.int32], Scores, float]:
-    """(places, what a word adds at each, its idf), of `count` texts of these lengths; 0 is of one that is gone."""
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The lengths of texts, 0 of those that are gone, how many there are, and how long they are in the mean."""
+
+    lengths: Scores
+    count: int
+    mean: float
+
+    @classmethod
+    def of(cls, lengths: Scores, count: int) -> _Texts:
+        return cls(lengths, count, float(lengths.sum()) / count if count else 1.0)
+
+
+def _worth(posting: tuple[Numbers, Scores], texts: _Texts) -> tuple[NDArray[np.int32], Scores, float]:
+    """(places, what a word adds at each, its idf) among texts."""
     places, times = posting
-    mean = float(lengths.sum()) / count if count else 1.0
-    rarity = _rarity(count, len(places))
-    norms = K1 * (1 - B + B * lengths[places] / max(mean, 1e-9))
+    rarity = _rarity(texts.count, len(places))
+    norms = K1 * (1 - B + B * texts.lengths[places] / max(texts.mean, 1e-9))
     return places.astype(np.int32), rarity * times / (times + norms), rarity
 
 

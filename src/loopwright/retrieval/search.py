@@ -22,7 +22,7 @@ from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.fused import limited, of_question, of_questions
 from loopwright.retrieval.fusion import diverse
 from loopwright.retrieval.held import Held
-from loopwright.retrieval.index import Index
+from loopwright.retrieval.index import MEMORY, Index
 from loopwright.retrieval.looking import Clock, Looking, Seen, opened, questions
 from loopwright.retrieval.nearest import WIDTH, Generation, Vector, vectors_of
 from loopwright.retrieval.options import Options, options_of
@@ -59,7 +59,7 @@ class _Asked:
     collections: Sequence[Collection]
     options: Mapping[int, Options]
     """By collection."""
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock
     warnings: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     """What is searched for."""
@@ -100,13 +100,17 @@ class Searcher:
         *,
         embedder: Embedders,
         chat: Chat | None = None,
+        memory: int = MEMORY,
     ) -> None:
-        """`embedder` asks the models of collections; `chat` is the road for those that rewrite and rerank."""
+        """`embedder` asks the models of collections; `chat` is the road for those that rewrite and rerank.
+
+        `memory`: bytes that are held of indexes between searches, half of them in `index`.
+        """
         self.db = db
         self.seal = seal
-        self.index = Index(db, seal) if index is None else index
+        self.index = Index(db, seal, memory=memory) if index is None else index
         self._reading = Reading(db, seal)
-        self._held = Held()
+        self._held = Held(memory // 2)
         self._embedder = embedder
         self._asking = None if chat is None else Asking(chat)
 
@@ -139,6 +143,7 @@ class Searcher:
         )
 
     async def _asked(self, query: Query) -> _Asked:
+        clock = Clock()
         query = replace(query, text=plain(query.text, _TEXT + 1))
         if not query.text.strip():
             raise BadRequest("query: must not be empty", param="query")
@@ -151,7 +156,7 @@ class Searcher:
             raise BadRequest(f"collections: 1 to {_COLLECTIONS} of them, not {len(names)}", param="collections")
         collections = [await self._reading.get(query.who.project_id, name) for name in names]
         options = {each.id: options_of(query.options, each.search, query.k) for each in collections}
-        asked = _Asked(query=query, collections=collections, options=options)
+        asked = _Asked(query=query, collections=collections, options=options, clock=clock)
         asked.clock.lap("open")
         return asked
 

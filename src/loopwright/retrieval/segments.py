@@ -175,7 +175,8 @@ class Kept(Generic[K, V]):
 class Layouts:
     """Of the collections that this process searches. For one thread."""
 
-    def __init__(self, most: int = 64 << 20) -> None:
+    def __init__(self, most: int) -> None:
+        """`most`: bytes, and half as many for heads."""
         self._heads: Kept[int, Head] = Kept(most // 2)
         self._layouts: Kept[tuple[tuple[int, int], ...], Layout] = Kept(most)
 

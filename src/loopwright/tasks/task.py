@@ -54,9 +54,9 @@ class Step:
     parameters: Mapping[str, Any]
     output: Mapping[str, Any] | None
     """JSON schema of the answer; None is free text."""
-
     adapter: Wanted | None = None
     """Of the model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
@@ -95,11 +95,11 @@ class Variant:
         return tuple(dict.fromkeys(step.model for step in self.steps))
 
     @property
-    @property
     def adapters(self) -> tuple[Wanted, ...]:
         """Every adapter it wants, each once."""
         return tuple(dict.fromkeys(step.adapter for step in self.steps if step.adapter is not None))
 
+    @property
     def prompts(self) -> tuple[str, ...]:
         """Every stored prompt it uses, as `NAME[@REF]`, each once."""
         return tuple(dict.fromkeys(step.prompt for step in self.steps if step.prompt is not None))
@@ -249,6 +249,7 @@ def _steps(name: str, said: VariantSettings, task: TaskSettings, output: Mapping
                 model=each.model or said.model or task.model or "",
                 parameters={**said.parameters, **each.parameters},
                 output=kept,
+                adapter=wanted_adapter(said.adapter if each.adapter is None else each.adapter),
             )
         )
     return tuple(made)
@@ -261,7 +262,6 @@ def _strategy(said: StrategySettings) -> Strategy:
         kind=said.kind,
         samples=said.samples if many else 1,
         answer=said.answer,
-                adapter=wanted_adapter(said.adapter if each.adapter is None else each.adapter),
         marker=said.marker,
         evaluator=evaluator if isinstance(evaluator, str | Mapping) else None,
     )
