@@ -165,4 +165,5 @@ async def totals(house: Any, asked: CallFilter, split: str | None, *, calls: boo
             *(quantiles(bytes(row[name] or b""), shares) for name in HISTOGRAMS),
         )
         for row in rows
+        if row["name"] is not None or not (split or "").startswith("tag:")
     }

@@ -92,7 +92,11 @@ async def by(db: Database, dimension: str, asked: CallFilter) -> list[Group]:
         f"select {found.name} as name, {SUMS}{laid()} {found.rows} group by 1 order by requests desc, name",
         found.params,
     )
-    return [Group(name=named(dimension, row["name"]), **_measures(row)) for row in rows]
+    return [
+        Group(name=named(dimension, row["name"]), **_measures(row))
+        for row in rows
+        if row["name"] is not None or not dimension.startswith("tag:")
+    ]
 
 
 async def targets(db: Database, asked: CallFilter, names: Mapping[str, str]) -> list[TargetGroup]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from loopwright.calls import erase, overview, pages, savings, search
+from loopwright.calls import charts, erase, overview, pages, savings, search
+from loopwright.calls.charts import Chart, ChartAsk
 from loopwright.calls.question import (
     CallFilter,
     CallPage,
@@ -31,6 +32,8 @@ __all__ = [
     "CallFilter",
     "CallPage",
     "Calls",
+    "Chart",
+    "ChartAsk",
     "Counts",
     "Group",
     "Overview",
@@ -125,6 +128,10 @@ class Calls:
         """
         return await pages.get(self._db, call_id, project_id=project_id, wait=wait, seal=self.seal)
 
+    async def many(self, call_ids: Sequence[str]) -> dict[str, CallDetail]:
+        """Those of some calls of any project that are on record, with their texts, by id. For work within the house."""
+        return await pages.many(self._db, call_ids, self.seal)
+
     async def summary(self, filter: CallFilter) -> Summary:  # noqa: A002
         """Totals; without `since` of the last day.
 
@@ -161,6 +168,22 @@ class Calls:
             BadRequest: `points` is not in 1…1,000.
         """
         return await overview.overview(self._db, filter, points, dimension)
+
+    async def chart(self, ask: ChartAsk) -> Chart:
+        """Measures over time; without `since` of the last day.
+
+        Raises:
+            BadRequest: words are asked for, or a number of points that cannot be drawn.
+        """
+        return await charts.chart(self._db, ask)
+
+    async def compared(self, ask: ChartAsk, back: timedelta | None = None) -> tuple[Chart, Chart]:
+        """A chart, and the same of so long before (of the time just before it), in the same steps and with the same groups.
+
+        Raises:
+            BadRequest: as `chart`; or there were no calls that long ago.
+        """
+        return await charts.compared(self._db, ask, back)
 
     async def targets(self, filter: CallFilter, names: Mapping[str, str]) -> list[TargetGroup]:  # noqa: A002
         """Totals for each name and who answered for it, with a point for each hour (UTC); at most two weeks.

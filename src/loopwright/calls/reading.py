@@ -199,7 +199,6 @@ def _of_calls(asked: CallFilter, split: str | None, most: int) -> Reading:
     if _tag(split) and split is not None:
         name = "r.tags ->> %(split)s"
         params["split"] = split.removeprefix("tag:")
-        condition.where.append("jsonb_exists(c.tags, %(split)s)")
     elif split == "error_code":
         condition.where.append("c.error_code is not null")
     series = "true"
