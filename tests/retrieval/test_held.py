@@ -154,7 +154,7 @@ async def test_held_vectors_are_those_of_the_database_and_only_new_ones_are_read
             await shelf.put(made, [Doc(name="more", texts=["cat 7 again"], metadata=PETS)])
 
 
-async def test_what_left_much_is_listed_once_it_was_asked_about_twice_at_a_version(shelf: Shelf) -> None:
+async def test_what_left_much_is_listed_once_a_version_was_searched_with_it_often(shelf: Shelf) -> None:
     made = await shelf.collection("wide")
     await shelf.db.run(
         "insert into collection_documents (collection_id, name, origin, state, sha, size, said)"
@@ -163,7 +163,8 @@ async def test_what_left_much_is_listed_once_it_was_asked_about_twice_at_a_versi
     )
     now = 0.0
     held, pets = Held(clock=lambda: now), Restriction.of(made.id, Options(filter=condition_of(PETS)), None)
-    assert await left_of(shelf, held, made, pets) is None
+    for _ in range(3):
+        assert await left_of(shelf, held, made, pets) is None
     left = await left_of(shelf, held, made, pets)
     assert left is not None
     assert len(left.few.documents) == FEW + 1

@@ -11,8 +11,8 @@ import pytest
 
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
-from loopwright.retrieval.lexical import Weighed, weighing
-from loopwright.retrieval.segments import segments_of
+from loopwright.retrieval.lexical import Weighed, Worths, weighing
+from loopwright.retrieval.segments import Kept, segments_of
 from loopwright.retrieval.terms import Analyzer, hash_of, words_of
 from tests.retrieval.stocked import Doc, Shelf
 
@@ -29,12 +29,12 @@ def texts_of(count: int, seed: int) -> list[str]:
     return [" ".join(drawn.choices(WORDS, weights, k=drawn.randint(3, 60))) for _ in range(count)]
 
 
-async def weighed(shelf: Shelf, collection_id: int, query: str) -> Weighed:
+async def weighed(shelf: Shelf, collection_id: int, query: str, worths: Worths | None = None) -> Weighed:
     async with shelf.db.transaction() as connection:
         segments = await segments_of(connection, collection_id)
         layout = await shelf.index.layouts.of(connection, segments)
         words = {each.kind: shelf.index.analyzer(*each.kind).hashes(query) for each in segments}
-        return await (await weighing(connection, segments, layout, words)).weighed()
+        return await (await weighing(connection, segments, layout, words, worths)).weighed()
 
 
 def others(texts: list[str], query: str) -> np.ndarray:
@@ -58,6 +58,7 @@ async def test_scores_are_those_of_bm25s_whatever_was_added_merged_and_dropped(s
             collection, [Doc(name=f"{len(ids) + at}", texts=[text]) for at, text in enumerate(batch)]
         )
     left = dict(zip(ids, texts, strict=True))
+    worths: Worths = Kept(1 << 20)
     for step in range(3):
         if step == 1:
             gone = ids[::7]
@@ -71,6 +72,11 @@ async def test_scores_are_those_of_bm25s_whatever_was_added_merged_and_dropped(s
             theirs = others(list(left.values()), query)
             assert np.allclose([ours[each] for each in left], theirs, rtol=1e-4, atol=1e-5)
             assert all(score == 0 for each, score in ours.items() if each not in left)
+            # What was kept of other moments changes nothing, nor does what is kept now.
+            for _ in range(2):
+                again = await weighed(shelf, collection.id, query, worths)
+                assert np.array_equal(again.scores, found.scores)
+                assert (again.rarities, again.known) == (found.rarities, found.known)
 
 
 async def test_a_document_that_was_cut_is_weighed_whole_as_well(shelf: Shelf) -> None:
@@ -89,6 +95,9 @@ async def test_a_document_that_was_cut_is_weighed_whole_as_well(shelf: Shelf) ->
     one, two = await weighed(shelf, cut.id, query), await weighed(shelf, whole.id, query)
     found = dict(zip(one.documents.tolist(), one.whole.tolist(), strict=True))
     assert np.allclose(list(found.values()), two.scores)
+    worths: Worths = Kept(1 << 20)
+    for _ in range(2):
+        assert np.array_equal((await weighed(shelf, cut.id, query, worths)).whole, one.whole)
 
 
 async def test_rankings_on_cranfield_are_those_of_bm25s(shelf: Shelf) -> None:

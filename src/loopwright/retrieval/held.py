@@ -25,6 +25,9 @@ from loopwright.retrieval.segments import Kept, Layout
 
 MOST: Final = 20_000
 """Documents that are listed of what a restriction leaves."""
+_PATIENCE: Final = 3
+"""Searches with one restriction at one version before it is listed what it leaves, where that is more than `FEW`: that
+costs, with its vectors, as much as some five searches without."""
 _HOLDS: Final = 30.0
 """Seconds for which what left much is not counted again."""
 _MARKS: Final = 1_000
@@ -83,25 +86,25 @@ class Held:
         self._clock = clock
         self._left: Kept[bytes, Left] = Kept(most // 2)
         self._wide, self._vast = _Marks(), _Marks()
-        self._versions: OrderedDict[bytes, int] = OrderedDict()
+        self._searches: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._reading: set[bytes] = set()
 
     async def left(self, connection: Connection, generation: Generation, restriction: Restriction) -> Left | None:
         """What a restriction leaves of the collection as it is in a snapshot; None where it is much, or not known yet.
 
         Counting to hear that it is much costs as much as a search: what left more than `FEW` a moment ago is not asked
-        about again but at a version that was searched with it before, and then listed up to `MOST`.
+        about again, unless a version is searched with it often: then it is listed up to `MOST`.
         """
         key, now = restriction.key(), self._clock()
         found = self._left.get(key)
         if found is not None and found.version == generation.version:
             return found
-        again = self._again(key, generation.version)
-        if self._vast.until.get(key, 0.0) > now or (self._wide.until.get(key, 0.0) > now and not again):
+        often = self._often(key, generation.version)
+        if self._vast.until.get(key, 0.0) > now or (self._wide.until.get(key, 0.0) > now and not often):
             return None
-        few = await restriction.few(connection, MOST if again else FEW)
+        few = await restriction.few(connection, MOST if often else FEW)
         if few is None:
-            (self._vast if again else self._wide).set(key, now + _HOLDS)
+            (self._vast if often else self._wide).set(key, now + _HOLDS)
             return None
         made = Left(generation.version, few)
         if found is not None:
@@ -132,10 +135,11 @@ class Held:
             self._left.keep(key, left, left.size)
         return left.rows
 
-    def _again(self, key: bytes, version: int) -> bool:
-        """Whether a restriction was asked about at this version before."""
-        before = self._versions.pop(key, None)
-        self._versions[key] = version
-        if len(self._versions) > _MARKS:
-            self._versions.popitem(last=False)
-        return before == version
+    def _often(self, key: bytes, version: int) -> bool:
+        """Whether a restriction was searched with often enough at this version; counts this time."""
+        at, before = self._searches.pop(key, (version, 0))
+        before = before if at == version else 0
+        self._searches[key] = version, before + 1
+        if len(self._searches) > _MARKS:
+            self._searches.popitem(last=False)
+        return before >= _PATIENCE

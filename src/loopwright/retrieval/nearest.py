@@ -180,7 +180,8 @@ async def _read(
     row = await cursor.fetchone() or {}
     kind = [("dimensions", ">i2"), ("unused", ">i2"), ("vector", ">f2", (generation.dimensions or 0,))]
     vectors = np.frombuffer(row.get("vectors") or b"", dtype=kind)["vector"]
-    return _numbers(row.get("ids")), vectors.astype(np.float32)
+    # First into the order of bytes of this machine: both steps at once take ten times as long.
+    return _numbers(row.get("ids")), vectors.astype(np.float16).astype(np.float32)
 
 
 def _numbers(stored: bytes | None) -> Numbers:
