@@ -161,7 +161,7 @@ async def _next(connection: Connection, target: Target, before: datetime) -> lis
 async def _remove(connection: Connection, rows: Sequence[dict[str, Any]], packer: Packer) -> None:
     ids = [row["id"] for row in rows]
     await connection.execute("delete from calls where id = any(%s)", (ids,))
-    await touched(connection, {(row["project_id"], row["trace_id"]) for row in rows})
+    await touched(connection, {(row["project_id"], row["trace_id"]) for row in rows}, ids)
     days: dict[date, list[UUID]] = {}
     slots: dict[tuple[date, int], set[int]] = {}
     for row in rows:

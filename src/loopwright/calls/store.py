@@ -50,13 +50,25 @@ _MOVE: Final = """
 """
 
 Charge = Callable[[Connection, Sequence[tuple[str, Record]]], Awaitable[None]]
+Doubles = Callable[[Connection, Sequence[Record]], Awaitable[set[str]]]
 
 
 class Store:
     """The database side of the drain."""
 
-    def __init__(self, db: Database, settings: CallsSettings, charge: Charge | None = None, seal: Seal = PLAIN) -> None:
-        """`charge` is told of the calls of each batch, with the worker of each, in the transaction that stores them."""
+    def __init__(
+        self,
+        db: Database,
+        settings: CallsSettings,
+        charge: Charge | None = None,
+        seal: Seal = PLAIN,
+        doubles: Doubles | None = None,
+    ) -> None:
+        """`charge` is told of the calls of each batch, with the worker of each, in the transaction that stores them.
+
+        `doubles` says there which of them were told of twice: those are left out.
+        """
+        self._doubles = doubles
         self._seal = seal
         self._db = db
         self._charge = charge
@@ -128,12 +140,15 @@ class Store:
                 await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
                 if await self._erasures.refresh(connection):
                     self._slices.forget()
+                if self._doubles is not None and (twice := await self._doubles(connection, records)):
+                    records = [record for record in records if record.id not in twice]
                 shaped = await asyncio.to_thread(self._shape, records, series, slices, block["block"])
                 await self._insert(connection, shaped)
-                await touched(connection, traces_of(records))
+                await touched(connection, traces_of(records), [record.id for record in records])
                 if self._charge is not None:
                     workers = {entry.record.id: entry.segment[:32] for entry in batch.entries}
-                    await self._charge(connection, [(workers[record.id], record) for record in records])
+                    spent = [(workers[record.id], record) for record in records if not record.observed]
+                    await self._charge(connection, spent)
             await self._move(connection, batch)
         return 0 if shaped is None else len(shaped.rows)
 

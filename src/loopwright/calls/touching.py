@@ -13,15 +13,24 @@ OUTSIDE: Final = "otlp:"
 """What the client of a call begins with that came as a span and not through this house."""
 TRACED: Final = "(c.parent_id is not null or c.client like 'otlp:%%')"
 """Of `calls c`: what the index of traces holds. Others are traces by themselves."""
-_ADD: Final = "insert into trace_touched (project_id, trace_id) select * from unnest(%s::int[], %s::uuid[])"
+_ADD: Final = """
+    insert into trace_touched (project_id, trace_id, first_id, last_id)
+    select project_id, trace_id, %s::uuid, %s::uuid from unnest(%s::int[], %s::uuid[]) as t (project_id, trace_id)
+"""
 
 
-async def touched(connection: Connection, traces: Collection[tuple[int, UUID]]) -> None:
-    """Note (project, trace) of everything that changed, to be seen when the transaction of `connection` is."""
+async def touched(
+    connection: Connection, traces: Collection[tuple[int, UUID]], ids: Collection[str | UUID] = ()
+) -> None:
+    """Note (project, trace) of everything that changed, to be seen when the transaction of `connection` is.
+
+    `ids` are those of the calls or spans that came or went, UUIDs of version 7 all; without them any day may hold them.
+    """
     if traces:
-        # In one order everywhere: nothing is locked, but what is alike compresses in the log.
-        projects, ids = zip(*sorted(traces), strict=True)
-        await connection.execute(_ADD, (list(projects), list(ids)))
+        projects, members = zip(*sorted(traces), strict=True)
+        known = [UUID(str(each)) for each in ids]
+        first, last = (min(known), max(known)) if known else (None, None)
+        await connection.execute(_ADD, (first, last, list(projects), list(members)))
 
 
 def traces_of(records: Iterable[Record]) -> set[tuple[int, UUID]]:

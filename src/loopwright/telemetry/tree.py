@@ -91,16 +91,16 @@ def tree(spans: Iterable[Span], calls: Iterable[Call], inner: Mapping[str, Seque
     return ordered
 
 
-def inside(call: Call, made: Iterable[Mapping[str, object]]) -> list[Node]:
+def inside(call: Call, made: Iterable[Mapping[str, object]], *, after_us: int = 0) -> list[Node]:
     """The requests inside the call of a task, as far as they are on record: `Made.shown`, which others may have written.
 
-    When each began is not on record. One after another they fill the call's time; where they took longer than that,
-    they ran beside each other.
+    When each began is not on record. One after another they fill the call's time, from `after_us` microseconds on;
+    where they took longer than that, they ran beside each other.
     """
     steps = list(made)
     took = [_whole(each.get("latency_us")) for each in steps]
     beside = sum(took) > call.latency_us * 1.1
-    at = _ns(call)
+    at = _ns(call) + after_us * 1000
     found: list[Node] = []
     for number, (each, us) in enumerate(zip(steps, took, strict=True), start=1):
         found.append(
@@ -121,6 +121,26 @@ def inside(call: Call, made: Iterable[Mapping[str, object]]) -> list[Node]:
         )
         at += 0 if beside else us * 1000
     return found
+
+
+def looked_up(call: Call, told: object) -> list[Node]:
+    """What was looked up for a call before a model was asked, as `loopwright.retrieval` of its request tells."""
+    if not isinstance(told, Mapping):
+        return []
+    took, names = told.get("took_us"), told.get("collections")
+    us = sum(_whole(each) for each in took.values()) if isinstance(took, Mapping) else 0
+    where = ", ".join(str(each) for each in names[:5]) if isinstance(names, list) else ""
+    return [
+        Node(
+            id=f"{call.span_id}.r",
+            parent=call.span_id,
+            name=f"search {where}".strip()[:300],
+            kind="retrieval",
+            started_ns=_ns(call),
+            duration_us=us,
+            inner=True,
+        )
+    ]
 
 
 def departed(call: Call, sent: Sequence[Mapping[str, object]] | None) -> list[Node]:

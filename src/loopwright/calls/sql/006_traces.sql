@@ -3,6 +3,8 @@ create index calls_trace on calls (trace_id) where parent_id is not null or clie
 
 -- Traces of which something came or went: telemetry/folding.py sums them up anew. A row may stand here more than once.
 create table trace_touched (
-    project_id integer not null,
-    trace_id   uuid not null
+    trace_id   uuid not null,
+    first_id   uuid,                            -- what came or went has ids from here, so days that cannot hold it
+    last_id    uuid,                            -- to here are left alone; null: any day
+    project_id integer not null
 );
