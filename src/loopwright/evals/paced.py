@@ -44,11 +44,12 @@ class Paced:
         free: Callable[[str], Awaitable[bool]],
         budget_nano: int | None = None,
         spent_nano: int = 0,
+        tag: str = TAG,
     ) -> None:
         """`free` says whether a question to a model keeps nobody waiting; `spent_nano` was spent before."""
         self._inner = inner
         self._settings = settings
-        self._tags = {TAG: evaluation_id}
+        self._tags = {tag: evaluation_id}
         self._free = free
         self._budget = budget_nano
         self._ids = Ids()
