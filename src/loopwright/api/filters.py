@@ -29,6 +29,11 @@ def tag_of(text: str | None) -> tuple[str, str] | None:
     return name, value
 
 
+def listed(text: str | None) -> tuple[str, ...]:
+    """Names by commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 def filtered(
     who: Asker,
     *,
@@ -37,6 +42,16 @@ def filtered(
     outcome: Outcome | None = None,
     error_code: str | None = None,
     task: str | None = None,
+    variant: str | None = None,
+    prompt_version: str | None = None,
+    target: Annotated[str | None, Query(description="The model's name as its provider knows it.")] = None,
+    provider: str | None = None,
+    operation: str | None = None,
+    client: Annotated[str | None, Query(description="The program that asked, as it names itself.")] = None,
+    without: Annotated[
+        str | None,
+        Query(description="What calls must not have, by commas: task, variant, session, error_code …, tag:NAME."),
+    ] = None,
     session: str | None = None,
     trace: Annotated[str | None, Query(description="32 hexadecimal digits: the calls of one trace.")] = None,
     tag: Annotated[str | None, Query(description="name:value")] = None,
@@ -58,6 +73,13 @@ def filtered(
         outcome=outcome,
         error_code=error_code,
         task=task,
+        variant=variant,
+        prompt_version=prompt_version,
+        target=target,
+        provider=provider,
+        operation=operation,
+        client=client,
+        without=listed(without),
         session=session,
         trace=trace,
         tag=tag_of(tag),
@@ -66,7 +88,7 @@ def filtered(
         min_cost_nano=None if min_cost_usd is None else int(min_cost_usd * NANO),
         min_latency_ms=min_latency_ms,
         sent_to=sent_to,
-        sent_outside=tuple(region.strip() for region in (sent_outside or "").split(",") if region.strip()),
+        sent_outside=listed(sent_outside),
         text=text,
     )
 

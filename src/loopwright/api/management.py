@@ -12,6 +12,7 @@ from loopwright.api import allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
 from loopwright.api.calibration import router as calibration
+from loopwright.api.charts import router as charts
 from loopwright.api.collections import router as collections
 from loopwright.api.datasets import router as datasets
 from loopwright.api.datasets_in import router as datasets_in
@@ -186,6 +187,7 @@ def management(app: App) -> FastAPI:
     api.include_router(router)
     api.include_router(allowances.router)
     api.include_router(list_of_batches)
+    api.include_router(charts)
     api.include_router(cache.router)
     api.include_router(encryption.router)
     api.include_router(list_of_routes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any, Final
 from loopwright.calls.measures import Measure, measure_of
 from loopwright.calls.overview import STEP, moment, named, step_of
 from loopwright.calls.question import CallFilter
-from loopwright.calls.reading import MOST_READ, SUMS, Reading, Span, checked_split, ends_of, laid, reading
+from loopwright.calls.reading import MOST_READ, OTHER, SUMS, Reading, Span, checked_split, ends_of, laid, reading
 from loopwright.calls.rollup import COUNTERS, HISTOGRAMS
 from loopwright.calls.rows import OUTCOMES
 from loopwright.core.errors import BadRequest
@@ -86,6 +87,39 @@ class Chart:
     """Set where calls were read, and not all: those from then on."""
 
 
+def back_of(text: str) -> timedelta | None:
+    """How long before: `previous` (None: the time just before), or a number of minutes, hours, days or weeks: 90m, 24h, 7d, 4w.
+
+    Raises:
+        BadRequest: neither.
+    """
+    if text == "previous":
+        return None
+    found = _BACK.fullmatch(text)
+    if found is None:
+        raise BadRequest(f"compare {text[:40]!r} is neither `previous` nor how long ago: 24h, 7d", param="compare")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+_BACK: Final = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
+_UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def where_of(split: str, name: str | int | None) -> dict[str, str] | None:
+    """The parameters that select the calls of a group; None where none do."""
+    if name is None or name == "":
+        named = split.removeprefix("tag:")
+        return None if split in ("key", "operation", "outcome") or "," in named else {"without": split}
+    if name == OTHER and (split in ("client", "error_code") or split.startswith("tag:")):
+        return None
+    if split.startswith("tag:"):
+        tag = split.removeprefix("tag:")
+        told = f"{tag}:{name}"
+        return None if ":" in tag or told != told.strip() or tag != tag.strip() else {"tag": told}
+    value = str(name)
+    return None if value != value.strip() else {split: value}
+
+
 async def chart(db: Database, ask: ChartAsk) -> Chart:
     """See `Calls.chart`."""
     [found] = await _charts(db, ask, [timedelta()])
@@ -120,9 +154,10 @@ async def _drawn(
 ) -> list[Chart] | None:
     """A chart for each time back; None when `calls` are too many to be read."""
     since, until = ends_of(ask.filter)
+    split = None if _tallies(ask) else ask.split
     readings = await asyncio.gather(
         *(
-            reading(db, replace(ask.filter, since=since - back, until=until - back), ask.split, calls=calls, most=most)
+            reading(db, replace(ask.filter, since=since - back, until=until - back), split, calls=calls, most=most)
             for back in backs
         )
     )
@@ -145,7 +180,10 @@ async def _one(db: Database, ask: ChartAsk, read: Reading, step: int, names: lis
     histograms = tuple(name for name in HISTOGRAMS if any(name in each.histograms for each in measures.values()))
     apart = ask.split is not None and ask.split.startswith("tag:")
     whole = reading(db, ask.filter) if apart and not read.bounded else None
-    rows = await _rows(db, ask, read, step, histograms, names)
+    if _tallies(ask):
+        rows = _by_outcome(await _rows(db, replace(ask, split=None), read, step, (), None))
+    else:
+        rows = await _rows(db, ask, read, step, histograms, names)
     cells: dict[tuple[bool, str | int | None], dict[int, dict[str, Any]]] = {}
     for row in rows:
         cells.setdefault((row["rest"], row["name"]), {})[row["step"]] = row
@@ -224,6 +262,25 @@ async def _rows(
             from cells c join told t on t.name is not distinct from c.name group by 1, 2, 3""",  # noqa: S608
         params,
     )
+
+
+def _tallies(ask: ChartAsk) -> bool:
+    """Whether the counters of the roll-ups tell outcomes apart."""
+    return ask.split == "outcome" and set(ask.measures) == {"requests"} and ask.top >= len(OUTCOMES)
+
+
+def _by_outcome(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each outcome of rows that count them."""
+    made = []
+    for row in rows:
+        told = {number: row[_COUNTED[name]] for number, name in enumerate(OUTCOMES) if name != "ok"}
+        for number, requests in {0: row["requests"] - sum(told.values()), **told}.items():
+            if requests > 0:
+                made.append({**row, **dict.fromkeys(COUNTERS, 0), "name": number, "requests": requests})
+    return made
+
+
+_COUNTED: Final = {"error": "errors", "refused": "refused", "cancelled": "cancelled", "interrupted": "interrupted"}
 
 
 def _raw(split: str, name: str | int) -> str | int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from loopwright.calls import charts, erase, overview, pages, savings, search
 from loopwright.calls.charts import Chart, ChartAsk
+from loopwright.calls.dashboards import Dashboards
 from loopwright.calls.question import (
     CallFilter,
     CallPage,
@@ -53,12 +54,14 @@ class Calls:
     counting calls that were deleted later. What they do not know together is counted from the newest 50,000 calls.
     """
 
-    __slots__ = ("_db", "seal", "settings")
+    __slots__ = ("_db", "dashboards", "seal", "settings")
 
     def __init__(self, db: Database, settings: CallsSettings, seal: Seal = PLAIN) -> None:
         self._db = db
         self.seal = seal
         """Opens their texts."""
+        self.dashboards = Dashboards(db)
+        """Charts that people keep."""
         self.settings = settings
         """What is kept, and for how long."""
 
