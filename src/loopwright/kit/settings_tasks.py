@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from loopwright.kit.settings_marks import Between
+from loopwright.kit.settings_monitor import MonitorSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,8 @@ class TaskSettings:
     """JSON schema that every answer keeps to; `{enum: […]}` of texts for one of some values; not set is free text."""
     metrics: tuple[object, ...] = ()
     """What its evaluations measure: kinds of evaluators, or `{kind, name, args}`."""
+    monitor: MonitorSettings | None = None
+    """Which evaluators score which share of its calls as they go by; not set is none. See docs/online-evaluation.md."""
     bar: Annotated[float, Between(low=0, high=1)] = 0.6
     """Agreement with people (Cohen's κ) below which a judge may inform but never gate."""
     model: str | None = None

@@ -84,8 +84,7 @@ def problems(name: str, task: TaskSettings) -> Found:
     outputs: list[Schema] = []
     if task.output is not None:
         yield from _schema(task.output, ("output",), outputs)
-    for at, metric in enumerate(task.metrics):
-        yield from _named_kind(metric, ("metrics", f"[{at}]"))
+    yield from _measured(task)
     if not 1 <= len(task.variants) <= MOST_VARIANTS:
         yield ("variants",), f"holds {len(task.variants)}; allowed: 1 to {MOST_VARIANTS}"
     elif not any(variant.weight for variant in task.variants.values()):
@@ -99,6 +98,14 @@ def problems(name: str, task: TaskSettings) -> Found:
             yield (*path, *where), text
         for where, text in _examples(variant.examples, inputs, outputs):
             yield (*path, *where), text
+
+
+def _measured(task: TaskSettings) -> Found:
+    for at, metric in enumerate(task.metrics):
+        yield from _named_kind(metric, ("metrics", f"[{at}]"))
+    if task.monitor is not None:
+        for where, text in monitor_problems(task.monitor):
+            yield ("monitor", *where), text
 
 
 def _variant(task: TaskSettings, variant: VariantSettings, given: frozenset[str] | None) -> Found:

@@ -15,6 +15,7 @@ from loopwright.kit.nearest import hint
 from loopwright.kit.schema import Schema, schema
 from loopwright.kit.settings_adapters import Wanted, wanted_adapter
 from loopwright.kit.settings_json import json_of
+from loopwright.kit.settings_monitor import MonitorSettings
 from loopwright.kit.settings_tasks import (
     MemorySettings,
     RetrievalSettings,
@@ -134,6 +135,17 @@ class Task:
     """Of a stored one: how often it was told."""
     author: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def monitor(self) -> MonitorSettings | None:
+        """How its calls are scored as they go by; None is not at all."""
+        return self.settings.monitor
+
+    @property
+    def scored_by(self) -> tuple[Mapping[str, Any], ...]:
+        """What is found out of its calls as they go by, as `metrics` are told."""
+        told = () if self.monitor is None else self.monitor.evaluators
+        return tuple({name: said for name, said in _metric(each).items() if name != "share"} for each in told)
 
     @property
     def definition(self) -> dict[str, Any]:
