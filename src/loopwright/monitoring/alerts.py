@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final, Literal
 
 from psycopg.types.json import Jsonb
@@ -20,6 +21,7 @@ Severity = Literal["info", "warning", "critical"]
 State = Literal["open", "acknowledged", "resolved"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 """From the least to the worst."""
+_LONGEST_KEY: Final = 200
 _LONGEST_TITLE: Final = 200
 _LONGEST_TEXT: Final = 4_000
 _MOST_CALLS: Final = 50
@@ -151,7 +153,7 @@ async def resolve_alert(db: Database, *, project_id: int | None, source: str, ke
             """update alerts set resolved_at = now(), resolution = 'gone'
                where coalesce(project_id, 0) = coalesce(%s, 0) and source = %s and fingerprint = %s
                  and resolved_at is null""",
-            (project_id, source, plain(key)),
+            (project_id, source, _fingerprint(key)),
         )
     )
 
@@ -167,8 +169,15 @@ async def raise_all(connection: Connection, news: Sequence[Raised]) -> list[int]
     return ids
 
 
+def _fingerprint(key: str) -> str:
+    """A key as it is kept: of a long one, its beginning and its hash."""
+    if len(key) <= _LONGEST_KEY:
+        return plain(key)
+    return f"{plain(key, _LONGEST_KEY - 66)}#{sha256(key.encode('utf-8', 'replace')).hexdigest()}"
+
+
 def _params(raised: Raised) -> dict[str, object]:
-    key = plain(raised.key)
+    key = _fingerprint(raised.key)
     return {
         "project": raised.project_id,
         "source": plain(raised.source),
