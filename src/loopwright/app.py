@@ -61,6 +61,8 @@ from loopwright.kit.nearest import hint
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
+from loopwright.monitoring.arriving import arriving
+from loopwright.monitoring.watchlist import forget_faults
 from loopwright.prompts.weight import Scale
 from loopwright.providers.protocol import Provider
 from loopwright.retrieval.calibration import Calibrations
@@ -183,6 +185,7 @@ class App:
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
         await self.workshop.feedback.forget(project_id=project_id, **named)
         gone = await self.calls.delete(project_id=project_id, **named)
+        await forget_faults(self.db)
         # Again, for what was said while they went; before, so that nothing is left should this end in between.
         await self.workshop.feedback.forget(project_id=project_id, **named)
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
@@ -342,7 +345,7 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
     jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
     return Recorder(
-        drain=Drain(db, settings.home / "spool", settings.calls, charge=charge, seal=seal),
+        drain=Drain(db, settings.home / "spool", settings.calls, charge=arriving(charge), seal=seal),
         indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
         jobs=jobs,
     )

@@ -60,7 +60,7 @@ async def test_sentiment_is_of_english_only() -> None:
     )
     assert "'de'" in ((await told("sentiment", german)).missing or "")
     assert (await told("sentiment", "This is a fine day. " * 10_000)).label == "positive"
-    assert (await told("sentiment", "no", of="question")).label == "neutral"
+    assert (await told("sentiment", "no", of="question")).label == "positive"
 
 
 async def test_language_may_be_that_of_the_question() -> None:

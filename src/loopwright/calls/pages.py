@@ -243,6 +243,17 @@ async def get(db: Database, call_id: str, *, project_id: int | None, wait: float
     return replace(detail_of(call_of(row), payload, closed.get(row["id"])), sent=row["sent"])
 
 
+async def many(db: Database, call_ids: Sequence[str], seal: Seal = PLAIN) -> dict[str, CallDetail]:
+    """See `Calls.many`."""
+    rows = await among(db, Condition(CallFilter(), None), [UUID(each) for each in call_ids])
+    closed: dict[UUID, str] = {}
+    texts = await texts_of(db, rows, Packer(seal), closed)
+    return {
+        str(row["id"]): replace(detail_of(call_of(row), texts.get(row["id"]), closed.get(row["id"])), sent=row["sent"])
+        for row in rows
+    }
+
+
 def detail_of(call: Call, payload: Payload | None, closed: str | None = None) -> CallDetail:
     """A call with its texts, read; `closed` is why they cannot be."""
     if payload is None:

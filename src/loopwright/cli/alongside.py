@@ -19,8 +19,10 @@ _LINGER: Final = 15.0
 _GRACE: Final = 5.0
 
 
-async def alongside(jobs: Jobs, settings: Settings, name: str, busy: Callable[[], Awaitable[object]]) -> None:
-    """Keep `loopwright _NAME` running while it is busy and a little longer, or until the jobs are to stop.
+async def alongside(
+    jobs: Jobs, settings: Settings, name: str, busy: Callable[[], Awaitable[object]], *, linger: float = _LINGER
+) -> None:
+    """Keep `loopwright _NAME` running while it is busy and `linger` seconds longer, or until the jobs are to stop.
 
     An outage of the database counts as busy: the process waits it out by itself.
     """
@@ -39,7 +41,7 @@ async def alongside(jobs: Jobs, settings: Settings, name: str, busy: Callable[[]
     )
     try:
         works, at = True, clock()
-        while works or (clock() - at < _LINGER and not jobs.stopping.is_set()):
+        while works or (clock() - at < linger and not jobs.stopping.is_set()):
             await (asyncio.sleep(_LOOK) if works else jobs.rest(_LOOK))
             try:
                 works = bool(await busy())

@@ -19,6 +19,8 @@ from loopwright.laboratory.watching import wanted, watch
 
 app = typer.Typer(add_completion=False)
 RUN: Final = "monitoring.run"
+_LINGER: Final = 120.0
+"""Seconds: calls of a quiet house come one by one, and a process costs more than to wait for the next."""
 
 
 @app.command()
@@ -34,6 +36,6 @@ def enlist_monitor(jobs: Jobs, settings: Settings, db: Database) -> None:
     """Give a recorder the job that keeps a monitor beside it."""
 
     async def run() -> None:
-        await alongside(jobs, settings, "monitor", partial(wanted, settings, db))
+        await alongside(jobs, settings, "monitor", partial(wanted, settings, db), linger=_LINGER)
 
     jobs.register(RUN, run, schedule="* * * * *", lock=RUN)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from functools import partial
 
 import typer
 import uvloop
@@ -11,11 +13,13 @@ from loopwright.api.lines import enlist_batches
 from loopwright.app import build_recorder
 from loopwright.cli.evaluator import enlist_evaluations
 from loopwright.cli.ingester import enlist_documents
-from loopwright.cli.monitor import enlist_monitor
+from loopwright.cli.monitor import RUN, enlist_monitor
 from loopwright.cli.starting import start_log, until_told
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
+from loopwright.laboratory.recording import POOL, enlist_tidying, rounds
+from loopwright.monitoring.rounds import go_round
 
 app = typer.Typer(add_completion=False)
 
@@ -30,12 +34,21 @@ def recorder() -> None:
 
 async def _recorder(settings: Settings) -> None:
     db = await Database.open(settings.database.url or "", size=4)
+    aside = await Database.open(settings.database.url or "", size=POOL)
     house = build_recorder(settings, db)
     enlist_batches(house.jobs, settings, db)
     enlist_evaluations(house.jobs, settings, db)
     enlist_documents(house.jobs, settings, db)
     enlist_monitor(house.jobs, settings, db)
+    enlist_tidying(house.jobs, db)
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(house.run())
+            group.create_task(go_round(aside, rounds(settings, aside, partial(house.jobs.defer, RUN))))
+
     try:
-        await until_told(house.run(), stopping=house.jobs.stopping)
+        await until_told(work(), stopping=house.jobs.stopping)
     finally:
+        await aside.close()
         await db.close()

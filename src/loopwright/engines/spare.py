@@ -79,6 +79,10 @@ class EngineLoad:
                 return False
         return True
 
+    def hosts(self, model: str) -> bool:
+        """Whether an engine of ours may answer for a name."""
+        return bool(self._behind.get(model))
+
     @contextmanager
     def asking(self, model: str) -> Iterator[None]:
         """A line is asked."""

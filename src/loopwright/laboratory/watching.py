@@ -10,20 +10,37 @@ from typing import Final
 
 from loopwright.app import App, build
 from loopwright.kit.db import Database
+from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.laboratory.scoring import Scoring
+from loopwright.monitoring.books import Books
+from loopwright.monitoring.drawing import Drawing
+from loopwright.monitoring.online import Asked, Computed, Online
+from loopwright.monitoring.purse import Purse
 from loopwright.monitoring.rounds import Round, go_round
+from loopwright.monitoring.watchlist import waiting
 
-_POOL: Final = 6
+_POOL: Final = 20
+"""Connections: a round holds one for its turn, and works with others."""
 
 
-async def wanted(_settings: Settings, _db: Database) -> bool:
+async def wanted(_settings: Settings, db: Database) -> bool:
     """Whether there is anything to watch here."""
-    return False
+    return await waiting(db)
 
 
-def rounds(_app: App) -> Sequence[Round]:
+def rounds(app: App, scoring: Scoring) -> Sequence[Round]:
     """All that is done again and again where the road of requests is needed for it."""
-    return ()
+    online = Online(
+        db=app.db,
+        calls=app.calls,
+        books=Books(app.db, app.workshop.feedback, Seal.of(app.settings.encryption)),
+        plan_of=scoring.plan_of,
+        makes=scoring,
+        seconds=app.settings.evaluations.evaluator_timeout,
+        purse=Purse(app.db),
+    )
+    return (Drawing(app.db, scoring.plan_of), Computed(online), Asked(online))
 
 
 async def watch(settings: Settings) -> None:
@@ -33,10 +50,11 @@ async def watch(settings: Settings) -> None:
         StartError: the database does not answer.
     """
     app = await build(replace(settings, database=replace(settings.database, pool=_POOL)))
-    watching = asyncio.create_task(app.watch())
+    watching, scoring = asyncio.create_task(app.watch()), Scoring(app)
     try:
-        await go_round(app.db, rounds(app))
+        await go_round(app.db, rounds(app, scoring))
     finally:
+        await scoring.close()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching

@@ -32,6 +32,7 @@ create index monitor_strata_bucket on monitor_strata (bucket);
 -- What is still to be found out.
 create table monitor_due (
     call_id    uuid not null,
+    name       text not null,                   -- of the evaluator where it asks models; empty: all that are computed here
     lane       smallint not null,               -- 0: computed here; 1: asks models
     project_id integer not null,
     task       text not null,
@@ -40,10 +41,10 @@ create table monitor_due (
     floor      double precision not null,       -- of its stratum
     arrived_at timestamptz not null,
     tries      smallint not null default 0,
-    held_nano  bigint not null default 0,       -- money set aside for it, already in monitor_spend
-    primary key (call_id, lane)
+    after      timestamptz not null default now(),  -- not tried before
+    primary key (call_id, name)
 );
-create index monitor_due_next on monitor_due (lane, arrived_at, call_id);
+create index monitor_due_next on monitor_due (lane, after, call_id);
 create index monitor_due_task on monitor_due (project_id, task);
 
 -- What watching a task takes, by day (UTC). Budgets hold against it, on all machines together.

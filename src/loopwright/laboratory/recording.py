@@ -1,0 +1,41 @@
+"""What is done again and again beside the drain: cheap rounds that ask nobody but the database. On one machine at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from loopwright.kit.db import Database
+from loopwright.kit.jobs import Jobs, Retry
+from loopwright.kit.seal import Seal
+from loopwright.kit.settings import Settings
+from loopwright.monitoring import alerts_round, watchlist
+from loopwright.monitoring.rounds import Round
+from loopwright.monitoring.score_rollups import RollUps
+from loopwright.monitoring.watchlist import Watchlist
+
+POOL: Final = 12
+"""Connections: a round holds one for its turn, and works with others."""
+_KEPT: Final = 400
+"""Days that roll-ups of scores are kept."""
+
+
+def rounds(settings: Settings, db: Database, wake: Callable[[], Awaitable[Any]]) -> Sequence[Round]:
+    """All of them; `wake` has the monitor begin."""
+    seal = Seal.of(settings.encryption)
+    return (
+        RollUps(db),
+        Watchlist(db, settings.tasks, seal, wake),
+        *alerts_round.rounds(settings, db),
+    )
+
+
+def enlist_tidying(jobs: Jobs, db: Database) -> None:
+    """Give a recorder the job that lets go of what was watched long ago."""
+
+    async def tidy() -> None:
+        await RollUps(db).tidy(datetime.now(UTC), _KEPT)
+        await watchlist.tidy(db)
+
+    jobs.register("monitoring.tidy", tidy, schedule="31 * * * *", retry=Retry(times=3))
