@@ -45,6 +45,7 @@ create index traces_started on traces (started_at);
 create index traces_project on traces (project_id, started_at);
 create index traces_series on traces (series_id, started_at);
 create index traces_session on traces (session, started_at) where session is not null;
+create index traces_in_session on traces (started_at) where session is not null;
 create index traces_failed on traces (started_at) where failed > 0;
 create index traces_duration on traces (duration_us);
 create index traces_cost on traces (cost_nano) where cost_nano > 0;
