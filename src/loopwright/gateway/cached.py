@@ -185,9 +185,9 @@ class Cached:
 
 
 def _wording(request: Request, policy: Policy) -> Wording | None:
-    """How a question is put, where it is short and still what the client sent."""
+    """How a question is put, where it is short and all that decides the answer: an adapter stands beside it."""
     raw = request.raw
-    if not raw or len(raw) > LONGEST_WORDING:
+    if not raw or request.adapter is not None or len(raw) > LONGEST_WORDING:
         return None
     return Wording(request.who.project_id, policy.model, request.operation, request.stream, request.wants_usage, raw)
 
