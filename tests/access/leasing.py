@@ -35,6 +35,7 @@ class Ended:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nano: int | None = 0
+    observed: bool = False
     latency_us: int = 1000
     tags: dict[str, str] = field(default_factory=dict)
 

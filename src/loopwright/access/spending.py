@@ -65,13 +65,18 @@ class Costed(Protocol):
         """Name to value."""
         ...
 
+    @property
+    def observed(self) -> bool:
+        """It went elsewhere, and we were told of it: no budget here is spent by it."""
+        ...
+
 
 async def charge(connection: Connection, calls: Iterable[tuple[str, Costed]]) -> None:
     """Count `calls`, each with the id of the worker that answered it, in the transaction that stores them.
 
     Locks only lines of the workers named, so drains of several machines never wait for each other here.
     """
-    costly = [(uuid.UUID(worker), call) for worker, call in calls if call.cost_nano]
+    costly = [(uuid.UUID(worker), call) for worker, call in calls if call.cost_nano and not call.observed]
     if not costly:
         return
     sums: defaultdict[Line, int] = defaultdict(int)

@@ -20,7 +20,7 @@ import psycopg
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.intake import Batch, Entry, Intake
 from loopwright.calls.rows import day_of
-from loopwright.calls.store import Charge, Store
+from loopwright.calls.store import Charge, Doubles, Store
 from loopwright.calls.upkeep import Upkeep
 from loopwright.core.errors import StartError, Unavailable
 from loopwright.kit.db import Database
@@ -48,10 +48,11 @@ class Drain:
         *,
         charge: Charge | None = None,
         seal: Seal = PLAIN,
+        doubles: Doubles | None = None,
     ) -> None:
-        """`charge` is told of what each batch cost, in the transaction that stores it."""
+        """`charge` is told of what each batch cost, in the transaction that stores it; `doubles` see store.py."""
         self._folder = folder
-        self._store = Store(db, settings, charge, seal)
+        self._store = Store(db, settings, charge, seal, doubles)
         self._intake = Intake(folder, seal)
         self._moved = 0
         indexed = settings.payloads and settings.full_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
@@ -50,11 +51,17 @@ async def retain(db: Database, settings: CallsSettings, now: datetime) -> Retain
     await db.run("delete from call_erasures where before < %s", (now - timedelta(days=settings.retention_days + 1),))
     await db.run("delete from spool_positions where finished and touched_at < %s", (now - timedelta(days=1),))
     await db.run("delete from spool_positions where touched_at < %s", (now - timedelta(days=_STALE_DAYS),))
-    return Retained(days=dropped, vacuumed=await _vacuum(db, now))
+    return Retained(days=dropped, vacuumed=await vacuum(db, _BY_DAY, now))
 
 
-async def _vacuum(db: Database, now: datetime) -> int:
-    """Rows deleted by request stay on disk until a vacuum, which Postgres starts only when they are many."""
+async def vacuum(db: Database, parents: Sequence[str], now: datetime) -> int:
+    """Clean the partitions of some tables; how many were.
+
+    Rows deleted by request stay on disk until a vacuum, which Postgres starts only when they are many.
+
+    Raises:
+        Unavailable: the database cannot answer now.
+    """
     tables = await db.rows(
         """select c.relname from pg_inherits i
            join pg_class c on c.oid = i.inhrelid
@@ -64,7 +71,7 @@ async def _vacuum(db: Database, now: datetime) -> int:
            where p.relname = any(%s) and p.relnamespace = to_regnamespace(current_schema())
              and (s.n_dead_tup > 0 or coalesce(t.n_dead_tup, 0) > 0)
              and greatest(s.last_vacuum, s.last_autovacuum, '-infinity') < %s""",
-        (list(_BY_DAY), now - timedelta(hours=1)),
+        (list(parents), now - timedelta(hours=1)),
     )
     for table in tables:
         await db.run(sql.SQL("vacuum {}").format(sql.Identifier(table["relname"])).as_string())

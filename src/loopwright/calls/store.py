@@ -147,8 +147,7 @@ class Store:
                 await touched(connection, traces_of(records), [record.id for record in records])
                 if self._charge is not None:
                     workers = {entry.record.id: entry.segment[:32] for entry in batch.entries}
-                    spent = [(workers[record.id], record) for record in records if not record.observed]
-                    await self._charge(connection, spent)
+                    await self._charge(connection, [(workers[record.id], record) for record in records])
             await self._move(connection, batch)
         return 0 if shaped is None else len(shaped.rows)
 

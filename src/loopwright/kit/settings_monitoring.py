@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from loopwright.kit.settings_alerts import AlertSettings, ObjectiveSettings
 from loopwright.kit.settings_drift import CanarySettings, DriftSettings
+from loopwright.kit.settings_telemetry import TelemetrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +19,4 @@ class MonitoringSettings:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     canaries: CanarySettings = field(default_factory=CanarySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
