@@ -14,6 +14,7 @@ from loopwright.monitoring import alerts_round, watchlist
 from loopwright.monitoring.rounds import Round
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.watchlist import Watchlist
+from loopwright.telemetry.folding import Folding
 
 POOL: Final = 12
 """Connections: a round holds one for its turn, and works with others."""
@@ -28,6 +29,7 @@ def rounds(settings: Settings, db: Database, wake: Callable[[], Awaitable[Any]])
         RollUps(db),
         Watchlist(db, settings.tasks, seal, wake),
         *alerts_round.rounds(settings, db),
+        Folding(db, settings.calls.retention_days),
     )
 
 

@@ -7,22 +7,18 @@ leaves no wrong sum, and what is lost here is made again.
 from __future__ import annotations
 
 import asyncio
-import logging
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from loopwright.calls.touching import TRACED
-from loopwright.core.errors import LoopwrightError
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.ids import floor_of
 
-_log: Final = logging.getLogger(__name__)
-_LOCK: Final = 0x74726163
 _SOME: Final = 2000
 """Notes read at a time."""
-_EVERY: Final = 0.5
-"""Seconds."""
-_AGAIN: Final = 5.0
+_BATCHES: Final = 20
+"""Of notes in one round."""
+_HOUR: Final = 3600.0
 _LARGE: Final = 5_000
 """Steps of a trace that is not summed up at every new span."""
 _WEEK_NS: Final = 7 * 86_400 * 10**9
@@ -134,24 +130,32 @@ _GONE: Final = """
 
 
 class Folding:
-    """Sums up behind the intake. As many as there are recorders: one works at a time."""
+    """Sums up behind the intake; a round of the recorder, which sees to it that only one machine is at it."""
 
-    def __init__(self, db: Database) -> None:
+    name: Final = "traces"
+    every: Final = 0.5
+    """Seconds."""
+
+    def __init__(self, db: Database, retention_days: int = 90) -> None:
         self._db = db
+        self._kept = timedelta(days=retention_days)
+        self._tidied: float | None = None
         self._when: dict[tuple[int, Any], float] = {}
         """Of large traces, when they are due again."""
 
-    async def run(self) -> None:
-        """Sum up until cancelled."""
-        while True:
-            try:
-                busy = await self.once() > 0
-            except LoopwrightError as error:
-                _log.warning("traces are not summed up now: %s", error.message)
-                await asyncio.sleep(_AGAIN)
-                continue
-            # A moment even when busy: what comes in small pieces is summed up once for several.
-            await asyncio.sleep(0.1 if busy else _EVERY)
+    async def __call__(self) -> None:
+        """Sum up what waits, and each hour forget what is past its retention.
+
+        Raises:
+            Unavailable: the database cannot answer now.
+        """
+        for _ in range(_BATCHES):
+            if await self.once() == 0:
+                break
+        now = asyncio.get_running_loop().time()
+        if self._tidied is None or now - self._tidied > _HOUR:
+            self._tidied = now
+            await retain(self._db, datetime.now(UTC) - self._kept)
 
     async def once(self) -> int:
         """Sum up what waits, up to some thousand notes; how many traces were.
@@ -162,10 +166,6 @@ class Folding:
         if await self._db.row("select from trace_touched limit 1") is None:
             return 0
         async with self._db.transaction() as connection:
-            cursor = await connection.execute("select pg_try_advisory_xact_lock(%s) as mine", (_LOCK,))
-            row = await cursor.fetchone()
-            if row is None or not row["mine"]:
-                return 0
             cursor = await connection.execute(_TAKE, (_SOME,))
             return await self._fold(connection, await cursor.fetchall())
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from loopwright.calls import pages
@@ -19,6 +19,7 @@ from loopwright.core.call import Call
 from loopwright.core.errors import BadRequest, NotFound
 from loopwright.core.money import usd
 from loopwright.kit.db import Database
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.wire_read import dicts
 from loopwright.telemetry.spans import MOST, Spans
 from loopwright.telemetry.sums import Totals, summed
@@ -130,6 +131,11 @@ class Traces:
 
     db: Database
     spans: Spans
+
+    @classmethod
+    def of(cls, db: Database, seal: Seal = PLAIN) -> Self:
+        """Those of a house."""
+        return cls(db, Spans(db, seal))
 
     async def page(self, asked: TraceFilter, *, before: str | None = None, limit: int = 50) -> TracePage:
         """Traces of several steps that pass `asked`, newest first, after the page whose `next` was `before`.
