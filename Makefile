@@ -44,7 +44,7 @@ up: $(STAMP) ## start everything; prints the URLs and where the key is
 
 # Some hundred processes start while they run, and none but the first is to compile our own modules.
 test: $(STAMP) $(CLIENTS)/.installed browser ## run every test
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 lint: $(STAMP) ## ruff, mypy, the floors of the house
 	$(BIN)/ruff check
