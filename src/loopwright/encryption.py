@@ -21,6 +21,7 @@ from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.memory import resealing as memory
+from loopwright.monitoring import drift_resealing as drift
 from loopwright.prompts import resealing as prompts
 from loopwright.retrieval import rehashing as terms
 from loopwright.retrieval import resealing as documents
@@ -64,7 +65,7 @@ class Encryption:
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
         corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those,
+        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those, `drift` vectors and canaries,
         `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
         (of batches and evaluations at work) lie on this machine.
 
@@ -83,6 +84,7 @@ class Encryption:
             "evaluations": await evaluations.keys_used(self.db),
             "documents": await documents.keys_used(self.db),
             "terms": await terms.keys_used(self.db),
+            "drift": await drift.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -149,6 +151,7 @@ class Encryption:
             done += await evaluations.reseal(self.db, self.seal)
             done += await documents.reseal(self.db, self.seal)
             done += await terms.rehash(self.db, self.seal)
+            done += await drift.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -215,6 +218,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "evaluations": "texts of evaluations",
     "documents": "documents and their chunks",
     "terms": "word indexes of collections",
+    "drift": "vectors of drift and answers of canaries",
     "ledgers": "evaluations at work",
 }
 

@@ -12,6 +12,7 @@ from loopwright.app import App, build
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
+from loopwright.laboratory.drifting import Drifting, drifting
 from loopwright.laboratory.scoring import Scoring
 from loopwright.monitoring.books import Books
 from loopwright.monitoring.drawing import Drawing
@@ -24,9 +25,9 @@ _POOL: Final = 20
 """Connections: a round holds one for its turn, and works with others."""
 
 
-async def wanted(_settings: Settings, db: Database) -> bool:
+async def wanted(settings: Settings, db: Database) -> bool:
     """Whether there is anything to watch here."""
-    return await waiting(db)
+    return await waiting(db) or await drifting(settings, db)
 
 
 def rounds(app: App, scoring: Scoring) -> Sequence[Round]:
@@ -50,11 +51,12 @@ async def watch(settings: Settings) -> None:
         StartError: the database does not answer.
     """
     app = await build(replace(settings, database=replace(settings.database, pool=_POOL)))
-    watching, scoring = asyncio.create_task(app.watch()), Scoring(app)
+    watching, scoring, drift = asyncio.create_task(app.watch()), Scoring(app), Drifting(app)
     try:
-        await go_round(app.db, rounds(app, scoring))
+        await go_round(app.db, [*rounds(app, scoring), *drift.rounds()])
     finally:
         await scoring.close()
+        await drift.close()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching

@@ -19,10 +19,6 @@ _CANARY: Final = """id, project_id, name, key_id, dataset, version, examples, mo
 _RUN: Final = "id, canary_id, kind, state, began_at, ended_at, cost_nano, figures, problem"
 _MOST: Final = 100
 """Canaries of a project."""
-_FORGOTTEN: Final = """
-    (%(call)s::uuid is null or c.id = %(call)s::uuid) and (%(key)s::int is null or c.key_id = %(key)s)
-    and (%(session)s::text is null or c.session = %(session)s) and (%(tag)s::jsonb is null or c.tags @> %(tag)s)
-"""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -278,28 +274,6 @@ class Canaries:
             """delete from canary_runs where canary_id = %(canary)s and id is distinct from %(baseline)s and id not in (
                  select id from canary_runs where canary_id = %(canary)s order by id desc limit %(keep)s)""",
             {"canary": canary.id, "baseline": canary.baseline_id, "keep": keep},
-        )
-
-    async def forget(
-        self,
-        *,
-        project_id: int | None,
-        call_id: str | None = None,
-        key_id: int | None = None,
-        session: str | None = None,
-        tag: tuple[str, str] | None = None,
-    ) -> int:
-        """Let go of the answers of calls that are about to be deleted; how many."""
-        return await self.db.run(
-            f"""delete from canary_answers a using calls c where c.id = a.call_id
-                and (%(project)s::int is null or c.project_id = %(project)s) and {_FORGOTTEN}""",  # noqa: S608
-            {
-                "project": project_id,
-                "call": call_id,
-                "key": key_id,
-                "session": session,
-                "tag": None if tag is None else Jsonb({tag[0]: tag[1]}),
-            },
         )
 
 

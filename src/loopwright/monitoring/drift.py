@@ -62,7 +62,7 @@ class DriftRound:
 
     async def __call__(self) -> None:
         """Look at each watch; what fails at one is told on its page and holds up no other."""
-        await self.drift.forget()
+        await self.drift.sweep()
         for watch in await self.drift.watches():
             if watch.state == "paused":
                 continue

@@ -318,10 +318,8 @@ class Drift:
 
     # ---- what goes with its call ----
 
-    async def forget(self, call_id: str | None = None) -> int:
-        """Let go of calls that are not on record any more, or of one; how many."""
-        if call_id is not None:
-            return await self.db.run("delete from drift_points where call_id = %s::uuid", (call_id,))
+    async def sweep(self) -> int:
+        """Let go of calls that are not on record any more; how many."""
         return await self.db.run(
             "delete from drift_points p where not exists (select from calls c where c.id = p.call_id)"
         )
