@@ -11,6 +11,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from loopwright.cli.main import main
 from tests.catalog.tiny import write_lora
 from tests.flows.house import House, wait
 
@@ -147,6 +148,19 @@ def test_a_client_cannot_choose_an_adapter_by_itself(house: House, model: str) -
     assert answer.status_code == 400
 
 
+def test_other_dialects_are_no_way_round(house: House, alone: dict[str, str]) -> None:
+    lora = {"lora": [{"id": 0, "scale": 1.0}]}
+    asked = {
+        "/v1/messages": {"messages": [{"role": "user", "content": ROME}], "max_tokens": 8},
+        "/v1/responses": {"input": ROME, "max_output_tokens": 16},
+        "/v1/completions": {"prompt": ROME, "max_tokens": 8},
+    }
+    for path, body in asked.items():
+        answer = house.api("POST", path, json={"model": "smollm2", "temperature": 0, **body, **lora})
+        assert answer.status_code in (200, 400), answer.text
+        assert alone["bent"] not in answer.text
+
+
 @pytest.mark.parametrize(
     ("model", "adapter", "problem"),
     [
@@ -207,5 +221,26 @@ def test_models_and_pages_show_adapters(house: House) -> None:
     assert str(house.folder) not in str(card)
     task = house.api("GET", "/api/tasks/reply").json()
     assert [each["adapters"] for each in task["variants"]][:2] == [[], [{"name": "bent", "scale": None}]]
+    with httpx.Client(base_url=house.url, follow_redirects=True, timeout=60) as browser:
+        csrf = re.search(r'name="csrf" value="([^"]+)"', browser.get("/sign-in").text)
+        assert csrf is not None
+        browser.post("/sign-in", data={"csrf": csrf[1], "key": house.key}, headers={"origin": house.url})
+        assert "with bent at 2" in browser.get("/tasks/reply").text
+        assert "<dt>adapters</dt><dd>bent (" in browser.get("/models").text
     preview = house.api("POST", "/api/tasks/reply/preview", json={"text": "x", "variant": "twice"}).json()
     assert preview["adapter"] == {"name": "bent", "scale": 2.0}
+
+
+def test_the_command_line_tells_of_them(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    reach = ("--url", house.url, "--api-key", house.key)
+    assert main(["models", "show", "smollm2", *reach]) == 0
+    assert "bent (17" in capsys.readouterr().out
+    assert main(["tasks", "show", "reply", *reach]) == 0
+    assert "+bent" in capsys.readouterr().out
+    assert main(["tasks", "check", "reply", *reach]) == 0
+    assert main(["tasks", "check", "stored", *reach]) == 1
+    assert "has no adapter" in capsys.readouterr().err
+    file = house.folder / "wrong.yaml"
+    file.write_text((house.folder / "loopwright.yaml").read_text().replace("adapter: other", "adapter: gruff"))
+    assert main(["check", "--config", str(file)]) == 1
+    assert "tasks.reply.variants.other.adapter: model 'smollm2' has no adapter 'gruff'" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from loopwright.cache.cache import Cache
+from loopwright.core.adapter import Adapter
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import UpstreamBroke
 from loopwright.core.money import Usage
@@ -114,6 +115,19 @@ async def test_the_same_words_are_answered_the_same_until_the_answer_is_forgotte
     assert b'"usage":{' not in (await once(chat, bare))[1].raw
     await inner.cache.forget(project_id=None, call_id=spool.records[-1].tags["loopwright.cache_of"])
     assert (await once(chat, ask("q", temperature=0, stream=stream)))[0] == "miss"
+    await db.close()
+
+
+async def test_the_same_words_with_another_adapter_are_another_question(database_url: str) -> None:
+    db = await opened(database_url)
+    upstream, spool = Asked(scripted({"answers": [{"text": "one two"}]}).chat), Memory()
+    chat = Recorded(cached(db, upstream), spool, lambda *_: PRICE)
+    ways = [None, Adapter(name="a", scale=1.0), Adapter(name="a", scale=0.5), Adapter(name="b", scale=1.0)]
+    kinds = [(await once(chat, replace(ask("q", temperature=0), adapter=way)))[0] for way in ways * 3]
+    assert kinds == ["miss"] * 4 + ["hit"] * 8
+    assert [request.adapter for request in upstream.requests] == ways
+    found = [record.tags["loopwright.cache_of"] for record in spool.records[4:]]
+    assert found == [record.id for record in spool.records[:4]] * 2
     await db.close()
 
 
