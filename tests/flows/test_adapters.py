@@ -243,4 +243,4 @@ def test_the_command_line_tells_of_them(house: House, capsys: pytest.CaptureFixt
     file = house.folder / "wrong.yaml"
     file.write_text((house.folder / "loopwright.yaml").read_text().replace("adapter: other", "adapter: gruff"))
     assert main(["check", "--config", str(file)]) == 1
-    assert "tasks.reply.variants.other.adapter: model 'smollm2' has no adapter 'gruff'" in capsys.readouterr().err
+    assert "tasks.reply.variants.other.adapter: model 'smollm2' has no adapter 'gruff'" in capsys.readouterr().out
