@@ -34,6 +34,7 @@ from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
 from loopwright.api.searching import router as searching
 from loopwright.api.tasks import router as tasks
+from loopwright.api.traces import router as traces
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.errors import BadRequest, Refused, Unavailable
@@ -192,6 +193,7 @@ def management(app: App) -> FastAPI:
     api.include_router(encryption.router)
     api.include_router(list_of_routes)
     api.include_router(tasks)
+    api.include_router(traces)
     api.include_router(prompts)
     api.include_router(feedback)
     api.include_router(reviews)

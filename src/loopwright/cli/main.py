@@ -84,6 +84,10 @@ ENTRIES: Final = (
     ),
     Entry(name="runs", module="loopwright.cli.runs", help="Experiments: list, show, compare, export.", panel=IMPROVE),
     Entry(name="calls", module="loopwright.cli.calls", help="What was asked and answered.", panel=LOOK),
+    Entry(name="traces", module="loopwright.cli.traces", help="Steps of a workflow: list, show.", panel=LOOK),
+    Entry(
+        name="sessions", module="loopwright.cli.traces", app="sessions", help="Conversations: list, read.", panel=LOOK
+    ),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),
     Entry(name="audit", module="loopwright.cli.audit", help="Who did what as administrator.", panel=LOOK),
