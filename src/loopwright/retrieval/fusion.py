@@ -1,4 +1,4 @@
-"""Makes one order of several lists of scores. Pure; nothing in it was fitted to any collection.
+"""Makes one order of several lists of scores. Pure; no weight in it was fitted to any collection.
 
 `hybrid` is the mean of two scores of a chunk, each first put on one scale: 1 for the first of the best candidates of its
 list, 0 for the last (Bruch, Gai and Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, 2023, find such a

@@ -29,6 +29,8 @@ MOST_WORDS: Final = 256
 """Distinct words of a query that count: the first ones."""
 _THREAD: Final = 20_000
 """Bytes of postings from which they are counted in a thread."""
+_SUMS: Final = 200_000
+"""Chunks with words, each counted, from which they are summed in a thread."""
 _BESIDE: Final = 500
 """Bytes of an entry beside what is in it."""
 
@@ -118,7 +120,8 @@ class Weighing:
 
     async def weighed(self, *, beside: bool = False) -> Weighed:
         """The scores. In a thread where that takes long, or something else is waited for `beside`."""
-        if beside or sum(map(len, self.counting.bodies.values())) > _THREAD:
+        known = sum(len(each.places) for each in self.known.values())
+        if beside or known > _SUMS or sum(map(len, self.counting.bodies.values())) > _THREAD:
             found, new = await asyncio.to_thread(self._weighed)
         else:
             found, new = self._weighed()
