@@ -36,8 +36,6 @@ def _read(where: str, base: Header, path: Path) -> Header:
         raise StartError(f"{where}: {error}. An adapter is a GGUF file, as convert_lora_to_gguf.py makes it") from error
     except OSError as error:
         raise StartError(f"{where}: cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # nothing can be mapped of an empty file
-        raise StartError(f"{where}: {path} is empty") from error
     kind = header.metadata.get("general.type"), header.metadata.get("adapter.type")
     if kind != ("adapter", "lora"):
         what = f"says it is {kind[0]!r}" if kind[0] else "does not say it is an adapter"
