@@ -61,7 +61,7 @@ async def kept(
 ) -> AsyncIterator[Kept]:
     """The rooms under the monitor."""
     db = await Database.open(url, size=6)
-    await migrate(db, ["calls", "feedback", "monitoring"])
+    await migrate(db, ["access", "calls", "tasks", "feedback", "monitoring"])
     house = Kept(db, folder / "spool", charge, settings or CallsSettings())
     try:
         yield house

@@ -14,7 +14,7 @@ import pytest
 
 from loopwright.core.errors import Busy, UpstreamBroke
 from loopwright.core.score import Score
-from loopwright.evals.evaluator import Evaluator
+from loopwright.evals.evaluator import Evaluator, Method
 from loopwright.evals.evaluators import make
 from loopwright.kit.settings import CallsSettings
 from loopwright.kit.settings_json import settings_of
@@ -44,7 +44,7 @@ def settings(**monitor: Any) -> TaskSettings:
 class Judging:
     """Stands for a judge that a provider answers."""
 
-    method = "judge"
+    method: Method = "judge"
     higher_is_better = True
     name = "helpful"
     spec: Mapping[str, Any] = JUDGE
@@ -103,6 +103,12 @@ class House(Kept):
         await Drawing(self.db, self.online.plan_of)()
         await Computed(self.online)()
         await Asked(self.online)()
+
+    async def ask_all(self, *others: Online) -> None:
+        """Ask until nothing is due, however often something is to be looked at again."""
+        while await self.due():
+            await asyncio.gather(*(Asked(each)() for each in (self.online, *others)))
+            await self.db.run("update monitor_due set after = now() where lane = 1")
 
     async def counts(self) -> dict[tuple[str, str], int]:
         rows = await self.db.rows("select name, what, sum(calls)::int as n from monitor_counts group by 1, 2")
@@ -183,7 +189,7 @@ async def test_a_rare_variant_is_seen_and_the_mean_is_not_skewed(database_url: s
 
 
 async def test_who_dies_between_asking_and_keeping_asks_again_and_keeps_once(database_url: str, tmp_path: Path) -> None:
-    task = settings(evaluators=["refusal", JUDGE], share=1, budget={"usd": 0.1})
+    task = settings(evaluators=["refusal", JUDGE], share=1, budget={"usd": 0.5})
     async with house(database_url, tmp_path, task) as here:
         await here.keep(*(record() for _ in range(3)))
         await Drawing(here.db, here.online.plan_of)()
@@ -192,7 +198,7 @@ async def test_who_dies_between_asking_and_keeping_asks_again_and_keeps_once(dat
         class Dies(Books):
             async def keep(self, *_: Any, **__: Any) -> int:
                 held.set()
-                return await asyncio.Event().wait()  # type: ignore[return-value]
+                return await asyncio.Event().wait()
 
         dying = Online(**{
             name: getattr(here.online, name) for name in Online.__dataclass_fields__
@@ -208,7 +214,7 @@ async def test_who_dies_between_asking_and_keeping_asks_again_and_keeps_once(dat
         assert await here.counts() == {("", "seen"): 3, ("helpful", "scored"): 3, ("refusal", "scored"): 3}
         spent = await here.db.row("select nano from monitor_spend")
         assert spent is not None
-        assert 30_000_000 < spent["nano"] <= 100_000_000  # what was set aside by who died counts as spent
+        assert 30_000_000 < spent["nano"] <= 500_000_000  # what was set aside by who died counts as spent
 
 
 async def test_money_of_a_day_holds_on_all_machines_together(database_url: str, tmp_path: Path) -> None:
@@ -218,11 +224,11 @@ async def test_money_of_a_day_holds_on_all_machines_together(database_url: str, 
         await Drawing(here.db, here.online.plan_of)()
         other = Online(**{name: getattr(here.online, name) for name in Online.__dataclass_fields__}
                        | {"purse": Purse(here.db)})  # fmt: skip
-        await asyncio.gather(Asked(here.online)(), Asked(other)())
         await Computed(here.online)()
+        await here.ask_all(other)
         counts = await here.counts()
         assert counts["helpful", "scored"] + counts["helpful", "budget"] == 20
-        assert 1 <= counts["helpful", "scored"] <= 5
+        assert 1 <= counts["helpful", "scored"] <= 5  # what the other has set aside is not there for this one
         assert counts["refusal", "scored"] == 20
         spent = await here.db.row("select nano from monitor_spend")
         assert spent is not None

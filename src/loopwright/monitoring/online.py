@@ -30,6 +30,7 @@ _AT_ONCE: Final = 4
 """Questions to models."""
 _WAITING: Final = 64
 _TRIES: Final = 6
+_MOMENT: Final = 1.0
 _FIRST: Final = 10.0
 _LONGEST: Final = 900.0
 """Seconds between two attempts."""
@@ -144,9 +145,13 @@ class Asked:
         async with self.turns:
             plan = self.online.plan_of(due.project_id, due.task)
             done = await self._one(due, plan, detail)
-            if done is not None:
+            if done is None:
+                return
+            try:
                 explained = plan is None or plan.monitor.explanations
                 await self.online.books.keep([done], datetime.now(UTC), explained=explained)
+            finally:
+                self.online.purse.landed(due.project_id, due.task, done.held_nano)
 
     async def _one(self, due: Due, plan: Plan | None, detail: CallDetail | None) -> Done | None:
         """None: it is to be looked at again."""
@@ -157,12 +162,16 @@ class Asked:
             return online.nothing(due, plan, why or "unwatched")
         day = datetime.now(UTC).date()
         held = await online.purse.hold(plan.monitor.budget, _key(due), day, judges=watch.judges)
+        if held is None and online.purse.flying[due.project_id, due.task]:
+            await online.books.later(due, _MOMENT, failed=False)  # what others have set aside may come back
+            return None
         if held is None:
             return online.nothing(due, plan, "budget")
         try:
             return replace(await self._ask(due, plan, watch, detail), held_nano=held)
         except LoopwrightError as error:
             await online.purse.give_back(due.project_id, due.task, day, held)
+            online.purse.landed(due.project_id, due.task, held)
             return await self._again(due, plan, error)
 
     def _passed_over(self, due: Due, plan: Plan | None, watch: Watch | None, detail: CallDetail | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -32,6 +33,8 @@ class Purse:
     """Nanodollars by (project, task, evaluator): the most that one finding cost since this process began."""
     unpriced: set[tuple[int, str, str]] = field(default_factory=set)
     """Judges whose answers have no price."""
+    flying: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Questions of each task that money is set aside for now: what they do not need comes back."""
 
     async def hold(
         self, budget: MonitorBudgetSettings, key: tuple[int, str, str], day: date, *, judges: bool
@@ -53,7 +56,16 @@ class Purse:
             _HOLD,
             {"project": project_id, "task": task, "day": day, "nano": nano, "budget": most, "engine": engine},
         )
-        return None if row is None else nano
+        if row is None:
+            return None
+        if nano:
+            self.flying[project_id, task] += 1
+        return nano
+
+    def landed(self, project_id: int, task: str, nano: int) -> None:
+        """What was set aside is spent, or came back."""
+        if nano:
+            self.flying[project_id, task] -= 1
 
     async def give_back(self, project_id: int, task: str, day: date, nano: int) -> None:
         """What was set aside and not spent."""
