@@ -92,10 +92,12 @@ class Where:
 class Counts:
     """Reads roll-ups. Every method raises `Unavailable` while the database cannot answer."""
 
-    __slots__ = ("_db", "_series", "projects")
+    __slots__ = ("_db", "_project_id", "_series", "projects")
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, project_id: int | None = None) -> None:
+        """Of one project, or of all."""
         self._db = db
+        self._project_id = project_id
         self._series: dict[int, Series] = {}
         self.projects: dict[int, str] = {}
         """Names by id, as last read."""
@@ -112,7 +114,7 @@ class Counts:
             f"""select extract(epoch from r.bucket)::bigint as at, r.series_id, {columns}
                 from call_rollups_{step} r
                 where r.key_id = %s and r.bucket >= to_timestamp(%s)
-                  and (%s::bigint is null or r.bucket < to_timestamp(%s))""",  # noqa: S608 - names of ours
+                  and (%s::bigint is null or r.bucket < to_timestamp(%s)) {self._own("r.series_id")}""",  # noqa: S608
             (ALL_KEYS, since, until, until),
         )
         await self.learn(row["series_id"] for row in found)
@@ -134,7 +136,7 @@ class Counts:
                     sum(failed)::bigint as failed, sum(valued)::bigint as valued, sum(wx) / nullif(sum(w), 0) as mean
                 from score_rollups_{step}
                 where name = any(%s) and bucket >= to_timestamp(%s)
-                  and (%s::bigint is null or bucket < to_timestamp(%s))
+                  and (%s::bigint is null or bucket < to_timestamp(%s)) {self._own("series_id")}
                 group by 1, 2, 3""",  # noqa: S608
             (list(names), since, until, until),
         )
@@ -147,6 +149,11 @@ class Counts:
             for row in found
             if row["series_id"] in self._series
         ]  # fmt: skip
+
+    def _own(self, column: str) -> str:
+        if self._project_id is None:
+            return ""
+        return f"and {column} in (select id from call_series where project_id = {int(self._project_id)})"  # noqa: S608
 
     async def learn_projects(self) -> None:
         """Read the names of projects again."""

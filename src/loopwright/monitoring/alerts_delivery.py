@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
+from loopwright.core.errors import BadRequest, NotFound, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.nearest import hint
 from loopwright.kit.settings import Settings
@@ -77,6 +77,13 @@ class Outbox:
         except NotDelivered as error:
             await self._failed(row, error)
             return
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # it is logged whole
+            # One notice that cannot be made must not hold up those of other channels.
+            _log.exception("a notice to channel %s cannot be made", row["channel"])
+            await self._failed(row, NotDelivered(f"it cannot be made: {type(error).__name__}"))
+            return
         await self._db.run(
             "update alert_deliveries set delivered_at = now(), attempts = attempts + 1, error = null where id = %s",
             (row["id"],),
@@ -112,8 +119,9 @@ async def notice(db: Database, settings: Settings, row: Mapping[str, Any]) -> di
             try:
                 causes = await explain(db, alert)
                 explanation = [] if causes is None else sentences(causes)
-            except LoopwrightError:
-                explanation = []  # A notice without its causes is better than none.
+            except Exception:  # noqa: BLE001  # it is logged whole
+                # A notice without its causes is better than none, whatever there is to be said of looking for them.
+                _log.exception("nothing explains alert %d", alert.id)
         alerts.append(shown(alert, project, base) | {"explanation": explanation})
     if row["event"] == "test":
         alerts = [_test(row["channel"], base)]
@@ -170,7 +178,7 @@ def base_url(settings: Settings) -> str:
     return f"http://{here}:{settings.server.port}"
 
 
-async def test_channel(db: Database, channels: Mapping[str, ChannelSettings], name: str) -> int:
+async def try_channel(db: Database, channels: Mapping[str, ChannelSettings], name: str) -> int:
     """Put a test notice into the outbox, before which others may wait; its id.
 
     Raises:

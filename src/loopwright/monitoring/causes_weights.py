@@ -8,7 +8,7 @@ from loopwright.monitoring.alerts import Alert
 from loopwright.monitoring.causes_reading import Weight
 
 _ANSWERABLE: Final = "c.outcome not in (2, 3)"
-_FAILED: Final = Weight(sql="c.outcome in (1, 4)", where=_ANSWERABLE)
+_FAILED: Final = Weight(sql="(c.outcome in (1, 4))::int", where=_ANSWERABLE)
 _SPEND: Final = Weight(sql="coalesce(c.cost_nano, 0) / 1e9")
 _PRICED: Final = Weight(sql="c.cost_nano / 1e9", where="c.cost_nano is not null")
 _TOKENS: Final = Weight(sql="c.input_tokens + c.output_tokens")
@@ -37,7 +37,7 @@ _PLAIN: Final[dict[str, tuple[Literal["share", "volume"], str, Weight]]] = {
     "output_tokens": ("volume", "tokens", Weight(sql="c.output_tokens")),
     "traffic": ("volume", "calls", _TRAFFIC),
     "requests": ("volume", "calls", _TRAFFIC),
-    "refused": ("volume", "calls", Weight(sql="c.outcome = 2")),
+    "refused": ("volume", "calls", Weight(sql="(c.outcome = 2)::int")),
 }
 
 
@@ -50,8 +50,8 @@ def weight_of(alert: Alert) -> tuple[Literal["share", "volume"], str, Weight] | 
     bound = evidence.get("bound" if percent else "under_s")
     if measure in _TIMES and isinstance(bound, int | float):
         column, where = _TIMES[measure]
-        return "share", "slow", Weight(sql=f"{column} > %(bound)s", where=where, params={"bound": bound * 1e6})
+        return "share", "slow", Weight(sql=f"({column} > %(bound)s)::int", where=where, params={"bound": bound * 1e6})
     if alert.kind == "quality" and isinstance(evidence.get("score"), str):
         params = {"score": evidence["score"], "least": evidence.get("at_least")}
-        return "share", "low", Weight(sql=_LOW, where=_SCORED, params=params)
+        return "share", "low", Weight(sql=f"({_LOW})::int", where=_SCORED, params=params)
     return None

@@ -23,7 +23,7 @@ _SIX_HOURS: Final = 6 * _HOUR
 _THREE_DAYS: Final = 72 * _HOUR
 _LATE: Final = 60.0
 _WHOLE: Final = 600.0
-_TIMED: Final = ("latency", "ttft", "tpot")
+TIMED: Final = ("latency", "ttft", "tpot")
 
 
 class Ledger:
@@ -42,7 +42,7 @@ class Ledger:
         self.objectives = objectives
         self._keep_s = keep_s
         self._rows: dict[int, list[Row]] = {}
-        self._histograms = histograms | {each.kind for each in objectives.values() if each.kind in _TIMED}
+        self._histograms = histograms | {each.kind for each in objectives.values() if each.kind in TIMED}
         self._scores = frozenset(each.score for each in objectives.values() if each.score is not None)
         self._fine: dict[str, dict[Group, dict[int, Tally]]] = {name: {} for name in objectives}
         self._early: dict[str, dict[Group, Tally]] = {name: {} for name in objectives}
