@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,20 +9,16 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.call import CallDetail
+from loopwright.datasets.example import Example
+from loopwright.evals.evaluator import Output, Tools
 from loopwright.evals.language import language
+from loopwright.evals.safety import Refusal
 from loopwright.kit import wire_read
 
 CLIP: Final = 1_000
 """Characters of a text that are embedded: about what MiniLM reads."""
-_REFUSING: Final = re.compile(
-    r"\b(?:i(?:'m| am)? (?:sorry|unable|not able|cannot|can't|can not|won't|will not|must decline|have to decline)"
-    r"|(?:sorry|apologies|apologise|apologize),? (?:but )?i|as an ai(?: language model)?\b|as a language model"
-    r"|i (?:do not|don't) (?:feel comfortable|think i can)|against my (?:guidelines|programming|policy)"
-    r"|(?:can(?:no|')t|unable to|not able to) (?:help|assist|comply|fulfil|fulfill|provide|answer))",
-    re.IGNORECASE,
-)
-_BEGINS: Final = 300
-"""Characters of an answer in which a refusal says so."""
+_REFUSAL: Final = Refusal(kind="refusal", name="refusal", args={}, tools=Tools())
+_NOTHING: Final = Example(id="", inputs={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +37,7 @@ class Features:
     language: str | None
     output_language: str | None
     refused: bool | None
-    """Whether the answer begins as refusals do; None without an answer."""
+    """Whether the answer begins as refusals do (evaluator `refusal`); None without an answer."""
     malformed: bool | None
     """Whether the answer is not the JSON that was asked for; None where none was."""
 
@@ -67,7 +62,7 @@ def features(detail: CallDetail) -> Features | None:
         output_length=None if answered is None else len(answered),
         language=language(asked),
         output_language=language(answered) if answered else None,
-        refused=None if answered is None else _REFUSING.search(answered[:_BEGINS]) is not None,
+        refused=None if answered is None else _REFUSAL.find(_NOTHING, Output(text=answered)).value == 1.0,
         malformed=_malformed(request, answered, call.error_code),
     )
 

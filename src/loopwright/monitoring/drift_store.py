@@ -19,7 +19,7 @@ from loopwright.monitoring.drift_statistics import Vectors
 Kind = Literal["task", "model"]
 State = Literal["learning", "watching", "paused"]
 PREFIX: Final = "task/"
-_WATCH: Final = """id, project_id, kind, name, embedder, trailing, reference_size, window_size, per_day, alpha, state,
+_WATCH: Final = """id, project_id, kind, name, embedder, rolling as trailing, reference_size, window_size, per_day, alpha, state,
     seen_to::text, window_number, day, taken, topics, learnt_at, problem, created_at, created_by"""
 _FINDING: Final = """f.id, f.watch_id, w.project_id, w.kind, w.name, f.number, f.calls, f.since, f.found_at, f.state,
     f.features, f.fresh::text[] as fresh, f.former::text[] as former, f.closed_at, f.closed_by"""
@@ -108,7 +108,7 @@ class Drift:
         if row is not None and row["watches"] >= _MOST_WATCHES:
             raise BadRequest(f"a project watches at most {_MOST_WATCHES} tasks and models")
         made = await self.db.row(
-            f"""insert into drift_watches (project_id, kind, name, embedder, trailing, reference_size, window_size, per_day,
+            f"""insert into drift_watches (project_id, kind, name, embedder, rolling, reference_size, window_size, per_day,
                     alpha, seen_to, created_by)
                 values (%(project)s, %(kind)s, %(name)s, %(embedder)s, %(trailing)s, %(reference)s, %(window)s,
                     %(per_day)s, %(alpha)s, %(seen_to)s::uuid, %(by)s)

@@ -6,7 +6,7 @@ create table drift_watches (
     kind           text not null check (kind in ('task', 'model')),
     name           text not null,
     embedder       text not null,               -- the model that makes the vectors
-    trailing       boolean not null,            -- whether quiet windows become the reference
+    rolling        boolean not null,            -- whether quiet windows become the reference
     reference_size integer not null,
     window_size    integer not null,
     per_day        integer not null,            -- calls that are looked at on one day (UTC)
