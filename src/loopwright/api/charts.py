@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from loopwright.api.asking import Asker, House, Owner, Seen, actor, scope_of
 from loopwright.api.filters import Filtered, listed
-from loopwright.calls.charts import Chart, ChartAsk, ChartGroup, back_of, where_of
+from loopwright.calls.charted import back_of, shown
+from loopwright.calls.charts import ChartAsk
 from loopwright.calls.dashboards import Dashboard, checked
 from loopwright.calls.measures import MEASURES, measure_of
 
@@ -33,7 +33,7 @@ async def get_chart(
         str | None, Query(description="An earlier time beside it: `previous`, or how long ago: 24h, 7d.")
     ] = None,
 ) -> dict[str, Any]:
-    """Measures over time, by default of the last 24 hours. Read from roll-ups, or from at most 50,000 calls."""
+    """Measures over time, by default of the last 24 hours. Read from roll-ups, or from at most 30,000 calls."""
     ask = ChartAsk(filter=which, measures=listed(measure), split=split, points=points, top=top)
     if compare is None:
         chart, before = await app.calls.chart(ask), None
@@ -46,45 +46,13 @@ async def get_chart(
             for name in ask.measures
             for found in (measure_of(name),)
         ],
-        **chart_out(chart, split, keys),
-        "before": None if before is None else chart_out(before, split, keys),
+        **shown(chart, split, keys),
+        "before": None if before is None else shown(before, split, keys),
     }
 
 
 def _project(who: Asker) -> str | None:
     return None if scope_of(who) is None else who.project
-
-
-def chart_out(chart: Chart, split: str | None, keys: Mapping[int, str]) -> dict[str, Any]:
-    """A chart as built-in types. `where` of a group are the parameters that select its calls; null where none do."""
-
-    def group(each: ChartGroup) -> dict[str, Any]:
-        shown: dict[str, Any] = {"name": each.name, "requests": each.requests}
-        shown |= {"totals": dict(each.totals), "values": {name: list(row) for name, row in each.values.items()}}
-        return shown
-
-    return {
-        "since": chart.since,
-        "until": chart.until,
-        "step_seconds": chart.step_seconds,
-        "read_since": chart.read_since,
-        "split": split,
-        "times": list(chart.times),
-        "total": group(chart.total),
-        "groups": [
-            group(each) | {"label": label_of(split or "", each.name, keys), "where": where_of(split or "", each.name)}
-            for each in chart.groups
-        ],
-        "rest": None if chart.rest is None else group(chart.rest),
-        "others": chart.others,
-    }
-
-
-def label_of(split: str, name: str | int | None, keys: Mapping[int, str]) -> str:
-    """What people call a group."""
-    if name is None or name == "":
-        return f"no {split.removeprefix('tag:').replace('_', ' ')}"
-    return keys.get(int(name), f"key {name}") if split == "key" else str(name)
 
 
 @router.get("/charts/measures", tags=["charts"])

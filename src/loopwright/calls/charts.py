@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Any, Final
 from loopwright.calls.measures import Measure, measure_of
 from loopwright.calls.overview import STEP, moment, named, step_of
 from loopwright.calls.question import CallFilter
-from loopwright.calls.reading import MOST_READ, OTHER, SUMS, Reading, Span, checked_split, ends_of, laid, reading
+from loopwright.calls.reading import MOST_READ, SUMS, Reading, Span, checked_split, ends_of, laid, reading
 from loopwright.calls.rollup import COUNTERS, HISTOGRAMS
 from loopwright.calls.rows import OUTCOMES
 from loopwright.core.errors import BadRequest
@@ -85,39 +84,6 @@ class Chart:
     """How many these are."""
     read_since: datetime | None
     """Set where calls were read, and not all: those from then on."""
-
-
-def back_of(text: str) -> timedelta | None:
-    """How long before: `previous` (None: the time just before), or a number of minutes, hours, days or weeks: 90m, 24h, 7d, 4w.
-
-    Raises:
-        BadRequest: neither.
-    """
-    if text == "previous":
-        return None
-    found = _BACK.fullmatch(text)
-    if found is None:
-        raise BadRequest(f"compare {text[:40]!r} is neither `previous` nor how long ago: 24h, 7d", param="compare")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-_BACK: Final = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
-_UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-
-
-def where_of(split: str, name: str | int | None) -> dict[str, str] | None:
-    """The parameters that select the calls of a group; None where none do."""
-    if name is None or name == "":
-        named = split.removeprefix("tag:")
-        return None if split in ("key", "operation", "outcome") or "," in named else {"without": split}
-    if name == OTHER and (split in ("client", "error_code") or split.startswith("tag:")):
-        return None
-    if split.startswith("tag:"):
-        tag = split.removeprefix("tag:")
-        told = f"{tag}:{name}"
-        return None if ":" in tag or told != told.strip() or tag != tag.strip() else {"tag": told}
-    value = str(name)
-    return None if value != value.strip() else {split: value}
 
 
 async def chart(db: Database, ask: ChartAsk) -> Chart:
@@ -239,27 +205,27 @@ async def _rows(
                 {laid(histograms)} {read.rows} group by 1""",
             params,
         )
-    ranks = measure_of(ask.measures[0]).ranks
-    rank = " + ".join(f"sum(c.{name})" for name in ranks)
+    sums = ", ".join(f"sum(c.{name})::bigint as {name}" for name in COUNTERS)
+    both = "".join(f", string_agg(c.{name}, ''::bytea) as {name}" for name in histograms)
+    cells = f"select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {SUMS}{laid(histograms)} {read.rows} group by 1, 2"
     if names is None:
-        shown = "place <= %(top)s"
+        rank = " + ".join(measure_of(ask.measures[0]).ranks)
+        rest, others = "c.place > %(top)s", "greatest(c.most - %(top)s, 0)::int"
+        # Windows, not a join: names may be null, and no join by `is not distinct from` is quick.
+        cells = f"""select *, max(place) over () as most from (
+            select *, dense_rank() over (order by size desc, calls desc, name) as place from (
+                select *, sum({rank}) over (partition by name) as size, sum(requests) over (partition by name) as calls
+                from ({cells}) c) c) c"""  # noqa: S608
         params["top"] = ask.top
     else:
-        shown = "(coalesce(name = any(%(names)s), false) or (name is null and %(unnamed)s))"
+        rest, others = "not (coalesce(c.name = any(%(names)s), false) or (c.name is null and %(unnamed)s))", "0"
         kept: list[Any] = [_raw(ask.split, name) for name in names if name is not None]
         params |= {"names": kept, "unnamed": None in names}
-    sums = ", ".join(f"sum(c.{name})::bigint as {name}" for name in COUNTERS)
-    cells = "".join(f", string_agg(c.{name}, ''::bytea) as {name}" for name in histograms)
     return await db.rows(
-        f"""with cells as materialized (
-                select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {SUMS}{laid(histograms)} {read.rows} group by 1, 2
-            ), ranked as (
-                select name, row_number() over (order by {rank} desc, sum(c.requests) desc, name) as place
-                from cells c group by name
-            ), told as (select name, not {shown} as rest from ranked)
-            select c.step, t.rest, case when not t.rest then c.name end as name, min(c.oldest) as oldest,
-                (select count(*) from told where rest)::int as others, {sums}{cells}
-            from cells c join told t on t.name is not distinct from c.name group by 1, 2, 3""",  # noqa: S608
+        f"""select c.step, c.rest, case when not c.rest then c.name end as name, min(c.oldest) as oldest,
+                max(c.others) as others, {sums}{both}
+            from (select c.*, {rest} as rest, {others} as others from ({cells}) c) c
+            group by 1, 2, 3""",  # noqa: S608
         params,
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from loopwright.calls.charts import back_of
+from loopwright.calls.charted import back_of
 from loopwright.calls.measures import measure_of
 from loopwright.calls.reading import checked_split
 from loopwright.core.errors import BadRequest, Conflict, NotFound

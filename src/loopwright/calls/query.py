@@ -51,7 +51,7 @@ class Calls:
     """The calls on record. Every method raises `Unavailable` while the database cannot answer.
 
     Totals (`summary`, `series`, `by`) come from roll-ups, which know series, key, tag, client, error and time, and keep
-    counting calls that were deleted later. What they do not know together is counted from the newest 50,000 calls.
+    counting calls that were deleted later. What they do not know together is counted from the newest 30,000 calls.
     """
 
     __slots__ = ("_db", "dashboards", "seal", "settings")

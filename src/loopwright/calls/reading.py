@@ -24,7 +24,7 @@ SERIES: Final = ("model", "task", "variant", "prompt_version", "target", "provid
 DIMENSIONS: Final = (*SERIES, "key", "client", "error_code", "outcome", "session")
 """What calls can be split by, besides `tag:NAME`."""
 SUMS: Final = ", ".join(f"coalesce(sum(r.{name}), 0)::bigint as {name}" for name in COUNTERS)
-MOST_READ: Final = 50_000
+MOST_READ: Final = 30_000
 """Calls that are read where no roll-up tells."""
 _LONG: Final = timedelta(days=14)
 """A longer time is answered in whole days (UTC)."""

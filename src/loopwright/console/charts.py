@@ -72,6 +72,8 @@ class Drawn:
     base: int = HEIGHT - _BOTTOM
     top: int = _TOP
     right: int = WIDTH - _RIGHT
+    over: int = 0
+    """How many of the last lines are drawn as lines over bars."""
 
 
 def draw(
@@ -83,12 +85,16 @@ def draw(
     kind: Literal["bars", "lines"],
     show: Callable[[float | None], str],
     rules: Sequence[Rule] = (),
+    over: Sequence[Line] = (),
 ) -> Drawn:
-    """Lay out a chart; bars of several lines are stacked, the first one lowest. `rules` always have room."""
+    """Lay out a chart; bars of several lines are stacked, the first one lowest. `rules` always have room.
+
+    `over` are lines above the bars.
+    """
     count = max(len(times), 1)
     span = WIDTH - _LEFT - _RIGHT
     step = span / count
-    top = max([_highest(lines, kind), *(rule.value for rule in rules)])
+    top = max([_highest(lines, kind), _highest(over, "lines"), *(rule.value for rule in rules)])
     marks = _scale(top)
     high = marks[-1] or 1.0
     height = HEIGHT - _TOP - _BOTTOM
@@ -102,6 +108,9 @@ def draw(
         dots: list[list[tuple[float, float]]] = [[] for _ in lines]
     else:
         paths, dots = _curves(lines, centres, y)
+    if over:
+        above, alone = _curves(over, centres, y)
+        paths, dots, lines = [*paths, *above], [*dots, *alone], [*lines, *over]
     return Drawn(
         id=chart_id,
         title=title,
@@ -118,6 +127,7 @@ def draw(
         left=_LEFT,
         step=round(step, 3),
         empty=not rules and all(not value for line in lines for value in line.values),
+        over=len(over),
     )
 
 

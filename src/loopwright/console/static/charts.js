@@ -29,6 +29,7 @@ function attach(figure) {
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     svg.append(cursor);
+    svg.dataset.at = at;
     const cells = [...rows[at].cells].map((cell) => cell.textContent);
     const head = document.createElement("b");
     head.textContent = `${cells[0]} UTC`;
@@ -43,6 +44,7 @@ function attach(figure) {
   };
   const hide = () => {
     at = -1;
+    delete svg.dataset.at;
     tip.hidden = true;
     cursor.remove();
   };

@@ -1,0 +1,235 @@
+"""Panels of a dashboard: a chart with the calls behind each of its points. The template writes the SVG, escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlencode
+
+from loopwright.calls.charted import label_of, where_of
+from loopwright.calls.charts import Chart, ChartGroup
+from loopwright.calls.measures import Unit, measure_of
+from loopwright.console import formats
+from loopwright.console.charts import Drawn, Line, draw
+
+LOOKS: Final = ("main", "g1", "g2", "g3", "g4", "g5", "g6", "g7")
+"""Classes of the stylesheet, the largest group first."""
+_OUTCOMES: Final = {"ok": "main", "error": "bad", "refused": "g2", "cancelled": "quiet", "interrupted": "g3"}
+_REST, _BEFORE = "rest", "before"
+_FIELDS: Final = {"error_code": "error"}
+"""Parameters of the list of calls that are called otherwise there."""
+TERMS: Final = ("ttft_p50", "decoding", "latency_p50", "latency_p95")
+"""Measures of the panel that shows what latency is made of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of the legend."""
+
+    name: str
+    look: str
+    filled: bool
+    total: str
+    change: str
+    """Against the time before; empty where there is none."""
+    calls: str | None
+    """The query of the list of its calls, without a time; None where none selects them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelDrawn:
+    """A panel ready to be written."""
+
+    chart: Drawn
+    measure: str
+    split: str | None
+    own: str
+    """As the panel was asked for."""
+    about: str
+    total: str
+    change: str
+    entries: Sequence[Entry]
+    calls: str
+    """The query of the list of all its calls, without a time."""
+    spans: Sequence[tuple[str, str]]
+    """From when to when each step goes, for the list of calls."""
+    since: str
+    until: str
+    note: str
+
+
+def shower(unit: Unit) -> Callable[[float | None], str]:
+    """How values of a unit are written."""
+    return {
+        "count": formats.count, "tokens": formats.count, "ms": formats.millis, "share": formats.percent, "usd": _money,
+    }[unit]  # fmt: skip
+
+
+def panel(
+    number: int,
+    own: str,
+    charts: tuple[Chart, Chart | None],
+    asked: Mapping[str, str],
+    *,
+    measure: str,
+    split: str | None,
+    names: Mapping[int, str],
+) -> PanelDrawn:
+    """Lay out a panel of one measure; `asked` are the parameters of the filter, `names` those of keys."""
+    now, before = charts
+    found = measure_of(measure)
+    show = shower(found.unit)
+    lines: list[Line] = []
+    entries: list[Entry] = []
+    over: list[Line] = []
+    if split is None:
+        lines.append(Line(name=found.title, look="main", values=now.total.values[measure]))
+        if before is not None:
+            over.append(Line(name="time before", look=_BEFORE, values=before.total.values[measure]))
+            entries = [
+                Entry(name="this time", look="main", filled=found.adds, total="", change="", calls=calls_of(asked)),
+                Entry(name=f"from {before.since:%Y-%m-%d %H:%M}", look=_BEFORE, filled=False, change="", calls=None,
+                      total=show(before.total.totals[measure])),
+            ]  # fmt: skip
+    earlier = {} if before is None else {group.name: group for group in before.groups}
+    for place, group in enumerate(now.groups):
+        name = label_of(split or "", group.name, names)
+        look = _OUTCOMES.get(str(group.name), "g7") if split == "outcome" else LOOKS[place % len(LOOKS)]
+        where = where_of(split or "", group.name)
+        lines.append(Line(name=name, look=look, values=group.values[measure]))
+        entries.append(
+            Entry(
+                name=name,
+                look=look,
+                filled=found.adds,
+                total=show(group.totals[measure]),
+                change="" if before is None else change(group, earlier.get(group.name), measure),
+                calls=None if where is None else calls_of(asked, where),
+            )
+        )
+    if now.rest is not None:
+        name = f"{now.others:,} more"
+        lines.append(Line(name=name, look=_REST, values=now.rest.values[measure]))
+        entries.append(
+            Entry(
+                name=name,
+                look=_REST,
+                filled=found.adds,
+                total=show(now.rest.totals[measure]),
+                change="" if before is None else change(now.rest, before.rest, measure),
+                calls=None,
+            )
+        )
+    kind = "bars" if found.adds else "lines"
+    chart = draw(
+        f"panel-{number}",
+        found.title,
+        now.times,
+        lines,
+        kind="bars" if kind == "bars" else "lines",
+        show=show,
+        over=over,
+    )
+    return _whole(
+        chart, entries, now, asked, measure=measure, split=split, own=own, about=found.about,
+        total=show(now.total.totals[measure]),
+        change="" if before is None else change(now.total, before.total, measure),
+    )  # fmt: skip
+
+
+def terms(number: int, own: str, now: Chart, asked: Mapping[str, str]) -> PanelDrawn:
+    """What latency is made of: the time to the first token, and that of those after it; beside what was measured."""
+    values = now.total.values
+    over = [
+        Line(name="measured, median", look="strong", values=values["latency_p50"]),
+        Line(name="measured, p95", look="p99", values=values["latency_p95"]),
+    ]
+    lines = [
+        Line(name="first token", look="main", values=values["ttft_p50"]),
+        Line(name="tokens after it", look="p95", values=values["decoding"]),
+    ]
+    chart = draw(
+        f"panel-{number}", "Latency and its terms", now.times, lines, kind="bars", show=formats.millis, over=over
+    )
+    entries = [
+        Entry(name=line.name, look=line.look, filled=line in lines, total=formats.millis(now.total.totals[key]),
+              change="", calls=None)
+        for key, line in zip(TERMS, [*lines, *over], strict=True)
+    ]  # fmt: skip
+    about = "Latency = TTFT + TPOT × (output tokens − 1): medians of both, and the mean number of tokens."  # noqa: RUF001
+    total = formats.millis(now.total.totals["latency_p50"])
+    return _whole(
+        chart, entries, now, asked, measure="latency", split=None, own=own, about=about, total=total, change=""
+    )
+
+
+def _whole(
+    chart: Drawn,
+    entries: Sequence[Entry],
+    now: Chart,
+    asked: Mapping[str, str],
+    *,
+    measure: str,
+    split: str | None,
+    own: str,
+    about: str,
+    total: str,
+    change: str,
+) -> PanelDrawn:
+    step = timedelta(seconds=now.step_seconds)
+    note = ""
+    if now.read_since is not None:
+        note = (
+            f"Counted from the newest calls, since {now.read_since:%Y-%m-%d %H:%M} UTC: choose a shorter time for all."
+        )
+    return PanelDrawn(
+        chart=chart,
+        measure=measure,
+        split=split,
+        own=own,
+        about=about,
+        total=total,
+        change=change,
+        entries=entries,
+        calls=calls_of(asked, {"without": ""} if split != "error_code" else {}),
+        spans=[(moment(max(at, now.since)), moment(min(at + step, now.until))) for at in now.times],
+        since=moment(now.since),
+        until=moment(now.until),
+        note=note,
+    )
+
+
+def calls_of(asked: Mapping[str, str], where: Mapping[str, str] | None = None) -> str:
+    """The query of the list of calls that pass the filter and are of a group."""
+    merged = dict(asked)
+    for name, value in (where or {}).items():
+        if name == "without" and value and merged.get("without"):
+            merged["without"] += f",{value}"
+        elif value:
+            merged[name] = value
+    return urlencode({_FIELDS.get(name, name): value for name, value in merged.items()})
+
+
+def moment(at: datetime) -> str:
+    """As the list of calls and its field take it: UTC, to the second."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def change(now: ChartGroup, before: ChartGroup | None, measure: str) -> str:
+    """By how much a total differs from the one before: `+12%`, `×3.4`, `new`."""  # noqa: RUF002
+    value = now.totals[measure]
+    old = None if before is None else before.totals[measure]
+    if value is None or value == old:
+        return "" if value is None else "±0%"
+    if not old:
+        return "new"
+    share = value / old - 1
+    if share >= 2:
+        return f"×{value / old:.3g}"  # noqa: RUF001
+    return f"{share * 100:+.3g}%".replace("-", "\N{MINUS SIGN}")
+
+
+def _money(amount: float | None) -> str:
+    return formats.NOTHING if amount is None else formats.dollars(f"{amount:.9f}")
