@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from loopwright.calls.rest_alerts import AlertsRest
 from loopwright.calls.rest_traces import TracesRest
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
@@ -21,7 +22,7 @@ from loopwright.runs.rest import RunsRest
 from loopwright.tasks.rest import TasksRest
 
 
-class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MeasuringRest, MemoryRest, TracesRest):
+class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MeasuringRest, MemoryRest, TracesRest, AlertsRest):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:

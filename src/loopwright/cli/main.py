@@ -88,6 +88,8 @@ ENTRIES: Final = (
     Entry(
         name="sessions", module="loopwright.cli.traces", app="sessions", help="Conversations: list, read.", panel=LOOK
     ),
+    Entry(name="alerts", module="loopwright.cli.alerts", help="What is wrong and why: list, silence.", panel=LOOK),
+    Entry(name="slos", module="loopwright.cli.slos", help="Objectives of service: how they stand.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),
     Entry(name="audit", module="loopwright.cli.audit", help="Who did what as administrator.", panel=LOOK),
