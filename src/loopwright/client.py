@@ -22,7 +22,9 @@ from loopwright.runs.rest import RunsRest
 from loopwright.tasks.rest import TasksRest
 
 
-class Client(PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MeasuringRest, MemoryRest, TracesRest, AlertsRest):
+class Client(
+    PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MeasuringRest, MemoryRest, TracesRest, AlertsRest
+):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 
     Args:
