@@ -15,6 +15,7 @@ from loopwright.calls.rest_traces import TracesRest
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
 from loopwright.documents.rest_measuring import MeasuringRest
+from loopwright.feedback.rest import ScoresRest
 from loopwright.kit.rest_files import Form, Told
 from loopwright.memory.rest import MemoryRest
 from loopwright.prompts.rest import PromptsRest
@@ -23,7 +24,16 @@ from loopwright.tasks.rest import TasksRest
 
 
 class Client(
-    PromptsRest, RunsRest, TasksRest, DatasetsRest, CollectionsRest, MeasuringRest, MemoryRest, TracesRest, AlertsRest
+    PromptsRest,
+    RunsRest,
+    TasksRest,
+    DatasetsRest,
+    CollectionsRest,
+    MeasuringRest,
+    MemoryRest,
+    ScoresRest,
+    TracesRest,
+    AlertsRest,
 ):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 

@@ -32,6 +32,7 @@ from loopwright.api.retrieval_questions import router as retrieval_questions
 from loopwright.api.reviews import router as reviews
 from loopwright.api.routes import router as list_of_routes
 from loopwright.api.runs import router as experiments
+from loopwright.api.scores import router as scores
 from loopwright.api.searching import router as searching
 from loopwright.api.tasks import router as tasks
 from loopwright.api.traces import router as traces
@@ -197,6 +198,7 @@ def management(app: App) -> FastAPI:
     api.include_router(traces)
     api.include_router(prompts)
     api.include_router(feedback)
+    api.include_router(scores)
     api.include_router(reviews)
     api.include_router(memory)
     api.include_router(judges)

@@ -66,6 +66,9 @@ ENTRIES: Final = (
         panel=IMPROVE,
     ),
     Entry(name="score", module="loopwright.cli.score", help="Say how good an answer is.", panel=IMPROVE),
+    Entry(
+        name="scores", module="loopwright.cli.scores", help="Scores over many calls: list, calls, monitor.", panel=LOOK
+    ),
     Entry(name="correct", module="loopwright.cli.correct", help="Say what an answer should have been.", panel=IMPROVE),
     Entry(
         name="memory",

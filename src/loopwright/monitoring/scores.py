@@ -31,6 +31,7 @@ _LONG: Final = timedelta(days=14)
 """A longer time is answered in whole days (UTC)."""
 _RAW: Final = timedelta(days=31)
 """Of what only calls know."""
+_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST_POINTS: Final = 1000
 _MOST_GROUPS: Final = 500
 _STEPS: Final = (
@@ -249,8 +250,10 @@ def _column(dimension: Dimension | None, tag: str | None) -> str:
 
 
 def _times(asked: ScoreFilter) -> tuple[datetime, datetime]:
-    until = asked.until or datetime.now(UTC) + timedelta(seconds=1)
-    since = asked.since or until - timedelta(days=1)
+    now = datetime.now(UTC)
+    # Beyond these there are no calls, and moments that no table can hold.
+    until = min(asked.until or now + timedelta(seconds=1), now + timedelta(days=1))
+    since = max(asked.since or until - timedelta(days=1), _FIRST)
     if since >= until:
         raise BadRequest("since must be before until", param="since")
     return since, until
