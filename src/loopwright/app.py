@@ -28,7 +28,6 @@ from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog.models import Catalog, ModelCard
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import NotFound, Unavailable
-from loopwright.core.money import Price
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 from loopwright.engines import endpoints
@@ -42,14 +41,11 @@ from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
 from loopwright.gateway.embedder import Embedders
 from loopwright.gateway.examined import Examiner
-from loopwright.gateway.grounded import PROVIDER as GROUNDED
-from loopwright.gateway.grounded import UNASKED, Grounded
+from loopwright.gateway.grounded import Grounded
 from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.measured import Measured
 from loopwright.gateway.prompted import Prompted
 from loopwright.gateway.recorded import Recorded
-from loopwright.gateway.remembered import FREE
-from loopwright.gateway.remembered import PROVIDER as REMEMBERED
 from loopwright.gateway.route import Route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
@@ -68,6 +64,8 @@ from loopwright.providers.protocol import Provider
 from loopwright.retrieval.calibration import Calibrations
 from loopwright.retrieval.search import Searcher
 from loopwright.runs.store import Runs
+from loopwright.telemetry.doubles import doubles
+from loopwright.telemetry.intake import Intake
 from loopwright.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -96,6 +94,8 @@ class App:
     """And the files of projects, which they read and write."""
     workshop: Workshop
     """Prompts, tasks, datasets, evaluations, runs."""
+    telemetry: Intake
+    """Takes in what other programs tell of their calls."""
     search: Searcher
     """Finds passages in collections."""
     calibrations: Calibrations
@@ -184,6 +184,7 @@ class App:
         await self.cache.forget(project_id=project_id, **named)
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
         await self.workshop.feedback.forget(project_id=project_id, **named)
+        await self.telemetry.forget(project_id=project_id, **named)
         gone = await self.calls.delete(project_id=project_id, **named)
         await forget_faults(self.db)
         # Again, for what was said while they went; before, so that nothing is left should this end in between.
@@ -232,7 +233,8 @@ async def build(settings: Settings) -> App:
     guards = Policies(settings.privacy, catalog.configured())
     embeds = [name for name, target in targets.items() if "embeddings" in target.operations]
     workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), embeds=embeds, policies=guards)
-    price = _price_of(routing.prices_of(routes, settings.privacy))
+    prices = routing.prices_of(routes, settings.privacy)
+    price = routing.price_of(prices)
     cache = Cache(db, _cache_kept(settings), seal)
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
     chat = _answering(settings, routes, cache, policies, price)
@@ -262,6 +264,7 @@ async def build(settings: Settings) -> App:
         policies=policies,
         batches=Batches.of(db, settings),
         workshop=workshop,
+        telemetry=Intake.of(db, settings, spool, prices, guards.keeps),
         search=search,
         calibrations=calibrations,
         spool=spool,
@@ -345,21 +348,10 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
     jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
     return Recorder(
-        drain=Drain(db, settings.home / "spool", settings.calls, charge=arriving(charge), seal=seal),
+        drain=Drain(db, settings.home / "spool", settings.calls, charge=arriving(charge), seal=seal, doubles=doubles),
         indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
         jobs=jobs,
     )
-
-
-def _price_of(known: Mapping[tuple[str, str, str], Price | None]) -> PriceOf:
-    """Prices by who answered; what memory answers by itself, or retrieval refuses to, costs nothing."""
-    free = {REMEMBERED: FREE, GROUNDED: UNASKED}
-
-    def price(*served: str) -> Price | None:
-        name, provider, model = served
-        return known.get((name, provider, model)) or free.get(provider)
-
-    return price
 
 
 def _cache_kept(settings: Settings) -> CacheSettings:

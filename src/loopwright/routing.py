@@ -17,11 +17,16 @@ from loopwright.gateway.adapted import Adapted
 from loopwright.gateway.cascaded import Evaluator
 from loopwright.gateway.encoded import Encoded
 from loopwright.gateway.gated import Gated
+from loopwright.gateway.grounded import PROVIDER as GROUNDED
+from loopwright.gateway.grounded import UNASKED
 from loopwright.gateway.moderated import house_routes
 from loopwright.gateway.redacted import Redacted
+from loopwright.gateway.remembered import FREE
+from loopwright.gateway.remembered import PROVIDER as REMEMBERED
 from loopwright.gateway.route import Route, plain, route, watched
 from loopwright.gateway.routed import Target
 from loopwright.gateway.structured import Structured
+from loopwright.gateway.tallied import PriceOf
 from loopwright.kit.plugins import Registry
 from loopwright.kit.settings import ModelSettings, ProviderSettings, Settings, TargetSettings, Timeouts
 from loopwright.kit.settings_privacy import PrivacySettings
@@ -173,6 +178,17 @@ def prices_of(routes: Mapping[str, Route], privacy: PrivacySettings) -> dict[tup
             for name in routes:
                 found.setdefault((name, target.provider, target.model), target.price)
     return found
+
+
+def price_of(known: Mapping[tuple[str, str, str], Price | None]) -> PriceOf:
+    """Prices by who answered; what memory answers by itself, or retrieval refuses to, costs nothing."""
+    free = {REMEMBERED: FREE, GROUNDED: UNASKED}
+
+    def price(*served: str) -> Price | None:
+        name, provider, model = served
+        return known.get((name, provider, model)) or free.get(provider)
+
+    return price
 
 
 def dearest(routes: Mapping[str, Route]) -> dict[str, Price]:

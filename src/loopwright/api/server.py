@@ -22,6 +22,7 @@ from loopwright.api.lane import lane
 from loopwright.api.limited import Limited
 from loopwright.api.management import management
 from loopwright.api.messages import Counting
+from loopwright.api.otlp import otlp
 from loopwright.api.public import public
 from loopwright.api.spoken import dialects
 from loopwright.app import App
@@ -67,6 +68,7 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
     limit = app.settings.server.body_limit
     rest = Limited(management(app), limit)
     open_routes = public(app)
+    telemetry = otlp(app)
     console_pages = Starlette(routes=list(console))
     console_pages.state.house = app
     pages = Limited(console_pages, limit)
@@ -88,6 +90,8 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
                 await exchange.close()
         elif path.startswith("/api/"):
             await rest(scope, receive, send)
+        elif path.startswith("/otlp/"):
+            await telemetry(scope, receive, send)
         elif path.startswith("/v1/") or path in {"/healthz", "/readyz"}:
             await open_routes(scope, receive, send)
         else:

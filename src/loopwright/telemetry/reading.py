@@ -39,6 +39,8 @@ class Heard:
     def text(self, name: str) -> str | None:
         """A field as text; None when it is not there."""
         value = self.fields.get(name)
+        if isinstance(value, str) and value[:1] == '"':  # MLflow writes all values as JSON
+            value = parsed(value)
         if value is None or isinstance(value, str):
             return value or None
         return str(value) if isinstance(value, int | float) else None
@@ -138,6 +140,9 @@ def usage_of(found: Heard) -> Usage | None:
     if answered is None:
         answered = max((total or 0) - given, 0)
     cached, written, reasoning = counts["cached"] or 0, counts["written"] or 0, counts["reasoning"] or 0
+    if total is not None and total == given + answered + cached + written + reasoning:
+        # They are told apart here: the total says so.
+        given, answered = given + cached + written, answered + reasoning
     # Some leave cached tokens out of the input: then there would be more of them than of all.
     given, answered = max(given, min(cached + written, _MOST_TOKENS)), max(answered, reasoning)
     return Usage(input=given, output=answered, cached=cached, cache_written=written, reasoning=reasoning)
@@ -145,11 +150,7 @@ def usage_of(found: Heard) -> Usage | None:
 
 def parsed(value: Any) -> Any:
     """A value that may be JSON in a text; as it is when it is none."""
-    if (
-        isinstance(value, str)
-        and value[:1] in ("{", "[", '"')
-        or (isinstance(value, str) and value.lstrip()[:1] in ("{", "["))
-    ):
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
         try:
             return _decode(value)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):

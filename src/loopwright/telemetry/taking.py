@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from loopwright.calls.record import Record
 from loopwright.core.who import Principal
+from loopwright.telemetry.events import TOLD, said_in
 from loopwright.telemetry.messages import documents, messages_of
 from loopwright.telemetry.reading import CALLS, Heard, heard, tree, usage_of
 from loopwright.telemetry.recording import PriceOf, record_of
@@ -100,6 +101,11 @@ def _unfit(each: WireSpan, terms: Terms) -> str | None:
 
 
 def _step(each: WireSpan, source: Source, terms: Terms) -> tuple[Step, Heard]:
+    told = said_in((name, about) for _, name, about in each.events if name in TOLD) if each.events else {}
+    if told:
+        # What stands among the attributes themselves counts.
+        each.attributes = told | each.attributes
+        each.events = [event for event in each.events if event[1] not in TOLD]
     found = heard(each.attributes)
     trace_id, span_id = each.trace_id.hex(), each.span_id.hex()
     parent_id = each.parent_id.hex() if len(each.parent_id) == 8 and any(each.parent_id) else None

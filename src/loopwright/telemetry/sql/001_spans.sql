@@ -44,12 +44,15 @@ create table span_logs (
     key_id     integer not null,
     slot       smallint not null,
     severity   smallint not null,               -- OpenTelemetry's number, 0 when none was given
+    pending    smallint not null,               -- 1: a score, 2: the texts of a call, that waits for its call; 0: neither
     name       text not null,                   -- of the event; empty for a plain line
     service    text not null,
     primary key (id)
 ) partition by range (id);
 
 create index span_logs_trace on span_logs (trace_id) where trace_id is not null;
+create index span_logs_pending on span_logs (id) where pending <> 0;
+create index span_logs_project on span_logs (project_id, id);
 
 -- Texts apart from the rows that lists read, some spans (or logs) of one day together. See packing.py for the bytes.
 create table span_texts (
