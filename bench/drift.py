@@ -160,7 +160,7 @@ def looking(reference: Sample, told: argparse.Namespace, seed: int) -> Looking:
     """As a round of the house makes it."""
     return Looking(
         reference=reference,
-        centres=statistics.clusters(reference.inputs[::2], seed=seed),
+        centres=statistics.clusters(reference.halves()[0].inputs, seed=seed),
         window=told.window,
         step=max(5, told.window // 20),
         seed=seed,

@@ -38,7 +38,7 @@ def vectors_of(texts: Sequence[str]) -> list[list[float]]:
     found = []
     for text in texts:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-        vector = np.random.default_rng(seed).normal(0, 0.12, _DIMENSIONS)
+        vector = np.random.default_rng(seed).normal(0, 0.06, _DIMENSIONS)
         for at, topic in enumerate((*TOPICS, STRANGE)):
             vector[at] += topic in text
         found.append((vector / np.linalg.norm(vector)).tolist())
@@ -67,8 +67,8 @@ class Watched:
             self.sent += 1
             self._now += 10**8
             topic = topics[self.sent % len(topics)]
-            asked = f"about my {topic}: question {self.sent}"
-            given: dict[str, Any] = {"said": f"an answer about {topic} {self.sent}", **fields}
+            asked = f"about my {topic}: question {self.sent:04}"
+            given: dict[str, Any] = {"said": f"an answer about {topic} {self.sent:04}", **fields}
             records.append(record(asked, given.pop("said"), started_ns=self._now, **given))
         await self.house.keep(*records)
         return [each.id for each in records]

@@ -159,7 +159,7 @@ class DriftRound:
 
     async def _learn(self, watch: Watch) -> None:
         reference = await self.drift.sample(watch, 0)
-        centres = statistics.clusters(reference.inputs[::2], seed=watch.id)
+        centres = statistics.clusters(reference.halves()[0].inputs, seed=watch.id)
         own = statistics.nearest(centres, reference.inputs)
         await self.drift.group(watch, {name: int(at) for name, at in zip(reference.ids, own, strict=True)})
         await self.drift.change(

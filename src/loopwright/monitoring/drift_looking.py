@@ -124,7 +124,7 @@ class Looking:
                 second = [found for each in now if (found := value(each, name)) is not None]
                 if len(first) >= _LEAST and len(second) >= _LEAST:
                     yield f"{name}.{kind}", partial(_plain, kind, first, second, seed)
-        if self.centres is not None and len(current) >= _LEAST:
+        if self.centres is not None and min(len(current), len(self.reference.halves()[1])) >= _LEAST:
             yield "input.topics", partial(self._topics, current, seed)
         for kind, flag in (("refusals", "refused"), ("format", "malformed")):
             had = [getattr(each, flag) for each in then if getattr(each, flag) is not None]
@@ -138,10 +138,10 @@ class Looking:
                 yield f"score.{name}", partial(statistics.shifted, earlier, later)
 
     def _topics(self, current: Sample, seed: int) -> Tested:
-        """Groups were made of every other call of the reference: the rest is held against the window."""
+        """Groups were made of one half of the reference: the other is held against the window."""
         assert self.centres is not None
         count = len(self.centres)
-        then = np.bincount(statistics.nearest(self.centres, self.reference.inputs[1::2]), minlength=count)
+        then = np.bincount(statistics.nearest(self.centres, self.reference.halves()[1].inputs), minlength=count)
         now = np.bincount(statistics.nearest(self.centres, current.inputs), minlength=count)
         return statistics.shares(then.tolist(), now.tolist(), seed=seed)
 
