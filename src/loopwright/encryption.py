@@ -28,6 +28,7 @@ from loopwright.retrieval import resealing as documents
 from loopwright.retrieval.intake import FOLDER as DOCUMENTS
 from loopwright.runs.store import FOLDER as ARTIFACTS
 from loopwright.tasks import resealing as tasks
+from loopwright.telemetry import resealing as spans
 
 BLOBS: Final = ("blobs", ARTIFACTS, DOCUMENTS)
 """Folders of the data folder: files that clients uploaded and batches wrote, of runs, and documents that wait to be read."""
@@ -65,7 +66,7 @@ class Encryption:
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
         corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those, `drift` vectors and canaries,
+        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those, `spans` of telemetry, `drift` vectors and canaries,
         `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
         (of batches and evaluations at work) lie on this machine.
 
@@ -84,6 +85,7 @@ class Encryption:
             "evaluations": await evaluations.keys_used(self.db),
             "documents": await documents.keys_used(self.db),
             "terms": await terms.keys_used(self.db),
+            "spans": await spans.keys_used(self.db),
             "drift": await drift.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
@@ -151,6 +153,7 @@ class Encryption:
             done += await evaluations.reseal(self.db, self.seal)
             done += await documents.reseal(self.db, self.seal)
             done += await terms.rehash(self.db, self.seal)
+            done += await spans.reseal(self.db, self.seal)
             done += await drift.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
@@ -218,6 +221,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "evaluations": "texts of evaluations",
     "documents": "documents and their chunks",
     "terms": "word indexes of collections",
+    "spans": "blocks of spans and logs",
     "drift": "vectors of drift and answers of canaries",
     "ledgers": "evaluations at work",
 }

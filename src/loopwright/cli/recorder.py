@@ -40,7 +40,7 @@ async def _recorder(settings: Settings) -> None:
     enlist_evaluations(house.jobs, settings, db)
     enlist_documents(house.jobs, settings, db)
     enlist_monitor(house.jobs, settings, db)
-    enlist_tidying(house.jobs, db)
+    enlist_tidying(house.jobs, settings, db)
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:

@@ -15,6 +15,8 @@ from loopwright.monitoring.rounds import Round
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.watchlist import Watchlist
 from loopwright.telemetry.folding import Folding
+from loopwright.telemetry.retention import retain
+from loopwright.telemetry.settling import Settling
 
 POOL: Final = 12
 """Connections: a round holds one for its turn, and works with others."""
@@ -30,14 +32,19 @@ def rounds(settings: Settings, db: Database, wake: Callable[[], Awaitable[Any]])
         Watchlist(db, settings.tasks, seal, wake),
         *alerts_round.rounds(settings, db),
         Folding(db, settings.calls.retention_days),
+        Settling(db, seal, settings.calls.full_text),
     )
 
 
-def enlist_tidying(jobs: Jobs, db: Database) -> None:
-    """Give a recorder the job that lets go of what was watched long ago."""
+def enlist_tidying(jobs: Jobs, settings: Settings, db: Database) -> None:
+    """Give a recorder the jobs that let go of what was watched, and told by programs, long ago."""
 
     async def tidy() -> None:
         await RollUps(db).tidy(datetime.now(UTC), _KEPT)
         await watchlist.tidy(db)
 
+    async def retain_telemetry() -> None:
+        await retain(db, datetime.now(UTC), settings.calls.retention_days)
+
+    jobs.register("telemetry.retain", retain_telemetry, schedule="17 * * * *", retry=Retry(times=3))
     jobs.register("monitoring.tidy", tidy, schedule="31 * * * *", retry=Retry(times=3))
