@@ -240,8 +240,7 @@ async def build(settings: Settings) -> App:
     chat = _answering(settings, routes, cache, policies, price)
     counters = routing.counters(catalog, endpoints.read(settings.home))
     road = _Road()
-    memory = settings.collections.search_memory
-    search = Searcher(db, seal, embedder=Embedders(targets), chat=road, memory=memory)
+    search = Searcher(db, seal, embedder=Embedders(targets), chat=road, memory=settings.collections.search_memory)
     calibrations = Calibrations(db, search, seal)
     chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
     chat = Admitted(workshop.remembered(chat), allowances, routing.dearest(routes).get, settings.limits)
