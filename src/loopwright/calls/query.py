@@ -172,6 +172,15 @@ class Calls:
         """
         return await overview.overview(self._db, filter, points, dimension)
 
+    async def tag_names(self, project_id: int | None) -> list[str]:
+        """The names of tags that calls can be split by; None is every project's."""
+        rows = await self._db.rows(
+            """select distinct name from call_slices
+               where kind = 'tag' and (%(project)s::int is null or project_id = %(project)s) order by name limit 200""",
+            {"project": project_id},
+        )
+        return [row["name"] for row in rows]
+
     async def chart(self, ask: ChartAsk) -> Chart:
         """Measures over time; without `since` of the last day.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
 
+from loopwright.calls.query import CallFilter
 from loopwright.core.call import Outcome
 from loopwright.core.errors import BadRequest
 from loopwright.kit.ids import time_of
@@ -50,6 +51,40 @@ def span_of(params: Mapping[str, str], *, default: str | None, now: dt.datetime)
     if name not in RANGES:
         raise BadRequest(f"range {name!r} is not one of {', '.join(RANGES)}", param="range")
     return Span(name=name, since=now - RANGES[name], until=None)
+
+
+def filter_of(params: Mapping[str, str], span: Span, *, project_id: int | None) -> CallFilter:
+    """Which calls a list or a dashboard shows.
+
+    Raises:
+        BadRequest: a value that cannot be asked for.
+    """
+
+    def text(*names: str) -> str | None:
+        return next((found for name in names if (found := params.get(name, "").strip())), None)
+
+    return CallFilter(
+        project_id=project_id,
+        since=span.since,
+        until=span.until,
+        model=text("model"),
+        key_id=whole_of(params, "key"),
+        outcome=outcome_of(params),
+        error_code=text("error", "error_code"),
+        task=text("task"),
+        variant=text("variant"),
+        prompt_version=text("prompt_version"),
+        target=text("target"),
+        provider=text("provider"),
+        operation=text("operation"),
+        client=text("client"),
+        without=tuple(name.strip() for name in params.get("without", "").split(",") if name.strip()),
+        session=text("session"),
+        tag=tag_of(params),
+        min_cost_nano=nano_of(params, "min_cost_usd"),
+        min_latency_ms=float_of(params, "min_latency_ms"),
+        text=text("q"),
+    )
 
 
 def tag_of(params: Mapping[str, str]) -> tuple[str, str] | None:

@@ -7,19 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopwright.app import App
-from loopwright.calls.query import CallFilter
-from loopwright.console.asking import (
-    OUTCOMES,
-    RANGES,
-    call_id_of,
-    float_of,
-    moment_of,
-    nano_of,
-    outcome_of,
-    span_of,
-    tag_of,
-    whole_of,
-)
+from loopwright.console.asking import OUTCOMES, RANGES, call_id_of, filter_of, moment_of, span_of
 from loopwright.console.figures import milliseconds
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
@@ -39,6 +27,13 @@ _FIELDS = (
     "outcome",
     "error",
     "task",
+    "variant",
+    "prompt_version",
+    "target",
+    "provider",
+    "operation",
+    "client",
+    "without",
     "session",
     "tag",
     "min_cost_usd",
@@ -48,7 +43,10 @@ _FIELDS = (
     "after",
     "ended",
 )
-_MORE = ("task", "session", "tag", "error", "min_cost_usd", "min_latency_ms", "since", "until")
+_MORE = (
+    "task", "variant", "prompt_version", "target", "provider", "operation", "client", "without", "session", "tag",
+    "error", "min_cost_usd", "min_latency_ms", "since", "until",
+)  # fmt: skip
 
 
 class Listing:
@@ -60,7 +58,8 @@ class Listing:
     async def __call__(self, visit: Visit) -> View:
         """Build the page."""
         params = visit.request.query_params
-        asked = self._filter(visit)
+        span = span_of(params, default=None, now=dt.datetime.now(dt.UTC))
+        asked = filter_of(params, span, project_id=visit.project_id)
         names = {key.id: key.name for key in await self._keys(visit)}
         after, before = call_id_of(params, "after"), call_id_of(params, "before")
         if after:
@@ -89,25 +88,6 @@ class Listing:
                 "more": any(filtered[name] for name in _MORE),
                 "curl": first_call(api_base(visit), first_model(self._app, visit)) if not rows and not narrow else "",
             },
-        )
-
-    def _filter(self, visit: Visit) -> CallFilter:
-        params = visit.request.query_params
-        span = span_of(params, default=None, now=dt.datetime.now(dt.UTC))
-        return CallFilter(
-            project_id=visit.project_id,
-            since=span.since,
-            until=span.until,
-            model=visit.asked("model"),
-            key_id=whole_of(params, "key"),
-            outcome=outcome_of(params),
-            error_code=visit.asked("error"),
-            task=visit.asked("task"),
-            session=visit.asked("session"),
-            tag=tag_of(params),
-            min_cost_nano=nano_of(params, "min_cost_usd"),
-            min_latency_ms=float_of(params, "min_latency_ms"),
-            text=visit.asked("q"),
         )
 
     async def _keys(self, visit: Visit) -> tuple[Any, ...]:

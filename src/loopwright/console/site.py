@@ -11,6 +11,7 @@ from loopwright.console.assets import Assets
 from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
 from loopwright.console.collection_pages import CollectionPages
+from loopwright.console.dashboard_pages import DashboardPages
 from loopwright.console.dataset_pages import DatasetPages
 from loopwright.console.detail import Detail
 from loopwright.console.document_pages import DocumentPages
@@ -83,6 +84,7 @@ def console(app: App) -> list[Route]:
         *DocumentPages(shell).routes(),
         *CollectionPages(shell).routes(),
         *ReviewPages(shell).routes(),
+        *DashboardPages(shell).routes(),
         *Budgets(shell).routes(),
         *DatasetPages(shell).routes(),
         *EvaluationPages(shell).routes(),
