@@ -16,6 +16,7 @@ from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
 from loopwright.documents.rest_measuring import MeasuringRest
 from loopwright.feedback.rest import ScoresRest
+from loopwright.kit.rest_drift import DriftRest
 from loopwright.kit.rest_files import Form, Told
 from loopwright.memory.rest import MemoryRest
 from loopwright.prompts.rest import PromptsRest
@@ -34,6 +35,7 @@ class Client(
     ScoresRest,
     TracesRest,
     AlertsRest,
+    DriftRest,
 ):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.
 

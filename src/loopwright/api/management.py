@@ -12,6 +12,7 @@ from loopwright.api import alerts, allowances, cache, encryption, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
 from loopwright.api.calibration import router as calibration
+from loopwright.api.canaries import router as canaries
 from loopwright.api.charts import router as charts
 from loopwright.api.collections import router as collections
 from loopwright.api.datasets import router as datasets
@@ -19,6 +20,7 @@ from loopwright.api.datasets_in import router as datasets_in
 from loopwright.api.described import describe
 from loopwright.api.documents import router as documents
 from loopwright.api.documents_in import router as documents_in
+from loopwright.api.drift import router as drift
 from loopwright.api.evaluations import router as evaluations
 from loopwright.api.feedback import router as feedback
 from loopwright.api.filters import Filtered, Picked
@@ -192,6 +194,8 @@ def management(app: App) -> FastAPI:
     api.include_router(list_of_batches)
     api.include_router(charts)
     api.include_router(cache.router)
+    api.include_router(canaries)
+    api.include_router(drift)
     api.include_router(encryption.router)
     api.include_router(list_of_routes)
     api.include_router(tasks)

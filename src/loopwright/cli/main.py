@@ -93,6 +93,10 @@ ENTRIES: Final = (
     ),
     Entry(name="alerts", module="loopwright.cli.alerts", help="What is wrong and why: list, silence.", panel=LOOK),
     Entry(name="slos", module="loopwright.cli.slos", help="Objectives of service: how they stand.", panel=LOOK),
+    Entry(name="drift", module="loopwright.cli.drift", help="Calls unlike those before: watch, show.", panel=LOOK),
+    Entry(
+        name="canaries", module="loopwright.cli.canaries", help="Pinned questions asked again and again.", panel=LOOK
+    ),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),
     Entry(name="audit", module="loopwright.cli.audit", help="Who did what as administrator.", panel=LOOK),
