@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from loopwright.app import App
+from loopwright.console.alert_pages import AlertPages
 from loopwright.console.assets import Assets
 from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
@@ -37,6 +38,7 @@ from loopwright.console.sessions import Sessions, secret_of
 from loopwright.console.shelf import Shelf
 from loopwright.console.shell import Shell
 from loopwright.console.signing import Signing
+from loopwright.console.slo_pages import SloPages
 from loopwright.console.task_pages import TaskPages
 from loopwright.core.errors import NotFound
 
@@ -86,6 +88,8 @@ def console(app: App) -> list[Route]:
         *ReviewPages(shell).routes(),
         *DashboardPages(shell).routes(),
         *Budgets(shell).routes(),
+        *AlertPages(shell).routes(),
+        *SloPages(shell).routes(),
         *DatasetPages(shell).routes(),
         *EvaluationPages(shell).routes(),
         *JudgePages(shell).routes(),
