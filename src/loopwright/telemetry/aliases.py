@@ -174,17 +174,17 @@ PREFIXES: Final[Mapping[str, str]] = {
 STARTS: Final = tuple(PREFIXES)
 
 MARKS: Final = (
-    ("loopwright.", "loopwright"),
-    ("langfuse.", "langfuse"),
-    ("mlflow.", "mlflow"),
-    ("langsmith.", "langsmith"),
-    ("ai.operationId", "vercel"),
-    ("openinference.", "openinference"),
-    ("traceloop.", "openllmetry"),
-    ("gen_ai.", "genai"),
-    ("llm.", "openllmetry"),
+    ("loopwright", "loopwright"),
+    ("langfuse", "langfuse"),
+    ("mlflow", "mlflow"),
+    ("langsmith", "langsmith"),
+    ("ai", "vercel"),
+    ("openinference", "openinference"),
+    ("traceloop", "openllmetry"),
+    ("gen_ai", "genai"),
+    ("llm", "openllmetry"),
 )
-"""How a dialect is told: the first of these that any attribute begins with."""
+"""How a dialect is told: the first of these that is the first word of any attribute."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     # GenAI's operations

@@ -13,7 +13,6 @@ import psycopg
 
 from loopwright.calls.erase import LOCK, Erasures
 from loopwright.calls.record import Record
-from loopwright.calls.rows import day_of
 from loopwright.calls.touching import touched
 from loopwright.core.errors import Unavailable
 from loopwright.kit.db import Connection, Database
@@ -112,7 +111,7 @@ class Putter:
         for _ in range(_TRIES):
             if not left:
                 return 0
-            await self.open_days({day_of(step.id) for step in left})
+            await self.open_days({step.day for step in left})
             try:
                 return await self._put(left, key_id)
             except psycopg.errors.UniqueViolation:
@@ -160,7 +159,7 @@ class Putter:
             await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
             await self._erasures.refresh(connection)
             kept = [step for step in steps if not (self._erasures and self._erased(step, key_id))]
-            packed = await self._packed(connection, [(day_of(step.id), said_of(step, self._seal)) for step in kept])
+            packed = await self._packed(connection, [(step.day, said_of(step, self._seal)) for step in kept])
             wordless = bool(self._seal)
             rows = [
                 row_of(
@@ -230,15 +229,15 @@ def said_of(step: Step, seal: Seal) -> Said | None:
         return None
     error = span.error if seal else None
     said = Said(
-        attributes=dict(span.attributes),
+        attributes=span.attributes if isinstance(span.attributes, dict) else dict(span.attributes),
         input=span.input,
         output=span.output,
         error=error,
         scope=span.scope,
         dialect=span.dialect,
         provider=span.provider,
-        events=[(each.at_ns, each.name, dict(each.attributes)) for each in span.events],
-        links=[(each.trace_id, each.span_id, dict(each.attributes)) for each in span.links],
+        events=[(each.at_ns, each.name, dict(each.attributes)) for each in span.events] if span.events else [],
+        links=[(each.trace_id, each.span_id, dict(each.attributes)) for each in span.links] if span.links else [],
         clipped=list(span.clipped),
     )
     return None if said == _NOTHING else said

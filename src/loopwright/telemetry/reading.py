@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.money import Usage
+from loopwright.kit.db import plain
 from loopwright.telemetry.aliases import KINDS, MARKS, PREFIXES, PROVIDERS, STARTS, TABLE
 from loopwright.telemetry.span import Kind
 
@@ -197,27 +198,28 @@ def _kind_word(value: Any) -> str:
 
 
 def _dialect(attributes: Mapping[str, Any]) -> str:
-    for start, name in MARKS:
-        for each in attributes:
-            if each.startswith(start):
-                return name
+    firsts = {name.partition(".")[0] for name in attributes}
+    for first, name in MARKS:
+        if first in firsts:
+            return name
     return ""
 
 
 def _tag(found: Heard) -> None:
-    tags = found.tags
+    tags, fields = found.tags, found.fields
     for name in ("environment", "release", "user"):
-        said = found.text(name)
-        if said:
-            tags[name] = said[:_TAG_VALUE]
-    for name, value in found.parts.pop("tags", {}).items():
-        if name and name not in _HELD_APART and isinstance(value, str | int | float) and len(tags) < _MOST_TAGS:
-            tags.setdefault(name[:_TAG_NAME], str(value)[:_TAG_VALUE])
-    labels = parsed(found.fields.get("labels"))
-    for label in labels if isinstance(labels, list) else ():
-        if isinstance(label, str) and label and len(tags) < _MOST_TAGS:
-            name, _, value = label.partition(":")
-            tags.setdefault(name[:_TAG_NAME] or "tag", (value or "true")[:_TAG_VALUE])
+        if name in fields and (said := found.text(name)):
+            tags[name] = plain(said, _TAG_VALUE)
+    if "tags" in found.parts:
+        for name, value in found.parts.pop("tags").items():
+            if name and name not in _HELD_APART and isinstance(value, str | int | float) and len(tags) < _MOST_TAGS:
+                tags.setdefault(plain(name, _TAG_NAME), plain(str(value), _TAG_VALUE))
+    if "labels" in fields:
+        labels = parsed(fields["labels"])
+        for label in labels if isinstance(labels, list) else ():
+            if isinstance(label, str) and label and len(tags) < _MOST_TAGS:
+                name, _, value = label.partition(":")
+                tags.setdefault(plain(name, _TAG_NAME) or "tag", plain(value or "true", _TAG_VALUE))
 
 
 def _count(value: Any) -> int | None:

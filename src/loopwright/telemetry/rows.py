@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, cast, get_args
 from uuid import UUID
@@ -58,12 +59,12 @@ def row_of(
     """The row, in the order of `COLUMNS`; a `wordless` one does not tell what was said of a failure."""
     return (
         UUID(row_id),
-        UUID(span.trace_id),
+        _uuid(span.trace_id),
         None if span.call_id is None else UUID(span.call_id),
         signed(span.span_id),
         None if span.parent_id is None else signed(span.parent_id),
         span.started_ns,
-        max(span.duration_us, 0),
+        span.duration_us,
         span.cost_nano,
         block,
         span.project_id,
@@ -117,6 +118,12 @@ def signed(span_id: str) -> int:
 def digits(number: int) -> str:
     """The 16 hexadecimal digits again."""
     return f"{number & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+@lru_cache(maxsize=256)
+def _uuid(trace_id: str) -> UUID:
+    """Spans of a trace come together."""
+    return UUID(trace_id)
 
 
 def _optional(text: str | None) -> str | None:

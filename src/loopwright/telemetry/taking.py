@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from functools import cache
 from typing import Any, Final
 
 from loopwright.calls.record import Record
@@ -17,6 +19,7 @@ from loopwright.telemetry.span import Span, SpanEvent, SpanLink, Status
 from loopwright.telemetry.wire import Decoded, Source, WireSpan, note
 
 _DAY_NS: Final = 86_400 * 10**9
+_EPOCH: Final = date(1970, 1, 1)
 _LONGEST_US: Final = 3_650 * 86_400 * 10**6
 _STATUSES: Final[tuple[Status, ...]] = ("unset", "ok", "error")
 _LOCAL: Final = frozenset(("127.0.0.1", "localhost", "::1", "0.0.0.0"))  # noqa: S104  (names of this machine)
@@ -44,6 +47,8 @@ class Step:
     """One span ready to be stored."""
 
     id: str
+    day: date
+    """Of its start, in UTC: where it is stored."""
     span: Span
     tags: Mapping[str, str]
     texts: bool
@@ -146,7 +151,13 @@ def _step(each: WireSpan, source: Source, terms: Terms) -> tuple[Step, Heard]:
         clipped=each.clipped,
     )
     texts = terms.keeps(model if is_call and model else "")
-    return Step(id_of(each.start, trace_id, span_id), span, found.tags, texts), found
+    return Step(id_of(each.start, trace_id, span_id), _day(each.start // _DAY_NS), span, found.tags, texts), found
+
+
+@cache
+def _day(number: int) -> date:
+    """Days since 1970; as many are asked for as calls are kept."""
+    return _EPOCH + timedelta(days=number)
 
 
 def _add_resource(found: Heard, source: Source) -> None:
