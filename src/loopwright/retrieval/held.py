@@ -41,7 +41,7 @@ _BESIDE: Final = 500
 class Left:
     """The documents that a restriction leaves in one version of a collection."""
 
-    version: int
+    version: str
     few: Few
     rows: Rows | None = None
     """Their vectors in the generation that is searched, once they were asked for again."""
@@ -86,7 +86,7 @@ class Held:
         self._clock = clock
         self._left: Kept[bytes, Left] = Kept(most // 2)
         self._wide, self._vast = _Marks(), _Marks()
-        self._searches: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        self._searches: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
         self._reading: set[bytes] = set()
 
     async def left(self, connection: Connection, generation: Generation, restriction: Restriction) -> Left | None:
@@ -135,7 +135,7 @@ class Held:
             self._left.keep(key, left, left.size)
         return left.rows
 
-    def _often(self, key: bytes, version: int) -> bool:
+    def _often(self, key: bytes, version: str) -> bool:
         """Whether a restriction was searched with often enough at this version; counts this time."""
         at, before = self._searches.pop(key, (version, 0))
         before = before if at == version else 0

@@ -186,7 +186,7 @@ async def opened(
     From then on, until the transaction ends, an index of vectors keeps `width` candidates while it looks.
     """
     cursor = await connection.execute(
-        f"with head as materialized (select e.id as embedding_id, e.model, e.dimensions, c.chunks as all, c.version,"  # noqa: S608 - names and numbers of ours
+        f"with head as materialized (select e.id as embedding_id, e.model, e.dimensions, c.chunks as all, c.version || '/' || c.xmin as version,"  # noqa: S608 - names and numbers of ours
         f" exists (select 1 from pg_class k join pg_index i on i.indexrelid = k.oid where k.relname = '{index_of()}' || e.id"
         f" and pg_table_is_visible(k.oid) and i.indisvalid) as indexed,"
         f" set_config('hnsw.ef_search', %(width)s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),"

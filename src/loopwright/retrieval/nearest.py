@@ -41,8 +41,9 @@ class Generation:
     chunks: int
     """Of the collection."""
     indexed: bool
-    version: int
-    """Of the collection: what may be found of one version is always the same."""
+    version: str
+    """Of the collection, and the transaction that wrote it: what may be found of one version is always the same, also where a
+    server took over that had not heard of the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Rows:
     """Vectors of some chunks of a generation, held by this process, as they are at a version of the collection."""
 
     embedding_id: int
-    version: int
+    version: str
     chunks: Numbers
     """Ids, rising."""
     matrix: NDArray[np.float32]
