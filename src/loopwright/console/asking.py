@@ -21,6 +21,8 @@ RANGES: Mapping[str, dt.timedelta] = {
     "7d": dt.timedelta(days=7),
     "30d": dt.timedelta(days=30),
 }
+FAILED = "failed"
+"""Asked for as an outcome: errors and interruptions."""
 OUTCOMES: tuple[Outcome, ...] = ("ok", "error", "refused", "cancelled", "interrupted")
 
 
@@ -69,7 +71,8 @@ def filter_of(params: Mapping[str, str], span: Span, *, project_id: int | None) 
         until=span.until,
         model=text("model"),
         key_id=whole_of(params, "key"),
-        outcome=outcome_of(params),
+        outcome=None if params.get("outcome", "").strip() == FAILED else outcome_of(params),
+        failed=params.get("outcome", "").strip() == FAILED,
         error_code=text("error", "error_code"),
         task=text("task"),
         variant=text("variant"),
@@ -80,6 +83,7 @@ def filter_of(params: Mapping[str, str], span: Span, *, project_id: int | None) 
         client=text("client"),
         without=tuple(name.strip() for name in params.get("without", "").split(",") if name.strip()),
         session=text("session"),
+        trace=text("trace"),
         tag=tag_of(params),
         min_cost_nano=nano_of(params, "min_cost_usd"),
         min_latency_ms=float_of(params, "min_latency_ms"),
@@ -114,7 +118,7 @@ def outcome_of(params: Mapping[str, str]) -> Outcome | None:
     for outcome in OUTCOMES:
         if text == outcome:
             return outcome
-    raise BadRequest(f"outcome {text[:40]!r} is not one of {', '.join(OUTCOMES)}", param="outcome")
+    raise BadRequest(f"outcome {text[:40]!r} is not one of {', '.join(OUTCOMES)}, {FAILED}", param="outcome")
 
 
 def whole_of(params: Mapping[str, str], name: str, *, high: int = 2_147_483_647) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopwright.app import App
-from loopwright.console.asking import OUTCOMES, RANGES, call_id_of, filter_of, moment_of, span_of
+from loopwright.console.asking import FAILED, OUTCOMES, RANGES, call_id_of, filter_of, moment_of, span_of
 from loopwright.console.figures import milliseconds
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
@@ -35,6 +35,7 @@ _FIELDS = (
     "client",
     "without",
     "session",
+    "trace",
     "tag",
     "min_cost_usd",
     "min_latency_ms",
@@ -44,7 +45,7 @@ _FIELDS = (
     "ended",
 )
 _MORE = (
-    "task", "variant", "prompt_version", "target", "provider", "operation", "client", "without", "session", "tag",
+    "task", "variant", "prompt_version", "target", "provider", "operation", "client", "without", "session", "trace", "tag",
     "error", "min_cost_usd", "min_latency_ms", "since", "until",
 )  # fmt: skip
 
@@ -82,7 +83,7 @@ class Listing:
             drawn={
                 "models": sorted({card["name"] for card in self._app.cards()} | {row["model"] for row in rows}),
                 "keys": names,
-                "outcomes": OUTCOMES,
+                "outcomes": (*OUTCOMES, FAILED),
                 "ranges": RANGES,
                 "narrow": narrow,
                 "more": any(filtered[name] for name in _MORE),

@@ -25,6 +25,7 @@ from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
 from loopwright.console.measured_pages import MeasuredPages
 from loopwright.console.memory_pages import MemoryPages
+from loopwright.console.next_steps import NextSteps
 from loopwright.console.overview import Overview
 from loopwright.console.playground import Playground
 from loopwright.console.prompt_editing import PromptEditing
@@ -33,13 +34,16 @@ from loopwright.console.prompt_trial import PromptTrial
 from loopwright.console.review_pages import ReviewPages
 from loopwright.console.roads import Roads
 from loopwright.console.said import Said
+from loopwright.console.score_pages import ScorePages
 from loopwright.console.search_pages import SearchPages
+from loopwright.console.session_pages import SessionPages
 from loopwright.console.sessions import Sessions, secret_of
 from loopwright.console.shelf import Shelf
 from loopwright.console.shell import Shell
 from loopwright.console.signing import Signing
 from loopwright.console.slo_pages import SloPages
 from loopwright.console.task_pages import TaskPages
+from loopwright.console.trace_pages import TracePages
 from loopwright.core.errors import NotFound
 
 _MACHINES = ("/v1/", "/api/", "/otlp/")
@@ -76,6 +80,9 @@ def console(app: App) -> list[Route]:
         *shell.page("/routes", "routes.html", Roads(app)),
         *Echoes(shell).routes(),
         *BatchList(shell).routes(),
+        *TracePages(shell).routes(),
+        *SessionPages(shell).routes(),
+        *NextSteps(shell).routes(),
         *TaskPages(shell).routes(),
         *PromptEditing(shell).routes(),
         *PromptTrial(shell).routes(),
@@ -87,6 +94,7 @@ def console(app: App) -> list[Route]:
         *CollectionPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *DashboardPages(shell).routes(),
+        *ScorePages(shell).routes(),
         *Budgets(shell).routes(),
         *AlertPages(shell).routes(),
         *SloPages(shell).routes(),
