@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -156,3 +157,37 @@ def test_odd_questions_are_refused(house: House) -> None:
     assert house.api("GET", "/api/scores?since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z").status_code == 200
     assert house.api("GET", "/api/tasks/none/monitor").status_code == 404
     assert httpx.get(house.url + "/api/scores").status_code == 401
+
+
+@pytest.fixture(scope="module")
+def browser(house: House) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=house.url, follow_redirects=True, timeout=60) as client:
+        csrf = re.search(r'name="csrf" value="([^"]+)"', client.get("/sign-in").text)
+        assert csrf is not None
+        page = client.post("/sign-in", data={"csrf": csrf[1], "key": house.key}, headers={"origin": house.url})
+        assert page.status_code == 200, page.text
+        yield client
+
+
+def test_pages_show_it_beside_latency_and_cost(house: House, browser: httpx.Client, asked: list[str]) -> None:
+    page = browser.get("/scores")
+    assert page.status_code == 200, page.text
+    assert all(word in page.text for word in ("How scoring of reply stands", "informs only", "missing", "refusal"))
+    one = browser.get("/scores/one", params={"name": "refusal", "task": "reply", "passed": "no"})
+    assert one.status_code == 200, one.text
+    assert f"/calls/{asked[3]}#feedback" in one.text
+    assert browser.get("/scores/one").status_code == 400
+    assert browser.get("/scores", params={"source": "odd"}).status_code == 400
+    for path in ("/tasks/reply", "/overview", f"/calls/{asked[0]}"):
+        shown = browser.get(path)
+        assert shown.status_code == 200, shown.text
+        assert "/scores/one?name=" in shown.text.replace("&amp;", "&"), path
+    assert browser.get("/overview.json").json()["scores"]
+    csrf = re.search(r'name="csrf" value="([^"]+)"', one.text)
+    assert csrf is not None
+    form = {"csrf": csrf[1], "calls": asked[3], "to": "review", "name": "from the page"}
+    sent = browser.post("/scores/calls", data=form, headers={"origin": house.url})
+    assert sent.status_code == 200, sent.text
+    assert "/reviews/" in str(sent.url)
+    odd = browser.post("/scores/calls", data=form | {"calls": "x"}, headers={"origin": house.url})
+    assert 400 <= odd.status_code < 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import Any
 
@@ -9,8 +10,10 @@ from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.console.asking import RANGES, span_of
 from loopwright.console.figures import charts, totals
+from loopwright.console.scored import figures_of
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
+from loopwright.monitoring.score_question import ScoreFilter
 from loopwright.tasks.task import PREFIX
 
 _POINTS = 60
@@ -29,7 +32,10 @@ class Overview:
         asked = CallFilter(
             project_id=visit.project_id, model=visit.asked("model"), since=span.since, until=span.until or now
         )
-        found = await self._app.calls.overview(asked, points=_POINTS)
+        which = ScoreFilter(project_id=asked.project_id, model=asked.model, since=asked.since, until=asked.until)
+        found, (scores, sparks) = await asyncio.gather(
+            self._app.calls.overview(asked, points=_POINTS), figures_of(self._app, which)
+        )
         summary = totals(found.summary)
         points = [{"at": point.at, **totals(point)} for point in found.series.points]
         models = [{"name": group.name, **totals(group)} for group in found.groups]
@@ -41,11 +47,13 @@ class Overview:
             "summary": summary,
             "series": points,
             "models": models,
+            "scores": scores,
         }
         return View(
             data=data,
             drawn={
                 "charts": charts(points),
+                "sparks": sparks,
                 "busiest": max((model["requests"] for model in models), default=1) or 1,
                 "ranges": RANGES,
                 "curl": first_call(api_base(visit), first_model(self._app, visit)) if not summary["requests"] else "",

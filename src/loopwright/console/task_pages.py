@@ -19,10 +19,12 @@ from loopwright.console.figures import totals
 from loopwright.console.key_ring import by
 from loopwright.console.listing import row_of
 from loopwright.console.overview import api_base
+from loopwright.console.scored import figures_of
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.snippets import first_call
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Refused
 from loopwright.kit.settings_json import check_json
+from loopwright.monitoring.score_question import ScoreFilter
 from loopwright.tasks.definition import from_text, to_text
 from loopwright.tasks.shown import brief, whole
 from loopwright.tasks.task import PREFIX, Task
@@ -90,10 +92,12 @@ class TaskPages:
         every = task.source == "file" and not visit.asked("project")
         whose = visit.project_id if every else project_id
         which = CallFilter(project_id=whose, task=task.name, since=span.since, until=span.until or now)
-        by_variant, by_prompt, page = await asyncio.gather(
+        scored = ScoreFilter(project_id=whose, task=task.name, since=span.since, until=span.until or now)
+        by_variant, by_prompt, page, (scores, sparks) = await asyncio.gather(
             self._app.calls.by("variant", which),
             self._app.calls.by("prompt_version", which),
             self._app.calls.page(CallFilter(project_id=whose, task=task.name), limit=_CALLS),
+            figures_of(self._app, scored),
         )
         found = await self._app.examiner.examine(task, project_id)
         history = await self._app.workshop.tasks.history(project_id, task.name)
@@ -111,6 +115,7 @@ class TaskPages:
                 {"variant": each["name"], **(took.get(each["name"]) or _NOTHING)} for each in shown["variants"]
             ],
             "gone": [{"variant": name, **each} for name, each in took.items() if name not in task.variants],
+            "scores": scores,
             "prompts": [{"prompt": group.name, **totals(group)} for group in by_prompt],
             "calls": [row_of(call, {key.id: key.name for key in keys}) for call in page.calls],
             "history": [
@@ -118,6 +123,7 @@ class TaskPages:
             ],
         }
         drawn = {
+            "sparks": sparks,
             "definition": to_text(task.definition),
             "input_schema": pretty(shown["input_schema"])[0],
             "output_schema": None if task.output_schema is None else pretty(shown["output_schema"])[0],
