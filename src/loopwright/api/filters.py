@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
@@ -39,7 +39,7 @@ def filtered(
     *,
     model: str | None = None,
     key: Annotated[int | None, Query(description="Id of a key.")] = None,
-    outcome: Outcome | None = None,
+    outcome: Annotated[Outcome | Literal["failed"] | None, Query(description="failed: error or interrupted.")] = None,
     error_code: str | None = None,
     task: str | None = None,
     variant: str | None = None,
@@ -70,7 +70,8 @@ def filtered(
         project_id=scope_of(who),
         model=model,
         key_id=key,
-        outcome=outcome,
+        outcome=None if outcome == "failed" else outcome,
+        failed=outcome == "failed",
         error_code=error_code,
         task=task,
         variant=variant,

@@ -11,7 +11,7 @@ from typing import Any, Final
 from loopwright.calls.measures import Measure, measure_of
 from loopwright.calls.overview import STEP, moment, named, step_of
 from loopwright.calls.question import CallFilter
-from loopwright.calls.reading import MOST_READ, SUMS, Reading, Span, checked_split, ends_of, laid, reading
+from loopwright.calls.reading import MOST_READ, OTHER, SUMS, Reading, Span, checked_split, ends_of, laid, reading
 from loopwright.calls.rollup import COUNTERS, HISTOGRAMS
 from loopwright.calls.rows import OUTCOMES
 from loopwright.core.errors import BadRequest
@@ -23,6 +23,9 @@ _SHORT: Final = timedelta(hours=3)
 """A time as short is read from the calls themselves, in finer steps, unless they are too many."""
 _FEW: Final = 20_000
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+_FAILING: Final = frozenset({"failed", "errors", "interrupted", "refused", "cancelled"})
+"""Of these, calls without an error code are shown, too."""
 
 Values = Mapping[str, tuple[float | None, ...]]
 
@@ -144,7 +147,9 @@ async def _drawn(
 async def _one(db: Database, ask: ChartAsk, read: Reading, step: int, names: list[str | int | None] | None) -> Chart:
     measures = {name: measure_of(name) for name in ask.measures}
     histograms = tuple(name for name in HISTOGRAMS if any(name in each.histograms for each in measures.values()))
-    apart = ask.split is not None and ask.split.startswith("tag:")
+    apart = ask.split is not None and (
+        ask.split.startswith("tag:") or (ask.split == "error_code" and _FAILING.issuperset(measures))
+    )
     whole = reading(db, ask.filter) if apart and not read.bounded else None
     if _tallies(ask):
         rows = _by_outcome(await _rows(db, replace(ask, split=None), read, step, (), None))
@@ -210,10 +215,12 @@ async def _rows(
     cells = f"select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {SUMS}{laid(histograms)} {read.rows} group by 1, 2"
     if names is None:
         rank = " + ".join(measure_of(ask.measures[0]).ranks)
+        # What there was no room for is many values: it belongs to the rest, however much it is.
+        last = f"coalesce(name::text = '{OTHER}', false)"
         rest, others = "c.place > %(top)s", "greatest(c.most - %(top)s, 0)::int"
         # Windows, not a join: names may be null, and no join by `is not distinct from` is quick.
         cells = f"""select *, max(place) over () as most from (
-            select *, dense_rank() over (order by size desc, calls desc, name) as place from (
+            select *, dense_rank() over (order by {last}, size desc, calls desc, name) as place from (
                 select *, sum({rank}) over (partition by name) as size, sum(requests) over (partition by name) as calls
                 from ({cells}) c) c) c"""  # noqa: S608
         params["top"] = ask.top

@@ -73,6 +73,8 @@ class Condition:
             number = outcome_number(asked.outcome)
             # The second half lets the planner use the index of what is not ok.
             self._add("c.outcome = %(outcome)s" + (" and c.outcome <> 0" if number else ""), outcome=number)
+        if asked.failed:
+            self._add("c.outcome in (1, 4) and c.outcome <> 0")
         self._add_sent(asked)
         self._add_without(asked)
         if asked.trace is not None:

@@ -28,6 +28,8 @@ class CallFilter:
     """The name that was asked for."""
     key_id: int | None = None
     outcome: Outcome | None = None
+    failed: bool = False
+    """Whatever went wrong: errors and interruptions."""
     error_code: str | None = None
     task: str | None = None
     variant: str | None = None

@@ -173,7 +173,7 @@ def _slices_needed(asked: CallFilter, split: str | None) -> list[_Sliced]:
 def _reads_calls(asked: CallFilter, split: str | None) -> bool:
     """Whether no roll-up knows what is asked."""
     rare = (
-        asked.outcome, asked.session, asked.trace, asked.min_cost_nano, asked.min_latency_ms, asked.sent_to,
+        asked.outcome, asked.failed or None, asked.session, asked.trace, asked.min_cost_nano, asked.min_latency_ms, asked.sent_to,
         asked.sent_outside or None, next((name for name in asked.without if name not in SERIES), None),
     )  # fmt: skip
     return split in ("session", "outcome") or any(each is not None for each in rare)

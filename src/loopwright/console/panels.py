@@ -17,11 +17,20 @@ from loopwright.console.charts import Drawn, Line, draw
 LOOKS: Final = ("main", "g1", "g2", "g3", "g4", "g5", "g6", "g7")
 """Classes of the stylesheet, the largest group first."""
 _OUTCOMES: Final = {"ok": "main", "error": "bad", "refused": "g2", "cancelled": "quiet", "interrupted": "g3"}
+_MEANT: Final[Mapping[str, Mapping[str, str]]] = {
+    "failed": {"outcome": "failed"},
+    "error_rate": {"outcome": "failed"},
+    **{
+        f"{name}s" if name == "error" else name: {"outcome": name}
+        for name in ("error", "refused", "cancelled", "interrupted")
+    },
+}
+"""Which calls a measure counts, where it is not all."""
 _REST, _BEFORE = "rest", "before"
 _FIELDS: Final = {"error_code": "error"}
 """Parameters of the list of calls that are called otherwise there."""
-TERMS: Final = ("ttft_p50", "decoding", "latency_p50", "latency_p95")
-"""Measures of the panel that shows what latency is made of."""
+TERMS: Final = ("ttft_p50", "decoding", "latency_p50")
+"""Medians of the panel that shows what latency is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +60,8 @@ class PanelDrawn:
     total: str
     change: str
     entries: Sequence[Entry]
-    calls: str
-    """The query of the list of all its calls, without a time."""
+    calls: str | None
+    """The query of the list of all its calls, without a time; None where none selects them."""
     spans: Sequence[tuple[str, str]]
     """From when to when each step goes, for the list of calls."""
     since: str
@@ -81,6 +90,7 @@ def panel(
     now, before = charts
     found = measure_of(measure)
     show = shower(found.unit)
+    asked = {**_MEANT.get(measure, {}), **asked}
     lines: list[Line] = []
     entries: list[Entry] = []
     over: list[Line] = []
@@ -94,7 +104,8 @@ def panel(
                       total=show(before.total.totals[measure])),
             ]  # fmt: skip
     earlier = {} if before is None else {group.name: group for group in before.groups}
-    for place, group in enumerate(now.groups):
+    groups = [group for group in now.groups if not found.adds or group.totals[measure] or _was(earlier, group, measure)]
+    for place, group in enumerate(groups):
         name = label_of(split or "", group.name, names)
         look = _OUTCOMES.get(str(group.name), "g7") if split == "outcome" else LOOKS[place % len(LOOKS)]
         where = where_of(split or "", group.name)
@@ -109,7 +120,7 @@ def panel(
                 calls=None if where is None else calls_of(asked, where),
             )
         )
-    if now.rest is not None:
+    if now.rest is not None and (not found.adds or now.rest.totals[measure]):
         name = f"{now.others:,} more"
         lines.append(Line(name=name, look=_REST, values=now.rest.values[measure]))
         entries.append(
@@ -139,13 +150,15 @@ def panel(
     )  # fmt: skip
 
 
+def _was(earlier: Mapping[str | int | None, ChartGroup], group: ChartGroup, measure: str) -> bool:
+    before = earlier.get(group.name)
+    return before is not None and bool(before.totals[measure])
+
+
 def terms(number: int, own: str, now: Chart, asked: Mapping[str, str]) -> PanelDrawn:
     """What latency is made of: the time to the first token, and that of those after it; beside what was measured."""
     values = now.total.values
-    over = [
-        Line(name="measured, median", look="strong", values=values["latency_p50"]),
-        Line(name="measured, p95", look="p99", values=values["latency_p95"]),
-    ]
+    over = [Line(name="measured", look="strong", values=values["latency_p50"])]
     lines = [
         Line(name="first token", look="main", values=values["ttft_p50"]),
         Line(name="tokens after it", look="p95", values=values["decoding"]),
@@ -193,7 +206,8 @@ def _whole(
         total=total,
         change=change,
         entries=entries,
-        calls=calls_of(asked, {"without": ""} if split != "error_code" else {}),
+        # No filter selects the calls that have any code.
+        calls=None if split == "error_code" and measure not in _MEANT else calls_of(asked),
         spans=[(moment(max(at, now.since)), moment(min(at + step, now.until))) for at in now.times],
         since=moment(now.since),
         until=moment(now.until),
@@ -228,7 +242,9 @@ def change(now: ChartGroup, before: ChartGroup | None, measure: str) -> str:
     share = value / old - 1
     if share >= 2:
         return f"×{value / old:.3g}"  # noqa: RUF001
-    return f"{share * 100:+.3g}%".replace("-", "\N{MINUS SIGN}")
+    percent = share * 100
+    text = f"{percent:+.1f}%" if abs(percent) < 9.95 else f"{percent:+.0f}%"
+    return "±0%" if text in ("+0.0%", "-0.0%") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _money(amount: float | None) -> str:

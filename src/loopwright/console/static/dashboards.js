@@ -40,10 +40,11 @@ function panel(figure) {
     go("/dashboards", figure.dataset.zoom, rows[low].dataset.since, rows[high].dataset.until);
   };
   const open = (index, which) => {
-    // A head without calls of its own: the whole panel's; an empty one: no filter selects them.
-    const own = heads[which]?.dataset.calls;
-    if (own === "") { said.textContent = `No filter selects “${heads[which].textContent}”.`; return; }
-    go("/calls", own ?? figure.dataset.calls, rows[index].dataset.since, rows[index].dataset.until);
+    // A head without calls of its own: the whole panel's; where there are none, no filter selects them.
+    const head = heads[which];
+    const query = head?.dataset.none === undefined ? head?.dataset.calls ?? figure.dataset.calls : undefined;
+    if (query === undefined) { said.textContent = `No filter selects ${head ? `“${head.textContent}”` : "these"}.`; return; }
+    go("/calls", query, rows[index].dataset.since, rows[index].dataset.until);
   };
   const light = (which) => {
     entries.forEach((entry, at) => entry.classList.toggle("lit", at === which));
