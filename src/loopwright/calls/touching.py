@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from loopwright.calls.record import Record
+from loopwright.calls.rows import day_of
 from loopwright.kit.db import Connection
 
 OUTSIDE: Final = "otlp:"
@@ -14,8 +15,8 @@ OUTSIDE: Final = "otlp:"
 TRACED: Final = "(c.parent_id is not null or c.client like 'otlp:%%')"
 """Of `calls c`: what the index of traces holds. Others are traces by themselves."""
 _ADD: Final = """
-    insert into trace_touched (project_id, trace_id, first_id, last_id)
-    select project_id, trace_id, %s::uuid, %s::uuid from unnest(%s::int[], %s::uuid[]) as t (project_id, trace_id)
+    insert into trace_touched (project_id, trace_id, first_day, last_day)
+    select project_id, trace_id, %s::date, %s::date from unnest(%s::int[], %s::uuid[]) as t (project_id, trace_id)
 """
 
 
@@ -28,8 +29,8 @@ async def touched(
     """
     if traces:
         projects, members = zip(*sorted(traces), strict=True)
-        known = [UUID(str(each)) for each in ids]
-        first, last = (min(known), max(known)) if known else (None, None)
+        known = [str(each) for each in ids]
+        first, last = (day_of(min(known)), day_of(max(known))) if known else (None, None)
         await connection.execute(_ADD, (first, last, list(projects), list(members)))
 
 

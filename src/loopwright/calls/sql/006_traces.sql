@@ -7,7 +7,7 @@ create index calls_in_session on calls (id) where session is not null;
 -- Traces of which something came or went: telemetry/folding.py sums them up anew. A row may stand here more than once.
 create table trace_touched (
     trace_id   uuid not null,
-    first_id   uuid,                            -- what came or went has ids from here, so days that cannot hold it
-    last_id    uuid,                            -- to here are left alone; null: any day
+    first_day  date,                            -- what came or went began between these (UTC), so days that cannot
+    last_day   date,                            -- hold it are left alone; null: any day
     project_id integer not null
 );

@@ -20,8 +20,6 @@ create index trace_series_service on trace_series (service);
 
 create table traces (
     trace_id      uuid not null,
-    first_id      uuid not null,                -- its spans and calls have ids from here
-    last_id       uuid not null,                -- to here
     started_at    timestamptz not null,
     duration_us   bigint not null,
     cost_nano     bigint not null,
@@ -37,12 +35,10 @@ create table traces (
     session       text,
     error         text,                         -- what was said of a failure; null where texts are sealed
     models        text[],                       -- null: none was asked
-    primary key (project_id, trace_id)
+    primary key (trace_id, project_id)
 );
 
-create index traces_trace on traces (trace_id);
-create index traces_started on traces (started_at);
-create index traces_project on traces (project_id, started_at);
+create index traces_started on traces (project_id, started_at);
 create index traces_series on traces (series_id, started_at);
 create index traces_session on traces (session, started_at) where session is not null;
 create index traces_in_session on traces (started_at) where session is not null;
