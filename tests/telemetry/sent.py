@@ -75,7 +75,7 @@ def request(
 
 def protobuf(*spans: Sent, **named: Any) -> bytes:
     """A request as bytes of protobuf."""
-    return request(*spans, **named).SerializeToString()
+    return bytes(request(*spans, **named).SerializeToString())
 
 
 def as_json(*spans: Sent, **named: Any) -> bytes:

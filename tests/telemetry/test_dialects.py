@@ -53,7 +53,7 @@ def called(attributes: Mapping[str, Any], **named: Any) -> Record:
     return step.record
 
 
-GENAI = {
+GENAI: dict[str, Any] = {
     "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o",
     "gen_ai.response.model": "gpt-4o", "gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 20,
     "gen_ai.usage.cache_read.input_tokens": 40, "gen_ai.usage.reasoning.output_tokens": 5,
@@ -127,7 +127,7 @@ LANGSMITH = {
     "gen_ai.completion": json.dumps({"generations": [[{"text": SAID, "message": {"kwargs": {"content": SAID, "type": "ai"}}}]]}),
     "gen_ai.response.finish_reasons": ["stop"], "langsmith.metadata.thread_id": "s-1",
 }  # fmt: skip
-DIALECTS = {
+DIALECTS: dict[str, dict[str, Any]] = {
     "genai": GENAI, "openinference": OPENINFERENCE, "openllmetry": OPENLLMETRY, "vercel": VERCEL, "langfuse": LANGFUSE,
     "mlflow": MLFLOW, "langsmith": LANGSMITH,
 }  # fmt: skip

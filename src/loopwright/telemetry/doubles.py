@@ -19,7 +19,7 @@ from loopwright.telemetry.rows import digits, signed
 Place = tuple[str, str]
 """(trace, span)."""
 _APART: Final = timedelta(hours=1)
-"""A call begins this long after the span above it at the most."""
+"""A call begins this long after the span above it at the most; and before, by clocks that differ."""
 _BENEATH: Final = f"""
     select c.id, c.trace_id, c.parent_id from calls c
     where c.trace_id = any(%s::uuid[]) and {TRACED} and c.parent_id is not null and c.id >= %s::uuid and c.id < %s::uuid
@@ -60,7 +60,7 @@ async def _stored(connection: Connection, mine: Mapping[Place, Record]) -> list[
     ends = [record.started_ns + record.latency_us * 1000 for record in mine.values()]
     low, high = _moment(min(starts)), min(_moment(max(ends)) + _APART, datetime.now(UTC) + _APART)
     traces = list({UUID(trace) for trace, _ in mine})
-    cursor = await connection.execute(_BENEATH.encode(), (traces, floor_of(low), floor_of(max(high, low))))
+    cursor = await connection.execute(_BENEATH.encode(), (traces, floor_of(low - _APART), floor_of(max(high, low))))
     return await cursor.fetchall()
 
 

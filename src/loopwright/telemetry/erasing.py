@@ -27,6 +27,14 @@ _CONDITIONS: Final = {
     "trace_id": ("s.trace_id = %(trace)s::uuid", "c.trace_id = %(trace)s::uuid"),
 }  # fmt: skip
 
+_OF_LOGS: Final = {"key_id": "l.key_id = %(key)s", "trace_id": "l.trace_id = %(trace)s::uuid"}
+_ALONE: Final = f"""
+    delete from span_logs where id = any(array(
+        select id from span_logs where key_id = %(key)s and trace_id is null
+            and (%(project)s::int is null or project_id = %(project)s) limit {_MOST}))
+    returning id, block, slot
+"""  # noqa: S608
+
 
 async def forget(
     db: Database,
@@ -64,6 +72,7 @@ async def forget(
         "trace": trace_id,
     }
     spans, calls = _CONDITIONS[named[0]]
+    logs = _OF_LOGS.get(named[0], "false")
     find = f"""
         with named as (
             select s.project_id, s.trace_id from spans s
@@ -71,6 +80,9 @@ async def forget(
             union
             select c.project_id, c.trace_id from calls c
             where {calls} and {TRACED} and (%(project)s::int is null or c.project_id = %(project)s)
+            union
+            select l.project_id, l.trace_id from span_logs l
+            where {logs} and l.trace_id is not null and (%(project)s::int is null or l.project_id = %(project)s)
         )
         select n.project_id, n.trace_id from named n
         where exists (select from spans s where s.trace_id = n.trace_id and s.project_id = n.project_id)
@@ -83,10 +95,16 @@ async def forget(
             await connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
             cursor = await connection.execute(find.encode(), params)
             traces = [(row["project_id"], row["trace_id"]) for row in await cursor.fetchall()]
-            if not traces:
-                return gone
-            gone += await _remove(connection, "spans", traces, packer)
-            gone += await _remove(connection, "span_logs", traces, packer)
+            some = 0
+            if traces:
+                some += await _remove(connection, "spans", traces, packer)
+                some += await _remove(connection, "span_logs", traces, packer)
+            if key_id is not None:
+                cursor = await connection.execute(_ALONE.encode(), params)
+                some += await _remove_places(connection, await cursor.fetchall(), packer)
+        if not some:
+            return gone
+        gone += some
 
 
 async def _remove(connection: Connection, table: str, traces: Sequence[tuple[int, UUID]], packer: Packer) -> int:
@@ -101,16 +119,22 @@ async def _remove(connection: Connection, table: str, traces: Sequence[tuple[int
         (list(projects), list(ids)),
     )
     rows: list[dict[str, Any]] = await cursor.fetchall()
+    await _remove_places(connection, rows, packer)
+    if table == "spans" and rows:
+        await touched(
+            connection, {(row["project_id"], row["trace_id"]) for row in rows}, [str(row["id"]) for row in rows]
+        )
+    return len(rows)
+
+
+async def _remove_places(connection: Connection, rows: Sequence[dict[str, Any]], packer: Packer) -> int:
+    """The texts of deleted rows; how many rows."""
     slots: dict[tuple[date, int], set[int]] = {}
     for row in rows:
         if row["block"] is not None:
             slots.setdefault((day_of(str(row["id"])), row["block"]), set()).add(row["slot"])
     for (day, block), gone in slots.items():
         await _remove_texts(connection, day, block, gone, packer)
-    if table == "spans" and rows:
-        await touched(
-            connection, {(row["project_id"], row["trace_id"]) for row in rows}, [str(row["id"]) for row in rows]
-        )
     return len(rows)
 
 
