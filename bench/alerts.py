@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2.0, help="calls a second of the model that fails")
     parser.add_argument("--before", type=float, default=20.0, help="seconds of good calls before")
     parser.add_argument("--series", type=int, nargs="*", default=[100, 1_000])
-    parser.add_argument("--looks", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=130.0, help="of cost, at each number of series")
     parser.add_argument("--scenarios", type=int, default=30)
     asked = parser.parse_args()
     failed = False
@@ -84,7 +84,7 @@ def main() -> None:
             failed |= not delay(asked.trials, asked.rate, asked.before)
         elif part == "cost":
             for series in asked.series:
-                asyncio.run(cost(series, asked.looks))
+                asyncio.run(cost(series, asked.seconds))
         elif part == "forecast":
             forecasts()
         elif part == "causes":
@@ -239,8 +239,8 @@ def _failed(url: str, key: str, name: str) -> bool:
 # ---- cost ----
 
 
-async def cost(series: int, looks: int) -> None:
-    """Print the CPU of looks over `series` series that all had calls in every five minutes of six hours."""
+async def cost(series: int, seconds: float) -> None:
+    """Print the CPU of looking at `series` series that all had calls in every five minutes of six hours."""
     with tempfile.TemporaryDirectory(prefix="lw-") as folder:
         server = await EmbeddedPostgres.start(Path(folder) / "pg", settings={"fsync": "off"})
         try:
@@ -253,18 +253,18 @@ async def cost(series: int, looks: int) -> None:
                 "cheap": ObjectiveSettings(kind="cost", usd=0.01, goal=0.95, by=("task",)),
             }
             look = Looking(db, Settings(monitoring=MonitoringSettings(alerts=AlertSettings(), objectives=objectives)))
-            began, ours, theirs = time.perf_counter(), time.process_time(), postgres_cpu()
-            await look()
-            first = (time.perf_counter() - began, time.process_time() - ours + postgres_cpu() - theirs)
             ours, theirs = time.process_time(), postgres_cpu()
-            for _ in range(looks):
+            await look()
+            first = time.process_time() - ours + postgres_cpu() - theirs
+            ours, theirs, began = time.process_time(), postgres_cpu(), time.perf_counter()
+            while (waited := time.perf_counter() - began) < seconds:
                 await look()
-            own, its = (time.process_time() - ours) / looks, (postgres_cpu() - theirs) / looks
-            every = AlertSettings().every
+                await asyncio.sleep(look.every)
+            own, its = time.process_time() - ours, postgres_cpu() - theirs
             print(
-                f"cost: {series} series, {len(objectives)} objectives: a look takes {1000 * own:.1f} ms CPU here and"
-                f" {1000 * its:.1f} ms in PostgreSQL, {100 * (own + its) / every:.2f} % of a core at one every {every:g} s;"
-                f" the first, and one every ten minutes, {1000 * first[1]:.0f} ms"
+                f"cost: {series} series, {len(objectives)} objectives: looking every {look.every:g} s for {waited:.0f} s takes"
+                f" {100 * (own + its) / waited:.2f} % of a core, {100 * its / waited:.2f} % of it in PostgreSQL; the first"
+                f" look, which reads three days, {first:.2f} s of CPU"
             )
             await db.close()
         finally:

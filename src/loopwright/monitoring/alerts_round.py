@@ -17,7 +17,7 @@ from loopwright.monitoring.alerts_delivery import Outbox
 from loopwright.monitoring.alerts_notices import notify, resolve_quiet
 from loopwright.monitoring.alerts_rules import broken, histograms_of, kept_of
 from loopwright.monitoring.objectives_ledger import Ledger
-from loopwright.monitoring.objectives_watch import missed
+from loopwright.monitoring.objectives_watch import Missed
 from loopwright.monitoring.rounds import Round
 
 ANSWERED: Final = "answered"
@@ -48,6 +48,7 @@ class Looking:
         self._ledger = Ledger(
             self._counts, objectives_of(settings), keep_s=kept_of(asked.rules), histograms=histograms_of(asked.rules)
         )
+        self._missed = Missed(db, self._counts, self._ledger)
         self._anomalies = Anomalies(db, asked.anomalies)
         self._written: dict[_Key, tuple[float, int]] = {}
         self._tidied = float("-inf")
@@ -62,7 +63,7 @@ class Looking:
         hold = self._asked.resolve_after
         await self._ledger.refresh(now)
         raised = [
-            *await missed(self._db, self._counts, self._ledger, now, hold),
+            *await self._missed(now, hold),
             *broken(self._asked.rules, self._counts, self._ledger, now, hold),
             *await self._anomalies.look(now, hold),
             *await spent(self._db, now, hold),

@@ -1,11 +1,13 @@
 """The calls of the last three days as objectives count them: kept in memory, brought up to date by a small reading.
 
-Only the last ten minutes are read at each look, the last hour once a minute (a call that took long counts where it
-began), all of it every ten minutes.
+Only the last minutes are read at each look, the last quarter of an hour once a minute (a call that took long counts
+where it began), all of it every ten minutes. Where there are very many series readings are rarer, so that they take half
+a percent of a core at most; bursts are found by other means and do not wait for them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -19,10 +21,17 @@ from loopwright.monitoring.alerts_counts import Counts, Group, Row, Scored, Step
 from loopwright.monitoring.objectives import FINE, Tally
 
 _HOUR: Final = 3_600
-_SIX_HOURS: Final = 6 * _HOUR
+_PIECE: Final = 12 * _HOUR
 _THREE_DAYS: Final = 72 * _HOUR
+_RECENT: Final = 60
+_QUARTER: Final = 900
 _LATE: Final = 60.0
 _WHOLE: Final = 600.0
+_SHARE: Final = 0.0025
+"""Of a core, that small readings may take, and large ones again."""
+_RAREST: Final = 60.0
+_NONE: Final[Mapping[int, Tally]] = {}
+_Steps = dict[str, dict[Group, dict[int, Tally]]]
 TIMED: Final = ("latency", "ttft", "tpot")
 
 
@@ -44,43 +53,57 @@ class Ledger:
         self._rows: dict[int, list[Row]] = {}
         self._histograms = histograms | {each.kind for each in objectives.values() if each.kind in TIMED}
         self._scores = frozenset(each.score for each in objectives.values() if each.score is not None)
-        self._fine: dict[str, dict[Group, dict[int, Tally]]] = {name: {} for name in objectives}
-        self._early: dict[str, dict[Group, Tally]] = {name: {} for name in objectives}
-        """From three days ago to where `_fine` begins."""
-        self._late_at = self._whole_at = float("-inf")
+        self._fine: _Steps = {name: {} for name in objectives}
+        """By five minutes, of the last hour and what is left of the one before."""
+        self._hours: _Steps = {name: {} for name in objectives}
+        """By hours, of the three days before."""
+        self._edge = 0
+        """Where the one ends and the other begins, as Unix seconds."""
+        self._late_at = self._whole_at = self._read_at = float("-inf")
+        self._pause = self._whole_pause = 0.0
+        self.version = 0
+        """Rises with each reading."""
 
     async def refresh(self, now: datetime) -> None:
-        """Read what may have changed.
+        """Read what may have changed, unless that was done a moment ago.
 
         Raises:
             Unavailable: the database cannot answer now.
         """
-        second = now.timestamp()
-        if second - self._whole_at >= _WHOLE:
+        second, began = now.timestamp(), time.perf_counter()
+        if second - self._whole_at >= max(_WHOLE, self._whole_pause):
             await self._read_whole(int(second))
             self._whole_at = self._late_at = second
-        elif second - self._late_at >= _LATE:
-            await self._read_fine(int(second) - _HOUR)
-            self._late_at = second
+            self._whole_pause = (time.perf_counter() - began) / _SHARE
+        elif second - self._read_at >= self._pause:
+            late = second - self._late_at >= _LATE
+            await self._read_fine(int(second) - (_QUARTER if late else _RECENT))
+            self._late_at = second if late else self._late_at
+            self._pause = min((time.perf_counter() - began) / _SHARE, _RAREST)
         else:
-            await self._read_fine(int(second) - 2 * FINE)
+            return
+        self._read_at = second
+        self.version += 1
 
-    def groups(self, name: str) -> list[Group]:
-        """The groups of an objective that had calls in the last six hours."""
-        return list(self._fine[name])
+    def groups(self, name: str) -> set[Group]:
+        """The groups of an objective that had calls in the last three days."""
+        return {*self._fine[name], *self._hours[name]}
 
     def tally(self, name: str, group: Group, seconds: int, now: datetime) -> Tally:
-        """The calls of the last so many seconds, to the step (five minutes; beyond six hours an hour)."""
-        since = (int(now.timestamp()) - seconds) // FINE * FINE
+        """The calls of the last so many seconds, to the step: five minutes within the last hour, else an hour."""
+        since = int(now.timestamp()) - seconds
+        fine, hour = since // FINE * FINE, since // _HOUR * _HOUR
         total = bad = 0
-        for at, each in self._fine[name].get(group, {}).items():
-            if at >= since:
+        for at, each in self._fine[name].get(group, _NONE).items():
+            if at >= fine:
                 total += each.total
                 bad += each.bad
-        found = Tally(total=total, bad=bad)
-        if seconds > _SIX_HOURS:
-            found += self._early[name].get(group, Tally())
-        return found
+        if hour < self._edge:
+            for at, each in self._hours[name].get(group, _NONE).items():
+                if at >= hour:
+                    total += each.total
+                    bad += each.bad
+        return Tally(total=total, bad=bad)
 
     def rows(self, seconds: float, now: datetime) -> Iterator[Row]:
         """The rows of the last so many seconds, to the step, as far as they are kept."""
@@ -89,33 +112,27 @@ class Ledger:
 
     def first_bad(self, name: str, group: Group, seconds: int, now: datetime) -> int | None:
         """When the first step with bad calls of the last so many seconds began, as Unix seconds."""
-        since = (int(now.timestamp()) - seconds) // FINE * FINE
-        return min(
-            (at for at, each in self._fine[name].get(group, {}).items() if at >= since and each.bad), default=None
-        )
+        since = int(now.timestamp()) - seconds
+        steps = {**self._hours[name].get(group, _NONE), **self._fine[name].get(group, _NONE)}
+        return min((at for at, each in steps.items() if at >= since // FINE * FINE and each.bad), default=None)
 
     async def _read_whole(self, second: int) -> None:
-        edge = (second - _SIX_HOURS) // _HOUR * _HOUR
-        start = second - _THREE_DAYS
         await self._counts.learn_projects()
-        early: dict[str, dict[Group, Tally]] = {name: {} for name in self.objectives}
-        for name, group, _, tally in await self._tallies("1h", start, edge):
-            early[name][group] = early[name].get(group, Tally()) + tally
-        for each in self._fine.values():
-            each.clear()
+        edge = int(second - max(_HOUR, self._keep_s)) // _HOUR * _HOUR
+        # Of hours that were read before only the last two may still grow.
+        since = self._edge - 2 * _HOUR if self._edge else (second - _THREE_DAYS) // _HOUR * _HOUR
+        for begin in range(since, edge, _PIECE):
+            end = min(begin + _PIECE, edge)
+            _replace(self._hours, await self._tallies("1h", begin, end), begin, end)
+            await asyncio.sleep(0)  # The drain works in this loop.
+        _forget(self._hours, second - _THREE_DAYS - _HOUR)
+        self._edge = edge
         await self._read_fine(edge)
-        self._early = early
+        _forget(self._fine, edge)
 
     async def _read_fine(self, since: int) -> None:
         since = since // FINE * FINE
-        found = await self._tallies("5m", since, None)
-        for groups in self._fine.values():
-            for steps in groups.values():
-                for at in [each for each in steps if each >= since]:
-                    del steps[at]
-        for name, group, at, tally in found:
-            steps = self._fine[name].setdefault(group, {})
-            steps[at] = steps.get(at, Tally()) + tally
+        _replace(self._fine, await self._tallies("5m", since, None), since, None)
 
     async def _tallies(self, step: Step, since: int, until: int | None) -> list[tuple[str, Group, int, Tally]]:
         rows = await self._counts.rows(step, since, until, histograms=self._histograms)
@@ -131,6 +148,25 @@ class Ledger:
             for row in rows:
                 if row.at >= oldest:
                     self._rows.setdefault(row.at, []).append(row)
+
+
+def _replace(held: _Steps, found: Iterable[tuple[str, Group, int, Tally]], since: int, until: int | None) -> None:
+    """Put what was read of a time in place of what was held of it."""
+    for groups in held.values():
+        for steps in groups.values():
+            for at in [each for each in steps if each >= since and (until is None or each < until)]:
+                del steps[at]
+    for name, group, at, tally in found:
+        steps = held[name].setdefault(group, {})
+        steps[at] = steps[at] + tally if at in steps else tally
+
+
+def _forget(held: _Steps, before: int) -> None:
+    for groups in held.values():
+        for group in [*groups]:
+            groups[group] = {at: each for at, each in groups[group].items() if at >= before}
+            if not groups[group]:
+                del groups[group]
 
 
 def tallied(

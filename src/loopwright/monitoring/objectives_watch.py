@@ -19,23 +19,40 @@ _MOST: Final = 200
 """Groups of all objectives that are looked at for bursts at once."""
 
 
-async def missed(db: Database, counts: Counts, ledger: Ledger, now: datetime, hold_s: float) -> list[Raised]:
-    """The alerts of all objectives.
+class Missed:
+    """Looks whether objectives are missed; burn rates are computed anew when the ledger was read anew."""
 
-    Raises:
-        Unavailable: the database cannot answer now.
-    """
-    bursts = await _bursts(db, counts, ledger, now)
-    found = []
-    for name, objective in ledger.objectives.items():
-        groups = {*ledger.groups(name), *(group for which, group in bursts if which == name)}
-        for group in groups:
-            sudden = bursts.get((name, group))
-            burnt = _burnt(ledger, name, objective, group, now)
-            if any(each.fires for each in burnt) or (sudden is not None and sudden.fires):
-                since = _since(ledger, name, group, burnt, sudden, now)
-                found.append(_raised(name, objective, group, burnt, sudden, since, hold_s))
-    return found
+    def __init__(self, db: Database, counts: Counts, ledger: Ledger) -> None:
+        self._db = db
+        self._counts = counts
+        self._ledger = ledger
+        self._version = -1
+        self._burnt: dict[tuple[str, Group], list[Burning]] = {}
+
+    async def __call__(self, now: datetime, hold_s: float) -> list[Raised]:
+        """The alerts of all objectives.
+
+        Raises:
+            Unavailable: the database cannot answer now.
+        """
+        ledger = self._ledger
+        bursts = await _bursts(self._db, self._counts, ledger, now)
+        if self._version != ledger.version:
+            self._version = ledger.version
+            self._burnt = {}
+            for name, objective in ledger.objectives.items():
+                for group in ledger.groups(name):
+                    burnt = _burnt(ledger, name, objective, group, now)
+                    if any(each.fires for each in burnt):
+                        self._burnt[name, group] = burnt
+        firing = {which for which, each in bursts.items() if each.fires} | self._burnt.keys()
+        found = []
+        for name, group in firing:
+            objective, sudden = ledger.objectives[name], bursts.get((name, group))
+            burnt = self._burnt.get((name, group)) or _burnt(ledger, name, objective, group, now)
+            since = _since(ledger, name, group, burnt, sudden, now)
+            found.append(_raised(name, objective, group, burnt, sudden, since, hold_s))
+        return found
 
 
 def _burnt(ledger: Ledger, name: str, objective: ObjectiveSettings, group: Group, now: datetime) -> list[Burning]:
