@@ -18,8 +18,9 @@ from loopwright.kit.migrations import migrate
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings_drift import CanarySettings
 from loopwright.monitoring.alerts import Alerts
-from loopwright.monitoring.canaries import CanaryRound, accept
+from loopwright.monitoring.canaries import CanaryRound
 from loopwright.monitoring.canaries_compared import corrected, difference, meaning_moved, score_moved, words_changed
+from loopwright.monitoring.canaries_findings import accept
 from loopwright.monitoring.canaries_store import Canaries, Canary
 from loopwright.monitoring.drift_resealing import keys_used, reseal
 from loopwright.monitoring.forgetting import forget_watched

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -12,14 +11,12 @@ from loopwright.api.asking import Asker, House, Owner, Seen, actor
 from loopwright.api.datasets import stored
 from loopwright.app import App
 from loopwright.laboratory import drifting
-from loopwright.monitoring import canaries as replaying
+from loopwright.monitoring.canaries_findings import Act, act
 from loopwright.monitoring.canaries_shown import answers_shown, canary_shown, run_shown
-from loopwright.monitoring.canaries_store import Canary
 
 router = APIRouter(prefix="/api")
 CanaryId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 RunId = Annotated[int, Path(ge=1, le=2**31 - 1)]
-Act = Literal["run", "accept", "pause", "resume", "delete"]
 
 
 class NewCanary(BaseModel):
@@ -105,28 +102,12 @@ async def delete_canary(
     return await _acted(app, who, project_id, canary_id, request, "delete")
 
 
-async def act(app: App, canary: Canary, what: Act) -> None:
-    """Do what a person says."""
-    store = drifting.canaries(app)
-    if what == "accept":
-        await replaying.accept(store, canary)
-    elif what == "delete":
-        await replaying.resolve(store, canary)
-        await store.remove(canary)
-    elif what == "pause":
-        await store.change(canary, state="paused")
-    else:
-        resumed = "learning" if canary.baseline_id is None else "quiet"
-        state = resumed if canary.state == "paused" else canary.state
-        await store.change(canary, state=state, next_at=datetime.now(UTC), problem=None)
-
-
 async def _acted(
     app: App, who: Asker, project_id: int | None, canary_id: int, request: Request, what: Act
 ) -> dict[str, Any]:
     store = drifting.canaries(app)
     canary = await store.get(canary_id, project_id=project_id)
-    await act(app, canary, what)
+    await act(store, canary, what)
     await app.audit.note(actor(who, request), f"canary.{what}", canary.name, {}, project_id=canary.project_id)
     if what == "delete":
         return {"id": canary.id, "deleted": True}

@@ -9,11 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from loopwright.api.asking import Acting, Asker, House, Owner, Seen, actor
 from loopwright.app import App
-from loopwright.core.errors import Conflict
 from loopwright.laboratory import drifting
-from loopwright.monitoring import drift_findings
-from loopwright.monitoring.drift_shown import distributions, examples, features_shown, finding_shown, watch_shown
-from loopwright.monitoring.drift_store import Watch
+from loopwright.monitoring.drift_findings import Act, act
+from loopwright.monitoring.drift_shown import finding_shown, watch_shown, whole
 
 router = APIRouter(prefix="/api")
 WatchId = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -76,7 +74,8 @@ async def look_now(app: House, by: Acting) -> dict[str, Any]:
 @router.get("/drift/{watch_id}", tags=["drift"])
 async def get_watch(app: House, project_id: Seen, watch_id: WatchId) -> dict[str, Any]:
     """One watch: its looks, its findings, distributions of then and now, and example calls of the newest finding."""
-    return await whole(app, await drifting.drift(app).get(watch_id, project_id=project_id))
+    store = drifting.drift(app)
+    return await whole(store, await store.get(watch_id, project_id=project_id))
 
 
 @router.post("/drift/{watch_id}/accept", tags=["drift"])
@@ -109,58 +108,12 @@ async def unwatch(app: House, who: Asker, project_id: Seen, watch_id: WatchId, r
     return await _acted(app, who, project_id, watch_id, request, "delete")
 
 
-async def whole(app: App, watch: Watch, finding_id: int | None = None) -> dict[str, Any]:
-    """All that is shown of one watch; `finding_id` chooses whose examples."""
-    store = drifting.drift(app)
-    findings = await store.findings(project_id=watch.project_id, watch_id=watch.id, limit=50)
-    chosen = next((each for each in findings if each.id == finding_id), findings[0] if findings else None)
-    counts = await store.counts(watch)
-    current = [number for number in (watch.window_number, watch.window_number - 1) if number and counts.get(number)]
-    looks = await store.looks(watch)
-    opened = next((each for each in findings if each.state == "open"), None)
-    return {
-        "watch": watch_shown(watch, counts, opened),
-        "looks": looks,
-        "now": features_shown(looks[-1]["features"]) if looks else [],
-        "findings": [finding_shown(each) for each in findings],
-        "distributions": await distributions(store, watch, current[0]) if current else [],
-        "examples": None
-        if chosen is None
-        else {
-            "finding": chosen.id,
-            "fresh": await examples(store, chosen.fresh),
-            "former": await examples(store, chosen.former),
-        },
-    }
-
-
-async def act(app: App, watch: Watch, what: str, by: str) -> None:
-    """Do what a person says.
-
-    Raises:
-        Conflict: there is nothing to do it to.
-    """
-    store = drifting.drift(app)
-    if what == "accept":
-        await drift_findings.accept(store, watch, by)
-    elif what == "dismiss":
-        if await drift_findings.dismiss(store, watch, by) is None:
-            raise Conflict(f"nothing that moved in {watch.subject} is open")
-    elif what == "pause":
-        await store.change(watch, state="paused")
-    elif what == "resume":
-        await store.change(watch, state="learning" if watch.learnt_at is None else "watching", problem=None)
-    else:
-        await drift_findings.resolve(store, watch)
-        await store.remove(watch)
-
-
 async def _acted(
-    app: App, who: Asker, project_id: int | None, watch_id: int, request: Request, what: str
+    app: App, who: Asker, project_id: int | None, watch_id: int, request: Request, what: Act
 ) -> dict[str, Any]:
     store = drifting.drift(app)
     watch = await store.get(watch_id, project_id=project_id)
-    await act(app, watch, what, who.key_name)
+    await act(store, watch, what, who.key_name)
     await app.audit.note(actor(who, request), f"drift.{what}", watch.subject, {}, project_id=watch.project_id)
     if what == "delete":
         return {"id": watch.id, "deleted": True}

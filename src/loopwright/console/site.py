@@ -16,6 +16,7 @@ from loopwright.console.dashboard_pages import DashboardPages
 from loopwright.console.dataset_pages import DatasetPages
 from loopwright.console.detail import Detail
 from loopwright.console.document_pages import DocumentPages
+from loopwright.console.drift_pages import DriftPages
 from loopwright.console.echoes import Echoes
 from loopwright.console.evaluation_pages import EvaluationPages
 from loopwright.console.experiments import ExperimentPages
@@ -96,6 +97,7 @@ def console(app: App) -> list[Route]:
         *DashboardPages(shell).routes(),
         *ScorePages(shell).routes(),
         *Budgets(shell).routes(),
+        *DriftPages(shell).routes(),
         *AlertPages(shell).routes(),
         *SloPages(shell).routes(),
         *DatasetPages(shell).routes(),

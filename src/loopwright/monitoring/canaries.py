@@ -28,13 +28,13 @@ from loopwright.evals.road import Prepared, Road
 from loopwright.evals.spec import Target
 from loopwright.kit.settings_drift import CanarySettings
 from loopwright.kit.settings_evals import EvaluationSettings
-from loopwright.monitoring.alerts import Raised, raise_alert, resolve_alert
+from loopwright.monitoring.alerts import raise_alert
 from loopwright.monitoring.canaries_compared import Test, corrected, meaning_moved, score_moved, words_changed
+from loopwright.monitoring.canaries_findings import alert_of, resolve
 from loopwright.monitoring.canaries_store import Answer, Canaries, Canary, Kept, Run
 from loopwright.monitoring.drift import EmbedderOf
 
 _log = logging.getLogger(__name__)
-SOURCE: Final = "canary"
 TAG: Final = "loopwright.canary"
 """Which canary a call belongs to."""
 _AGAIN: Final = timedelta(minutes=10)
@@ -313,46 +313,6 @@ class _Compared:
     def moved(self, alpha: float) -> bool:
         """Whether any test says so after correction."""
         return any(each.holm <= alpha for each in self.tests)
-
-
-async def resolve(canaries: Canaries, canary: Canary) -> None:
-    """Nothing is wrong with it any more."""
-    await resolve_alert(canaries.db, project_id=canary.project_id, source=SOURCE, key=f"canary/{canary.id}")
-
-
-async def accept(canaries: Canaries, canary: Canary) -> None:
-    """What it answers now is normal: a new baseline is asked for at once."""
-    await canaries.change(canary, state="learning", next_at=datetime.now(UTC), problem=None)
-    await resolve(canaries, canary)
-
-
-def alert_of(
-    canary: Canary, run: Run, figures: Mapping[str, Any], strangers: Sequence[str], calls: Sequence[str]
-) -> Raised:
-    """What a change is told as: numbers and names of models, no answer."""
-    lines = [f"- {each['name']}: {each['effect']:+.3f} ({each['unit']}), p = {each['holm']:.2g} after Holm's correction"
-             for each in figures["tests"]]  # fmt: skip
-    if figures["again"]:
-        lines.append("Asked again at once, it said the same.")
-    if strangers:
-        was = ", ".join(figures["models_before"]) or "nothing"
-        lines.append(f"The upstream calls itself {', '.join(strangers)[:200]} now; it was {was[:200]}.")
-    return Raised(
-        project_id=canary.project_id,
-        source=SOURCE,
-        key=f"canary/{canary.id}",
-        severity="critical",
-        title=f"{canary.model} answers differently: {figures['changed']} of {figures['answered']} examples of {canary.name}",
-        text=f"The same {figures['answered']} questions (dataset {canary.dataset}@{canary.version}) are not answered as"
-        " they were when the baseline was taken:\n" + "\n".join(lines) + "\nThe page shows each difference.",
-        link=f"/drift/canaries/{canary.id}?run={run.id}",
-        rule=f"canary {canary.name}",
-        kind="provider changed",
-        labels={"model": canary.model},
-        call_ids=tuple(calls)[:50],
-        evidence={each["name"]: {"holm": each["holm"], "effect": each["effect"]} for each in figures["tests"]},
-        since=run.began_at,
-    )
 
 
 async def _score(example: Example, output: Output) -> float | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, get_args
 
+from loopwright.core.errors import Conflict
 from loopwright.monitoring.alerts import Raised, resolve_alert
 from loopwright.monitoring.drift_looking import EFFECTS, Look
 from loopwright.monitoring.drift_store import Drift, Watch
 
+Act = Literal["accept", "dismiss", "pause", "resume", "delete"]
+"""What a person may say of a watch."""
+ACTS: Final[tuple[Act, ...]] = get_args(Act)
 SOURCE: Final = "drift"
 
 
@@ -81,3 +85,23 @@ def spoken(feature: str) -> str:
 def effect_of(feature: str) -> str:
     """What the effect of a feature is: `Cliff's delta`."""
     return EFFECTS.get(feature.partition(".")[2], EFFECTS["length"])
+
+
+async def act(drift: Drift, watch: Watch, what: Act, by: str) -> None:
+    """Do what a person says.
+
+    Raises:
+        Conflict: there is nothing to do it to.
+    """
+    if what == "accept":
+        await accept(drift, watch, by)
+    elif what == "dismiss":
+        if await dismiss(drift, watch, by) is None:
+            raise Conflict(f"nothing that moved in {watch.subject} is open")
+    elif what == "pause":
+        await drift.change(watch, state="paused")
+    elif what == "resume":
+        await drift.change(watch, state="learning" if watch.learnt_at is None else "watching", problem=None)
+    else:
+        await resolve(drift, watch)
+        await drift.remove(watch)

@@ -81,6 +81,30 @@ def features_shown(features: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: (each["holm"], each["p"], each["name"]))
 
 
+async def whole(store: Drift, watch: Watch, finding_id: int | None = None) -> dict[str, Any]:
+    """All that is shown of one watch; `finding_id` chooses whose examples."""
+    findings = await store.findings(project_id=watch.project_id, watch_id=watch.id, limit=50)
+    chosen = next((each for each in findings if each.id == finding_id), findings[0] if findings else None)
+    counts = await store.counts(watch)
+    current = [number for number in (watch.window_number, watch.window_number - 1) if number and counts.get(number)]
+    looks = await store.looks(watch)
+    opened = next((each for each in findings if each.state == "open"), None)
+    return {
+        "watch": watch_shown(watch, counts, opened),
+        "looks": looks,
+        "now": features_shown(looks[-1]["features"]) if looks else [],
+        "findings": [finding_shown(each) for each in findings],
+        "distributions": await distributions(store, watch, current[0]) if current else [],
+        "examples": None
+        if chosen is None
+        else {
+            "finding": chosen.id,
+            "fresh": await examples(store, chosen.fresh),
+            "former": await examples(store, chosen.former),
+        },
+    }
+
+
 async def distributions(drift: Drift, watch: Watch, number: int) -> list[dict[str, Any]]:
     """Of the reference and of a window: lengths, languages, topics, keys, refusals, formats, with their shares."""
     then, now = await _columns(drift, watch, 0), await _columns(drift, watch, number)
