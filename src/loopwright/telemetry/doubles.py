@@ -5,6 +5,7 @@ Asked by the drain, where all that was spooled comes together: what went through
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,6 +19,8 @@ from loopwright.telemetry.rows import digits, signed
 
 Place = tuple[str, str]
 """(trace, span)."""
+ORIGIN: Final = "loopwright.origin"
+"""Tag of a call that came as a span from a house: its id there."""
 _APART: Final = timedelta(hours=1)
 """A call begins this long after the span above it at the most; and before, by clocks that differ."""
 _BENEATH: Final = f"""
@@ -32,6 +35,8 @@ _LINK: Final = """
     update spans s set call_id = w.call from unnest(%s::uuid[], %s::uuid[]) as w (id, call)
     where s.id = w.id and s.id >= %s::uuid and s.id <= %s::uuid
 """
+_OURS: Final = "select id, project_id, trace_id, span_id from calls where id = any(%s::uuid[])"
+_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def doubles(connection: Connection, records: Sequence[Record]) -> set[str]:
@@ -49,6 +54,7 @@ async def doubles(connection: Connection, records: Sequence[Record]) -> set[str]
         else:
             strays.append((*place, str(row["id"])))
     wanted = {trace for trace, _ in mine}
+    found |= await _returned(connection, mine)
     found |= await _through(connection, [each for each in strays if each[0] in wanted], mine, found)
     if found:
         await _link(connection, {mine[place].id: call for place, call in found.items()})
@@ -83,6 +89,25 @@ async def _through(
         if place in mine and place not in found:
             linked[place] = call
     return linked
+
+
+async def _returned(connection: Connection, mine: Mapping[Place, Record]) -> dict[Place, str]:
+    """Calls of this very house that were sent out as spans and came back."""
+    told = {place: record for place, record in mine.items() if ORIGIN in record.tags}
+    if not told:
+        return {}
+    ids = [record.tags[ORIGIN] for record in told.values()]
+    cursor = await connection.execute(_OURS, ([each for each in ids if _UUID.fullmatch(each)],))
+    ours = {str(row["id"]): row for row in await cursor.fetchall()}
+    found: dict[Place, str] = {}
+    for (trace, span), record in told.items():
+        row = ours.get(record.tags[ORIGIN])
+        # Who names another's call, or not its very span, tells of one of their own.
+        if row is None or row["project_id"] != record.project_id:
+            continue
+        if (row["trace_id"].hex, digits(row["span_id"])) == (trace, span):
+            found[trace, span] = record.tags[ORIGIN]
+    return found
 
 
 async def _link(connection: Connection, calls: Mapping[str, str]) -> None:
