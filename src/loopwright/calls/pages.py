@@ -247,7 +247,7 @@ async def get(db: Database, call_id: str, *, project_id: int | None, wait: float
 
 async def many(db: Database, call_ids: Sequence[str], seal: Seal = PLAIN) -> dict[str, CallDetail]:
     """See `Calls.many`."""
-    rows = await among(db, Condition(CallFilter(), None), [UUID(each) for each in call_ids])
+    rows = await among(db, Condition(CallFilter(), None), [UUID(checked_id(each, "calls")) for each in call_ids])
     closed: dict[UUID, str] = {}
     texts = await texts_of(db, rows, Packer(seal), closed)
     return {

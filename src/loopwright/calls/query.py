@@ -132,7 +132,11 @@ class Calls:
         return await pages.get(self._db, call_id, project_id=project_id, wait=wait, seal=self.seal)
 
     async def many(self, call_ids: Sequence[str]) -> dict[str, CallDetail]:
-        """Those of some calls of any project that are on record, with their texts, by id. For work within the house."""
+        """Those of some calls of any project that are on record, with their texts, by id. For work within the house.
+
+        Raises:
+            BadRequest: one is no call id.
+        """
         return await pages.many(self._db, call_ids, self.seal)
 
     async def summary(self, filter: CallFilter) -> Summary:  # noqa: A002

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loopwright.app import App
+from loopwright.calls.pages import checked_id
 from loopwright.core.call import CallDetail
 from loopwright.core.errors import BadRequest
 from loopwright.core.who import Principal
@@ -86,6 +87,7 @@ class Handing:
     async def _details(self) -> list[CallDetail]:
         if len(self.call_ids) > MOST:
             raise BadRequest(f"calls: {len(self.call_ids):,}, at most {MOST} at once", param="calls")
-        found = await self.app.calls.many([*self.call_ids])
-        there = [found[each] for each in self.call_ids if each in found]
+        ids = list(dict.fromkeys(checked_id(each, "calls") for each in self.call_ids))
+        found = await self.app.calls.many(ids)
+        there = [found[each] for each in ids if each in found]
         return [each for each in there if each.call.project_id == self.project_id]
