@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from loopwright.calls.rest_alerts import AlertsRest
+from loopwright.calls.rest_charts import ChartsRest
 from loopwright.calls.rest_traces import TracesRest
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
@@ -25,6 +26,7 @@ from loopwright.tasks.rest import TasksRest
 
 
 class Client(
+    ChartsRest,
     PromptsRest,
     RunsRest,
     TasksRest,
@@ -238,7 +240,8 @@ class Client(
     def calls(self, **where: str | float | None) -> dict[str, Any]:
         """One page, newest first: `{"calls": […], "next": id or None}`.
 
-        `where` takes `model`, `key`, `outcome`, `task`, `session`, `tag` (`name:value`), `since`, `until`,
+        `where` takes `model`, `target`, `provider`, `operation`, `key`, `client`, `outcome` (also `failed`), `task`,
+        `variant`, `prompt_version`, `without` (names by commas: `task`, `tag:NAME` …), `session`, `tag` (`name:value`), `since`, `until`,
         `min_cost_usd`, `min_latency_ms`, `sent_to`, `sent_outside`, `text`, `before` (an id) and `limit`.
         """
         return self._object("GET", "/api/calls", query=where)

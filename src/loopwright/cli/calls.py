@@ -24,9 +24,20 @@ app = typer.Typer(
 
 Model = Annotated[str | None, typer.Option(help="Asked for this model.")]
 Key = Annotated[str | None, typer.Option(help="Made with this key: id, prefix or name.")]
-Result = Annotated[str | None, typer.Option(help="ok, error, refused, cancelled or interrupted.")]
+Result = Annotated[
+    str | None, typer.Option(help="ok, error, refused, cancelled, interrupted; failed: error or interrupted.")
+]
 ErrorCode = Annotated[str | None, typer.Option(help="Failed with this code, e.g. rate_limit_exceeded.")]
 Task = Annotated[str | None, typer.Option(help="Made for this task.")]
+Variant = Annotated[str | None, typer.Option(help="Done by this variant of its task.")]
+PromptVersion = Annotated[str | None, typer.Option(help="Made with this version of a prompt.")]
+Target = Annotated[str | None, typer.Option(help="Answered by this model, as its provider names it.")]
+Provider = Annotated[str | None, typer.Option(help="Answered by this provider.")]
+Operation = Annotated[str | None, typer.Option(help="chat, embeddings, completions …")]
+Program = Annotated[str | None, typer.Option(help="Asked by this program, as it names itself.")]
+Without = Annotated[
+    str | None, typer.Option(help="Without these, by commas: task, variant, session, tag:NAME …", metavar="NAMES")
+]
 Session = Annotated[str | None, typer.Option(help="Belongs to this session.")]
 Tag = Annotated[str | None, typer.Option(help="Carries this tag.", metavar="NAME:VALUE")]
 Since = Annotated[str | None, typer.Option(help="Not older than: 2h, 7d, or a date.", metavar="TIME")]
@@ -41,7 +52,7 @@ SentOutside = Annotated[
     ),
 ]
 Text = Annotated[str | None, typer.Option(help="These words all occur in prompt or answer.", metavar="WORDS")]
-_OUTCOMES = ("ok", "error", "refused", "cancelled", "interrupted")
+_OUTCOMES = ("ok", "error", "refused", "cancelled", "interrupted", "failed")
 
 
 @app.command("list")
@@ -52,6 +63,13 @@ def list_calls(
     outcome: Result = None,
     error_code: ErrorCode = None,
     task: Task = None,
+    variant: Variant = None,
+    prompt_version: PromptVersion = None,
+    target: Target = None,
+    provider: Provider = None,
+    operation: Operation = None,
+    client: Program = None,
+    without: Without = None,
     session: Session = None,
     tag: Tag = None,
     since: Since = None,
@@ -70,9 +88,10 @@ def list_calls(
     as_json: Json = False,
 ) -> None:
     """List calls, newest first."""
-    with reach(url, api_key) as client:
-        where = _where(client, locals())
-        page = client.calls(**where, before=before, limit=limit)
+    told = locals()
+    with reach(url, api_key) as house:
+        where = _where(house, told)
+        page = house.calls(**where, before=before, limit=limit)
     if as_json:
         show_json(page)
         return
@@ -114,6 +133,13 @@ def export(
     outcome: Result = None,
     error_code: ErrorCode = None,
     task: Task = None,
+    variant: Variant = None,
+    prompt_version: PromptVersion = None,
+    target: Target = None,
+    provider: Provider = None,
+    operation: Operation = None,
+    client: Program = None,
+    without: Without = None,
     session: Session = None,
     tag: Tag = None,
     since: Since = None,
@@ -128,9 +154,10 @@ def export(
     api_key: ApiKey = None,
 ) -> None:
     """Write calls as JSON lines, newest first: one call a line, with its texts unless --no-texts."""
-    with reach(url, api_key) as client:
-        where = _where(client, locals())
-        source = calls_export.Source(client=client, where=where, texts=texts, limit=limit)
+    told = locals()
+    with reach(url, api_key) as house:
+        where = _where(house, told)
+        source = calls_export.Source(client=house, where=where, texts=texts, limit=limit)
         if str(output) == "-":
             calls_export.write(source, sys.stdout)
             return
@@ -187,7 +214,8 @@ def _where(client: Client, told: dict[str, Any]) -> dict[str, Any]:
     if told["tag"] is not None and ":" not in told["tag"]:
         raise BadRequest(f"--tag: {told['tag']!r} is not of the form NAME:VALUE", param="tag")
     plain = (
-        "model", "outcome", "error_code", "task", "session", "tag", "min_cost_usd", "min_latency_ms", "sent_to",
+        "model", "outcome", "error_code", "task", "variant", "prompt_version", "target", "provider", "operation", "client",
+        "without", "session", "tag", "min_cost_usd", "min_latency_ms", "sent_to",
         "sent_outside", "text",
     )  # fmt: skip
     where: dict[str, Any] = {name: told[name] for name in plain}
