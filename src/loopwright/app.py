@@ -244,7 +244,9 @@ async def build(settings: Settings) -> App:
     calibrations = Calibrations(db, search, seal)
     chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
     chat = Admitted(workshop.remembered(chat), allowances, routing.dearest(routes).get, settings.limits)
-    kept = Recorded(chat, Settled(spool, allowances), price, payloads=settings.calls.payloads)
+    kept = Recorded(
+        chat, Settled(spool, allowances), price, payloads=settings.calls.payloads, alone=routing.alone(routes)
+    )
     recorded = Guarded(kept, guards) if settings.privacy.active else kept
     await _look_for_strangers(settings.privacy, Projects(db))
     prompted = road.whole = workshop.prompted(recorded, targets, settings)

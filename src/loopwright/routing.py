@@ -191,6 +191,15 @@ def price_of(known: Mapping[tuple[str, str, str], Price | None]) -> PriceOf:
     return price
 
 
+def alone(routes: Mapping[str, Route]) -> dict[str, tuple[str, str]]:
+    """Names that one target alone answers for, each with its provider and own name of the model."""
+    return {
+        name: (each.targets[0].provider, each.targets[0].model)
+        for name, each in routes.items()
+        if len(each.targets) == 1
+    }
+
+
 def dearest(routes: Mapping[str, Route]) -> dict[str, Price]:
     """What a call of each name costs at the most, where it has a price: to reserve by."""
     found: dict[str, Price] = {}

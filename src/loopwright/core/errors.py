@@ -36,6 +36,8 @@ class LoopwrightError(Exception):
     code = "internal"
     status = 500
     type = "server_error"
+    served: tuple[str, str] | None = None
+    """(provider, its own name of the model) that was asked last, where that is known."""
 
     def __init__(self, message: str = "", *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())

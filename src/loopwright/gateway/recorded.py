@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
 from loopwright.core.chat import Chat, Delta, Request
-from loopwright.core.errors import InvalidOutput, LoopwrightError, Refused, UpstreamBroke
+from loopwright.core.errors import InvalidOutput, LoopwrightError, Refused, Unavailable, UpstreamBroke, UpstreamError
 from loopwright.core.money import Price, Usage
 from loopwright.core.notes import told
 from loopwright.kit.wire import with_fields
@@ -49,6 +49,8 @@ class Recorded:
     """What an answer costs; None when nobody knows."""
     payloads: bool = True
     """Keep prompts and answers; embeddings' vectors are never kept."""
+    alone: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Names that one target alone answers for, and its provider and own name of the model: who failed when they fail."""
 
     async def __call__(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Answer; the last Delta carries the cost."""
@@ -76,6 +78,7 @@ class Recorded:
         except LoopwrightError as error:
             if isinstance(error, InvalidOutput):  # what the attempts took is paid for all the same
                 taken.add(Delta(usage=error.usage, model=error.model, provider=error.provider, speaks=False))
+            taken.failed(error, self.alone)
             outcome = "refused" if error.status < 500 else "error"
             self._close(taken, outcome, error.status, error.code, error.message)
             raise
@@ -118,7 +121,7 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_asked", "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "cost_nano", "first", "model",
+        "_asked", "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "asked_last", "cost_nano", "first", "model",
         "opened", "pieces", "price", "problem", "provider", "request", "tags", "usage", "written",
     )  # fmt: skip
 
@@ -139,6 +142,8 @@ class _Taken:
         self.first: int | None = None
         self.model = ""
         self.provider = ""
+        self.asked_last = ("", "")
+        """Of a call that failed before anybody answered."""
         self.price: Price | None = None
         self.usage: Usage | None = None
         self.cost_nano: int | None = None
@@ -174,6 +179,13 @@ class _Taken:
             self.first = time.perf_counter_ns()
             return True
         return False
+
+    def failed(self, error: LoopwrightError, alone: Mapping[str, tuple[str, str]]) -> None:
+        """Take note of who failed, where nobody answered."""
+        if error.served is not None:
+            self.asked_last = error.served
+        elif isinstance(error, UpstreamError | Unavailable):
+            self.asked_last = alone.get(self._asked, self.asked_last)
 
     def check_opened(self) -> None:
         """A stream whose beginning could not be noted is not begun.
@@ -226,8 +238,8 @@ class _Taken:
             key_id=request.who.key_id,
             operation=request.operation,
             model=request.model,
-            target=self.model,
-            provider=self.provider,
+            target=self.model if self.provider else self.asked_last[1],
+            provider=self.provider or self.asked_last[0],
             outcome=outcome,
             status=status,
             error_code=code,

@@ -76,7 +76,7 @@ class Retried:
                     raise
                 last = error
             except LoopwrightError as error:
-                last = error
+                last, error.served = error, (chosen.target.provider, chosen.target.model)
                 pause = self._pause(error, attempt, order, trail)
                 if pause is None:
                     raise
