@@ -16,9 +16,9 @@ from loopwright.kit.jobs import Jobs
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
 from loopwright.laboratory.watching import wanted, watch
+from loopwright.monitoring.rounds import RUN
 
 app = typer.Typer(add_completion=False)
-RUN: Final = "monitoring.run"
 _LINGER: Final = 120.0
 """Seconds: calls of a quiet house come one by one, and a process costs more than to wait for the next."""
 

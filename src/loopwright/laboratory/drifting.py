@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from loopwright.app import App
-from loopwright.core.errors import BadRequest, NotFound
+from loopwright.core.errors import BadRequest, LoopwrightError, NotFound, Unavailable
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import Principal
 from loopwright.datasets.reading import Which
@@ -15,6 +16,7 @@ from loopwright.evals.spec import Target
 from loopwright.gateway.embedder import Embedders
 from loopwright.kit.db import Database
 from loopwright.kit.ids import floor_of
+from loopwright.kit.jobs import Jobs
 from loopwright.kit.nearest import hint
 from loopwright.kit.settings import Settings
 from loopwright.laboratory.road import EvaluationRoad
@@ -22,7 +24,7 @@ from loopwright.monitoring.canaries import CanaryRound
 from loopwright.monitoring.canaries_store import Canaries, Canary
 from loopwright.monitoring.drift import DriftRound, filter_of, history
 from loopwright.monitoring.drift_store import PREFIX, Drift, Watch, subject_of
-from loopwright.monitoring.rounds import Round, once
+from loopwright.monitoring.rounds import RUN, Round, once
 
 _DAY = 86_400.0
 _SOONEST = 60.0
@@ -160,7 +162,20 @@ async def begin_watch(app: App, project_id: int, subject: str, by: str, **told: 
         begun = await history(app.calls, filter_of(made, until=None), size)
         if begun is not None:
             await store.change(made, seen_to=begun)
+    await _begin(app)
     return await store.get(made.id, project_id=project_id)
+
+
+async def _begin(app: App) -> None:
+    """Have the process that watches begin now; without the database it begins a minute later, by the schedule."""
+    jobs = Jobs(app.db)
+    jobs.register(RUN, _elsewhere, lock=RUN)
+    with suppress(Unavailable):
+        await jobs.defer(RUN)
+
+
+async def _elsewhere() -> None:
+    raise LoopwrightError("what is watched is watched beside the recorder")
 
 
 async def _check_subject(app: App, project_id: int, kind: str, name: str) -> None:
@@ -194,7 +209,7 @@ async def begin_canary(app: App, who: Principal, project_id: int, name: str, **t
     prepared = await road.prepare(who, Target(name=name, model=str(given["model"]), parameters=parameters))
     page = await app.workshop.datasets.page(version, _ALL, limit=1)
     road.request(who, prepared.body(page.examples[0].inputs))  # what cannot be asked is refused now, not tonight
-    return await canaries(app).create(
+    made = await canaries(app).create(
         project_id,
         name,
         key_id=who.key_id,
@@ -209,3 +224,5 @@ async def begin_canary(app: App, who: Principal, project_id: int, name: str, **t
         alpha=float(given.get("alpha", settings.alpha)),
         by=who.key_name,
     )
+    await _begin(app)
+    return made

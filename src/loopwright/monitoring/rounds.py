@@ -11,6 +11,8 @@ from loopwright.core.errors import LoopwrightError
 from loopwright.kit.db import Database
 
 _log = logging.getLogger(__name__)
+RUN: Final = "monitoring.run"
+"""The job that keeps the process beside the recorder while there is something to watch."""
 _LOCK: Final = "select pg_try_advisory_xact_lock(hashtextextended(%s, 0)) as ours"
 
 
