@@ -22,6 +22,7 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.memory import resealing as memory
 from loopwright.monitoring import drift_resealing as drift
+from loopwright.monitoring import fault_resealing as complaints
 from loopwright.prompts import resealing as prompts
 from loopwright.retrieval import rehashing as terms
 from loopwright.retrieval import resealing as documents
@@ -66,7 +67,7 @@ class Encryption:
 
         `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
         corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those, `spans` of telemetry, `drift` vectors and canaries,
+        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those, `spans` of telemetry, `drift` vectors and canaries, `complaints` those of evaluators,
         `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
         (of batches and evaluations at work) lie on this machine.
 
@@ -87,6 +88,7 @@ class Encryption:
             "terms": await terms.keys_used(self.db),
             "spans": await spans.keys_used(self.db),
             "drift": await drift.keys_used(self.db),
+            "complaints": await complaints.keys_used(self.db),
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -155,6 +157,7 @@ class Encryption:
             done += await terms.rehash(self.db, self.seal)
             done += await spans.reseal(self.db, self.seal)
             done += await drift.reseal(self.db, self.seal)
+            done += await complaints.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)
@@ -223,6 +226,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "terms": "word indexes of collections",
     "spans": "blocks of spans and logs",
     "drift": "vectors of drift and answers of canaries",
+    "complaints": "complaints of evaluators",
     "ledgers": "evaluations at work",
 }
 

@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,23 @@ from loopwright.core.errors import Busy, UpstreamBroke
 from loopwright.core.score import Score
 from loopwright.evals.evaluator import Evaluator, Method
 from loopwright.evals.evaluators import make
+from loopwright.kit.keyring import SealingKey
+from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CallsSettings
 from loopwright.kit.settings_json import settings_of
 from loopwright.kit.settings_tasks import TaskSettings
 from loopwright.monitoring.arriving import arriving
 from loopwright.monitoring.books import Books
 from loopwright.monitoring.drawing import Drawing, draw_of
+from loopwright.monitoring.fault_resealing import keys_used, reseal
 from loopwright.monitoring.metered import Meter, Yielded
 from loopwright.monitoring.online import Asked, Computed, Online
 from loopwright.monitoring.purse import Purse
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.scores import ScoreFilter, Scores
+from loopwright.monitoring.standing import Standing
 from loopwright.monitoring.watched import Plan, Watch, plan_of
-from loopwright.monitoring.watchlist import Watchlist, waiting
+from loopwright.monitoring.watchlist import Watchlist, forget_faults, waiting
 from loopwright.tasks.task import task_of
 from tests.monitoring.keeping import Kept, kept, record
 
@@ -342,3 +347,28 @@ def _draw(call_id: str) -> float:
 def test_the_draw_is_of_the_id_alone() -> None:
     one = record().id
     assert draw_of(UUID(one)) == _draw(one)
+
+
+async def test_complaints_are_sealed_and_go_with_their_call(database_url: str, tmp_path: Path) -> None:
+    first, second = (SealingKey(id=name, secret=name.encode() * 16) for name in ("aa", "bb"))
+    one, two, both = Seal([first]), Seal([second]), Seal([second, first])
+    async with house(database_url, tmp_path, settings(evaluators=["exact_match"], share=1)) as here:
+        here.online = replace(here.online, books=Books(here.db, here.feedback, one))
+        call = record()
+        await here.keep(call)
+        await here.go()
+        [row] = await here.db.rows("select said, sealed_by from monitor_faults")
+        assert row["sealed_by"] == "aa"
+        assert b"expected" not in bytes(row["said"])
+        plan = here.online.plan_of(1, "t")
+        assert plan is not None
+        told = await Standing(here.db, one).of(plan, 1)
+        assert "expected" in told["evaluators"][0]["faults"][0]["said"]
+        closed = await Standing(here.db, two).of(plan, 1)
+        assert "expected" not in closed["evaluators"][0]["faults"][0]["said"]
+        assert await reseal(here.db, both) == 1
+        assert await keys_used(here.db) == {"bb": 1}
+        assert await reseal(here.db, both) == 0
+        await here.calls.delete(project_id=1, call_id=call.id)
+        await forget_faults(here.db)
+        assert await keys_used(here.db) == {}
