@@ -65,9 +65,9 @@ def name(dimension: str, value: str) -> str:
 def _overall(whole: Explanation) -> str:
     if whole.what in _COUNTED:
         did = _COUNTED[whole.what][1]
-        return f"{said(whole, whole.now)} calls {did}; the day before, {said(whole, whole.before)}."
+        return f"{said(whole, whole.now)} calls {did}; the day before, {_earlier(whole)}."
     if whole.what == "cost":
-        return f"{whole.now.calls:,} calls cost {said(whole, whole.now)}; the day before, {said(whole, whole.before)}."
+        return f"{whole.now.calls:,} calls cost {said(whole, whole.now)}; the day before, {_earlier(whole)}."
     hours = (whole.until - whole.since).total_seconds() / 3600
     expected = money(whole.expected) if whole.what == "spend" else f"{whole.expected:,.0f}"
     noun = {"spend": "spent", "tokens": "tokens", "calls": "calls"}[whole.what]
@@ -93,6 +93,10 @@ def _first(whole: Explanation, cause: Cause) -> str:
     return (
         f"{percent} of the added {noun} {verb} of {who}: {said(whole, cause.now)}, where {expected} was to be expected."
     )
+
+
+def _earlier(whole: Explanation) -> str:
+    return said(whole, whole.before) if whole.before.calls else "there were no calls"
 
 
 def _before(whole: Explanation, side: Side) -> str:
