@@ -133,3 +133,34 @@ async def test_over_time_there_are_no_gaps_and_long_ago_is_told_by_the_hour_and_
                 await refused
         with pytest.raises(BadRequest):
             await scores.by("key", ScoreFilter(since=now - timedelta(days=40)))
+
+
+async def test_what_is_forgotten_goes_from_figures_and_old_words_go_with_their_calls(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with kept(database_url, tmp_path) as house:
+        now = datetime.now(UTC)
+        old = [record(started_ns=time.time_ns() - 20 * 86_400 * 10**9) for _ in range(3)]
+        stays, goes = record(), record(session="s")
+        await house.keep(*old, stays, goes)
+        for at, each in enumerate(old):
+            await say(house, each.id, label=f"word {at}", value=float(at))
+        for each in (stays, goes):
+            await say(house, each.id, label="Ann said so" if each is goes else "yes", passed=True)
+        await RollUps(house.db)()
+        await house.calls.delete(project_id=None, session="s")
+        assert await house.feedback.forget(project_id=None, session="s") == 1
+        await RollUps(house.db)()
+        [left] = await Scores(house.db).summary(ScoreFilter())
+        assert (left.figure.scores, list(left.figure.labels)) == (1, ["yes"])
+        month = ScoreFilter(since=now - timedelta(days=30))
+        [whole] = await Scores(house.db).summary(month)
+        assert whole.figure.scores == 4
+        for _ in range(2):
+            await RollUps(house.db).tidy(now, 400, worded=10)
+        [whole] = await Scores(house.db).summary(month)
+        assert whole.figure.labels == {OTHER: pytest.approx(3 / 4), "yes": pytest.approx(1 / 4)}
+        assert (whole.figure.scores, whole.figure.least, whole.figure.most) == (4, 0.0, 2.0)
+        await RollUps(house.db).tidy(now, 10, worded=5)
+        [whole] = await Scores(house.db).summary(month)
+        assert whole.figure.scores == 1

@@ -41,6 +41,7 @@ from loopwright.api.traces import router as traces
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.errors import BadRequest, Refused, Unavailable
+from loopwright.monitoring.scores import Scores
 
 router = APIRouter(prefix="/api")
 
@@ -52,10 +53,12 @@ async def list_calls(
     *,
     before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    scores: Annotated[bool, Query(description="Tell what is said of each.")] = False,
 ) -> shapes.CallsOut:
     """Calls, newest first."""
     page = await app.calls.page(which, before=before, limit=limit)
-    return shapes.CallsOut(calls=[shapes.call_out(call) for call in page.calls], next=page.next)
+    said = await Scores(app.db).of([call.id for call in page.calls]) if scores else None
+    return shapes.CallsOut(calls=[shapes.call_out(call, said) for call in page.calls], next=page.next)
 
 
 @router.get("/calls/{call_id}", tags=["calls"], response_model=shapes.CallDetailOut)

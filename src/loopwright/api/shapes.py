@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from loopwright.access.keys import OPERATIONS, Key
 from loopwright.core.call import Call, CallDetail
 from loopwright.core.money import usd
+from loopwright.monitoring.score_question import Found
 
 
 class Shape(BaseModel):
@@ -56,13 +58,15 @@ class CallOut(Shape):
     variant: str | None
     prompt_version: str | None
     tags: dict[str, str]
+    scores: list[dict[str, Any]] | None = Field(default=None, description="With `scores=true`: what is said of it.")
 
 
-def call_out(call: Call) -> CallOut:
-    """A call as REST shows it."""
-    fields = {name: getattr(call, name) for name in CallOut.model_fields if name != "cost_usd"}
+def call_out(call: Call, said: Mapping[str, Sequence[Found]] | None = None) -> CallOut:
+    """A call as REST shows it; `said` is what is told of scores, by call."""
+    fields = {name: getattr(call, name) for name in CallOut.model_fields if name not in ("cost_usd", "scores")}
     fields["tags"] = dict(call.tags)
-    return CallOut(**fields, cost_usd=None if call.cost_nano is None else usd(call.cost_nano))
+    scores = None if said is None else [each.shown() for each in said.get(call.id, ())]
+    return CallOut(**fields, cost_usd=None if call.cost_nano is None else usd(call.cost_nano), scores=scores)
 
 
 class CallsOut(Shape):

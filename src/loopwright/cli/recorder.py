@@ -13,13 +13,13 @@ from loopwright.api.lines import enlist_batches
 from loopwright.app import build_recorder
 from loopwright.cli.evaluator import enlist_evaluations
 from loopwright.cli.ingester import enlist_documents
-from loopwright.cli.monitor import RUN, enlist_monitor
+from loopwright.cli.monitor import enlist_monitor
 from loopwright.cli.starting import start_log, until_told
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
 from loopwright.laboratory.recording import POOL, enlist_tidying, rounds
-from loopwright.monitoring.rounds import go_round
+from loopwright.monitoring.rounds import RUN, go_round
 
 app = typer.Typer(add_completion=False)
 

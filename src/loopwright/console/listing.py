@@ -14,6 +14,7 @@ from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
 from loopwright.core.call import Call
 from loopwright.core.money import usd
+from loopwright.monitoring.scores import Scores
 
 _PAGE = 50
 _DRAINED = dt.timedelta(seconds=30)
@@ -74,7 +75,8 @@ class Listing:
         else:
             page = await self._app.calls.page(asked, before=before, limit=_PAGE)
             calls, following = page.calls, page.next
-        rows = [row_of(call, names) for call in calls]
+        said = await Scores(self._app.db).of([call.id for call in calls])
+        rows = [row_of(call, names) | {"scores": [each.shown() for each in said.get(call.id, ())]} for call in calls]
         filtered = {name: visit.asked(name) for name in _FIELDS}
         data: dict[str, Any] = {"filter": filtered, "calls": rows, "next": following}
         narrow = any(filtered.values())

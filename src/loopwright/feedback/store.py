@@ -32,6 +32,21 @@ _SCORE: Final = b"""
         sealed_by = excluded.sealed_by, weight = excluded.weight, cost_nano = excluded.cost_nano, created_at = now()
     returning id, created_at
 """
+_FORGET: Final = """
+    with gone as (
+        delete from feedback_calls where (%(project)s::int is null or project_id = %(project)s)
+          and (%(call)s::uuid is null or call_id = %(call)s::uuid) and (%(key)s::int is null or key_id = %(key)s)
+          and (%(session)s::text is null or session = %(session)s
+              or (octet_length(session) > 290 and starts_with(%(session)s, session)))
+          and (%(tag)s::jsonb is null or tags @> %(tag)s)
+        returning call_id),
+    marked as (
+        -- Words that scores say stand in roll-ups, which are made anew without these.
+        insert into feedback_marks (bucket) select distinct date_bin('5 minutes',
+            to_timestamp(('x' || lpad(left(replace(call_id::text, '-', ''), 12), 16, '0'))::bit(64)::bigint / 1000.0),
+            'epoch'::timestamptz) from gone)
+    select count(*) as calls from gone
+"""
 _MARK: Final = b"insert into feedback_marks (bucket) values (%s)"
 _STEP: Final = 300
 """Seconds of calls that roll-ups of scores put together."""
@@ -214,13 +229,8 @@ class Feedback:
         """
         if sum(each is not None for each in (call_id, key_id, session, tag)) != 1:
             raise BadRequest("say what to forget by exactly one of: a call's id, a key, a session, a tag")
-        return await self.db.run(
-            """delete from feedback_calls where (%(project)s::int is null or project_id = %(project)s)
-                 and (%(call)s::uuid is null or call_id = %(call)s::uuid)
-                 and (%(key)s::int is null or key_id = %(key)s)
-                 and (%(session)s::text is null or session = %(session)s
-                     or (octet_length(session) > 290 and starts_with(%(session)s, session)))
-                 and (%(tag)s::jsonb is null or tags @> %(tag)s)""",
+        row = await self.db.row(
+            _FORGET,
             {
                 "project": project_id,
                 "call": call_id,
@@ -229,6 +239,7 @@ class Feedback:
                 "tag": None if tag is None else Jsonb({tag[0]: tag[1]}),
             },
         )
+        return 0 if row is None else int(row["calls"])
 
     async def retain(self, now: datetime, days: int) -> int:
         """Forget what was said of calls past their retention: who wants it longer makes a dataset of it."""

@@ -40,7 +40,7 @@ def enlist_tidying(jobs: Jobs, settings: Settings, db: Database) -> None:
     """Give a recorder the jobs that let go of what was watched, and told by programs, long ago."""
 
     async def tidy() -> None:
-        await RollUps(db).tidy(datetime.now(UTC), _KEPT)
+        await RollUps(db).tidy(datetime.now(UTC), _KEPT, worded=settings.calls.retention_days)
         await watchlist.tidy(db)
 
     async def retain_telemetry() -> None:

@@ -139,6 +139,16 @@ class Found:
     label: str | None
     passed: bool | None
 
+    def shown(self) -> dict[str, Any]:
+        """As REST shows it beside its call."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "value": self.value,
+            "label": self.label,
+            "passed": self.passed,
+        }
+
 
 def figure_of(rows: list[Mapping[str, Any]]) -> Figure:
     """The figure of rows with the sums of `score_rollups_*`, one for each label."""

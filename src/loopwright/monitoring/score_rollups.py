@@ -64,6 +64,19 @@ _PUT: Final = """
 """
 
 
+_MORE: Final = ", ".join(
+    f"{name} = {'least' if name == 'low' else 'greatest' if name == 'high' else ''}"
+    + (f"(t.{name}, excluded.{name})" if name in ("low", "high") else f"t.{name} + excluded.{name}")
+    for name in _COLUMNS.split(", ")[5:]
+)
+_UNWORDED: Final = """
+    with gone as (delete from {table} where bucket < %s and label not in ('', '{other}') returning *)
+    insert into {table} as t ({columns})
+    select bucket, series_id, name, source, '{other}', {added} from gone group by 1, 2, 3, 4
+    on conflict (bucket, series_id, name, source, label) do update set {more}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class RollUps:
     """The round that keeps roll-ups of scores current. It belongs beside the drain: it asks nobody but the database."""
@@ -96,8 +109,16 @@ class RollUps:
             await remade(connection, marks)
         return len(marks) >= _MOST_BUCKETS
 
-    async def tidy(self, now: datetime, days: int) -> None:
-        """Let go of five-minute rows that are past their time, and of days past `days`."""
+    async def tidy(self, now: datetime, days: int, *, worded: int) -> None:
+        """Let go of five-minute rows that are past their time, of days past `days`, and of words past `worded` days.
+
+        Words are what somebody said: they go with the calls, whose retention that is.
+        """
+        for table in ("score_rollups_1h", "score_rollups_1d"):
+            await self.db.run(
+                _UNWORDED.format(table=table, columns=_COLUMNS, added=_ADDED, other=OTHER, more=_MORE),
+                (now - timedelta(days=worded + 1),),
+            )
         await self.db.run("delete from score_rollups_5m where bucket < %s", (now - timedelta(days=FINE_DAYS + 1),))
         for table in ("score_rollups_1h", "score_rollups_1d"):
             await self.db.run(f"delete from {table} where bucket < %s", (now - timedelta(days=days),))  # noqa: S608

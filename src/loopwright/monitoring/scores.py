@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -168,6 +168,18 @@ class Scores:
             | {"limit": limit},
         )
         return [Found(**row) for row in rows]
+
+    async def of(self, call_ids: Sequence[str]) -> dict[str, list[Found]]:
+        """What is said of some calls, by their ids, in order of name and source; without explanations."""
+        rows = await self.db.rows(
+            "select call_id::text as call_id, name, source, value, label, passed from feedback_scores"
+            " where call_id = any(%s::uuid[]) order by call_id, name, source, author",
+            ([*call_ids],),
+        )
+        told: dict[str, list[Found]] = {}
+        for row in rows:
+            told.setdefault(row["call_id"], []).append(Found(**row))
+        return told
 
     async def names(self, project_id: int | None, *, task: str | None = None) -> list[str]:
         """Names of scores of the last month, in order; at most 200."""
