@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from loopwright.calls.rest_alerts import AlertsRest
 from loopwright.calls.rest_charts import ChartsRest
+from loopwright.calls.rest_cost import CostRest
 from loopwright.calls.rest_traces import TracesRest
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
@@ -37,6 +38,7 @@ class Client(
     ScoresRest,
     TracesRest,
     AlertsRest,
+    CostRest,
     DriftRest,
 ):
     """Talks to `/api` of a running Loopwright over one kept connection. Not for several threads at once.

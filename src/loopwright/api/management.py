@@ -15,6 +15,7 @@ from loopwright.api.calibration import router as calibration
 from loopwright.api.canaries import router as canaries
 from loopwright.api.charts import router as charts
 from loopwright.api.collections import router as collections
+from loopwright.api.cost import router as cost
 from loopwright.api.datasets import router as datasets
 from loopwright.api.datasets_in import router as datasets_in
 from loopwright.api.described import describe
@@ -196,6 +197,7 @@ def management(app: App) -> FastAPI:
     api.include_router(allowances.router)
     api.include_router(list_of_batches)
     api.include_router(charts)
+    api.include_router(cost)
     api.include_router(cache.router)
     api.include_router(canaries)
     api.include_router(drift)

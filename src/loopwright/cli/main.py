@@ -98,6 +98,7 @@ ENTRIES: Final = (
         name="canaries", module="loopwright.cli.canaries", help="Pinned questions asked again and again.", panel=LOOK
     ),
     Entry(name="charts", module="loopwright.cli.charts", help="Calls over time: split, compared, kept.", panel=LOOK),
+    Entry(name="cost", module="loopwright.cli.cost", help="Money, savings, energy and CO2 of calls.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),
     Entry(name="limits", module="loopwright.cli.limits", help="Limits and budgets: list, set, remove.", panel=LOOK),
     Entry(name="audit", module="loopwright.cli.audit", help="Who did what as administrator.", panel=LOOK),

@@ -106,8 +106,26 @@ def field_time(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
 
 
+def watt_hours(amount: float) -> str:
+    """Energy, in the unit that leaves few digits."""
+    for unit, size in (("MWh", 1e6), ("kWh", 1e3), ("Wh", 1.0)):
+        if amount >= size:
+            return f"{amount / size:.3g} {unit}"
+    return f"{amount * 1000:.2g} mWh" if amount else "0 Wh"
+
+
+def grams(amount: float) -> str:
+    """A mass, in the unit that leaves few digits."""
+    for unit, size in (("t", 1e6), ("kg", 1e3), ("g", 1.0)):
+        if amount >= size:
+            return f"{amount / size:.3g} {unit}"
+    return f"{amount * 1000:.2g} mg" if amount else "0 g"
+
+
 FILTERS = {
     "count": count,
+    "watt_hours": watt_hours,
+    "grams": grams,
     "millis": millis,
     "dollars": dollars,
     "percent": percent,

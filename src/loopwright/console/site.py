@@ -13,6 +13,7 @@ from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
 from loopwright.console.collection_pages import CollectionPages
 from loopwright.console.dashboard_pages import DashboardPages
+from loopwright.console.cost_pages import CostPages
 from loopwright.console.dataset_pages import DatasetPages
 from loopwright.console.detail import Detail
 from loopwright.console.document_pages import DocumentPages
@@ -95,6 +96,7 @@ def console(app: App) -> list[Route]:
         *CollectionPages(shell).routes(),
         *ReviewPages(shell).routes(),
         *DashboardPages(shell).routes(),
+        *CostPages(shell).routes(),
         *ScorePages(shell).routes(),
         *Budgets(shell).routes(),
         *DriftPages(shell).routes(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from loopwright.kit.settings_alerts import AlertSettings, ObjectiveSettings
 from loopwright.kit.settings_drift import CanarySettings, DriftSettings
+from loopwright.kit.settings_energy import EnergySettings
 from loopwright.kit.settings_telemetry import TelemetrySettings
 
 
@@ -20,3 +21,4 @@ class MonitoringSettings:
     drift: DriftSettings = field(default_factory=DriftSettings)
     canaries: CanarySettings = field(default_factory=CanarySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    energy: EnergySettings = field(default_factory=EnergySettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,6 +12,7 @@ from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.monitoring import alerts_round, watchlist
+from loopwright.monitoring.energy_meter import EnergyMeter
 from loopwright.monitoring.rounds import Round
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.watchlist import Watchlist
@@ -33,6 +35,7 @@ def rounds(settings: Settings, db: Database, wake: Callable[[], Awaitable[Any]])
         *alerts_round.rounds(settings, db),
         Folding(db, settings.calls.retention_days),
         Settling(db, seal, settings.calls.full_text),
+        EnergyMeter(db, settings.home, settings.monitoring.energy, machine=platform.node()),
     )
 
 
