@@ -13,6 +13,7 @@ from urllib.parse import quote
 from loopwright.calls.rest_alerts import AlertsRest
 from loopwright.calls.rest_charts import ChartsRest
 from loopwright.calls.rest_cost import CostRest
+from loopwright.calls.rest_exports import ExportsRest
 from loopwright.calls.rest_traces import TracesRest
 from loopwright.datasets.rest import DatasetsRest
 from loopwright.documents.rest import CollectionsRest
@@ -37,6 +38,7 @@ class Client(
     MemoryRest,
     ScoresRest,
     TracesRest,
+    ExportsRest,
     AlertsRest,
     CostRest,
     DriftRest,

@@ -133,6 +133,9 @@ class _Speaker(BaseHTTPRequestHandler):
         if name == "POST /v1/chat/completions":
             self._chat(body or {})
             return
+        if name == "GET /api/calls/export":
+            self._export(query)
+            return
         told = self._told(name, query, body)
         if told is None:
             self._refuse(404, "not_found", f"there is no {url.path}")
@@ -190,6 +193,21 @@ class _Speaker(BaseHTTPRequestHandler):
                 told = {"call": one, "request": request, "response": {"choices": [{"message": answer}]}}
                 return {**told, "sent": one.get("sent")}
         return None
+
+    def _export(self, query: dict[str, str]) -> None:
+        """In chunks; `cut` is an answer that breaks off in the middle."""
+        found = self.house.calls[: int(query.get("limit", 10_000))]
+        self.send_response(200)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for one in found:
+            told = self._detail(one["id"]) if query["texts"] == "true" else one
+            line = json.dumps({**told, "scores": [], "corrections": []}).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        if self.house.fault == "cut":
+            self.close_connection = True
+            return
+        self.wfile.write(b"0\r\n\r\n")
 
     def _chat(self, body: dict[str, Any]) -> None:
         house = self.house

@@ -96,7 +96,7 @@ def test_show_of_no_such_call(run: Run, house: House) -> None:
     assert "no call is on record yet" in run("calls", "show", "last", house=house).stderr
 
 
-def test_export_follows_every_page(run: Run, house: House, tmp_path: Path) -> None:
+def test_export_writes_every_call(run: Run, house: House, tmp_path: Path) -> None:
     _many(house, 450)
     done = run("calls", "export", "--no-texts", "-o", "all.jsonl", house=house)
     assert done.returncode == 0, done.stderr
@@ -119,6 +119,29 @@ def test_an_export_that_fails_leaves_the_old_file(run: Run, tmp_path: Path) -> N
     assert run("calls", "export", "-o", "all.jsonl").returncode == 1
     assert (tmp_path / "all.jsonl").read_text() == "old\n"
     assert not (tmp_path / "all.jsonl.part").exists()
+
+
+def test_an_export_that_breaks_off_says_so_and_leaves_the_old_file(run: Run, house: House, tmp_path: Path) -> None:
+    _many(house, 3)
+    house.fault = "cut"
+    (tmp_path / "all.jsonl").write_text("old\n")
+    done = run("calls", "export", "-o", "all.jsonl", house=house)
+    assert done.returncode == 1
+    assert "not the whole file" in done.stderr
+    assert (tmp_path / "all.jsonl").read_text() == "old\n"
+    assert not (tmp_path / "all.jsonl.part").exists()
+
+
+def test_export_asks_for_the_format_and_every_filter(run: Run, house: House) -> None:
+    _many(house, 1)
+    done = run(
+        "calls", "export", "-f", "otlp", "--no-texts", "--variant", "v", "--without", "session", "--trace", "a" * 32,
+        "--client", "cron", "-o", "c.otlp.jsonl", house=house,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    query = house.asked[-1][1]
+    for part in ("format=otlp", "texts=false", "variant=v", "without=session", "client=cron", f"trace={'a' * 32}"):
+        assert part in query
 
 
 def test_delete_asks_unless_told_not_to(run: Run, house: House) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from loopwright import __version__
-from loopwright.api import alerts, allowances, cache, encryption, shapes
+from loopwright.api import alerts, allowances, cache, encryption, exports, shapes
 from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
 from loopwright.api.batches import router as list_of_batches
 from loopwright.api.calibration import router as calibration
@@ -192,6 +192,7 @@ def management(app: App) -> FastAPI:
         redoc_url=None,
     )
     api.state.house = app
+    api.include_router(exports.router)  # before calls by their id: `/api/calls/export` is none
     api.include_router(router)
     api.include_router(alerts.router)
     api.include_router(allowances.router)

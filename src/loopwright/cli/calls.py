@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from loopwright.cli import calls_export
+from loopwright.cli.calls_options import (
+    Cost,
+    ErrorCode,
+    Key,
+    Latency,
+    Model,
+    Operation,
+    Program,
+    PromptVersion,
+    Provider,
+    Result,
+    SentOutside,
+    SentTo,
+    Session,
+    Since,
+    Tag,
+    Target,
+    Task,
+    Text,
+    Until,
+    Variant,
+    Without,
+    key_id,
+    where_of,
+)
 from loopwright.cli.calls_retrieval import show_retrieval
 from loopwright.cli.calls_text import columns, facts, row, show_memory, show_sent, show_texts
-from loopwright.cli.keys import find
-from loopwright.cli.quantities import moment_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import say, show_facts, show_json, show_table
 from loopwright.client import Client
@@ -21,38 +43,6 @@ from loopwright.core.errors import BadRequest, NotFound
 app = typer.Typer(
     help="What was asked and answered: list, show, export, delete.", no_args_is_help=True, add_completion=False
 )
-
-Model = Annotated[str | None, typer.Option(help="Asked for this model.")]
-Key = Annotated[str | None, typer.Option(help="Made with this key: id, prefix or name.")]
-Result = Annotated[
-    str | None, typer.Option(help="ok, error, refused, cancelled, interrupted; failed: error or interrupted.")
-]
-ErrorCode = Annotated[str | None, typer.Option(help="Failed with this code, e.g. rate_limit_exceeded.")]
-Task = Annotated[str | None, typer.Option(help="Made for this task.")]
-Variant = Annotated[str | None, typer.Option(help="Done by this variant of its task.")]
-PromptVersion = Annotated[str | None, typer.Option(help="Made with this version of a prompt.")]
-Target = Annotated[str | None, typer.Option(help="Answered by this model, as its provider names it.")]
-Provider = Annotated[str | None, typer.Option(help="Answered by this provider.")]
-Operation = Annotated[str | None, typer.Option(help="chat, embeddings, completions …")]
-Program = Annotated[str | None, typer.Option(help="Asked by this program, as it names itself.")]
-Without = Annotated[
-    str | None, typer.Option(help="Without these, by commas: task, variant, session, tag:NAME …", metavar="NAMES")
-]
-Session = Annotated[str | None, typer.Option(help="Belongs to this session.")]
-Tag = Annotated[str | None, typer.Option(help="Carries this tag.", metavar="NAME:VALUE")]
-Since = Annotated[str | None, typer.Option(help="Not older than: 2h, 7d, or a date.", metavar="TIME")]
-Until = Annotated[str | None, typer.Option(help="Not newer than: 2h, 7d, or a date.", metavar="TIME")]
-Cost = Annotated[float | None, typer.Option(help="Cost at least so many US dollars.", metavar="USD")]
-Latency = Annotated[float | None, typer.Option(help="Took at least so many milliseconds.", metavar="MS")]
-SentTo = Annotated[str | None, typer.Option(help="Bytes left for this region or provider.", metavar="PLACE")]
-SentOutside = Annotated[
-    str | None,
-    typer.Option(
-        help="Not shown to have stayed within these regions, by commas; `own` is ours.", metavar="REGION[,REGION…]"
-    ),
-]
-Text = Annotated[str | None, typer.Option(help="These words all occur in prompt or answer.", metavar="WORDS")]
-_OUTCOMES = ("ok", "error", "refused", "cancelled", "interrupted", "failed")
 
 
 @app.command("list")
@@ -90,7 +80,7 @@ def list_calls(
     """List calls, newest first."""
     told = locals()
     with reach(url, api_key) as house:
-        where = _where(house, told)
+        where = where_of(house, told)
         page = house.calls(**where, before=before, limit=limit)
     if as_json:
         show_json(page)
@@ -121,48 +111,7 @@ def show(
     show_texts(detail)
 
 
-@app.command("export")
-def export(
-    *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write, whole or not at all; - is stdout.", metavar="FILE")
-    ] = Path("-"),
-    texts: Annotated[bool, typer.Option(help="With request and response of each call.")] = True,
-    model: Model = None,
-    key: Key = None,
-    outcome: Result = None,
-    error_code: ErrorCode = None,
-    task: Task = None,
-    variant: Variant = None,
-    prompt_version: PromptVersion = None,
-    target: Target = None,
-    provider: Provider = None,
-    operation: Operation = None,
-    client: Program = None,
-    without: Without = None,
-    session: Session = None,
-    tag: Tag = None,
-    since: Since = None,
-    until: Until = None,
-    min_cost_usd: Cost = None,
-    min_latency_ms: Latency = None,
-    sent_to: SentTo = None,
-    sent_outside: SentOutside = None,
-    text: Text = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
-    url: Url = None,
-    api_key: ApiKey = None,
-) -> None:
-    """Write calls as JSON lines, newest first: one call a line, with its texts unless --no-texts."""
-    told = locals()
-    with reach(url, api_key) as house:
-        where = _where(house, told)
-        source = calls_export.Source(client=house, where=where, texts=texts, limit=limit)
-        if str(output) == "-":
-            calls_export.write(source, sys.stdout)
-            return
-        count = calls_export.write_file(source, output)
-    say(f"Wrote {count:,} calls to {output}.", style="green")
+app.command("export")(calls_export.export)
 
 
 @app.command("delete")
@@ -191,8 +140,8 @@ def delete(
         if call_ids:
             deleted = sum(client.delete_call(call_id) for call_id in call_ids)
         else:
-            key_id = None if key is None else _key_id(client, key)
-            deleted = client.delete_calls(session=session, tag=tag, key=key_id)
+            made_with = None if key is None else key_id(client, key)
+            deleted = client.delete_calls(session=session, tag=tag, key=made_with)
     if as_json:
         show_json({"deleted": deleted})
     else:
@@ -205,28 +154,6 @@ def _confirm(what: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise BadRequest(f"deleting {what} is for ever, and nobody is here to ask\nAdd --yes")
     typer.confirm(f"Delete {what} for ever?", abort=True, err=True)
-
-
-def _where(client: Client, told: dict[str, Any]) -> dict[str, Any]:
-    """The query of the options that select calls, from a command's own variables."""
-    if told["outcome"] is not None and told["outcome"] not in _OUTCOMES:
-        raise BadRequest(f"--outcome: {told['outcome']!r} is none\nAllowed: {', '.join(_OUTCOMES)}", param="outcome")
-    if told["tag"] is not None and ":" not in told["tag"]:
-        raise BadRequest(f"--tag: {told['tag']!r} is not of the form NAME:VALUE", param="tag")
-    plain = (
-        "model", "outcome", "error_code", "task", "variant", "prompt_version", "target", "provider", "operation", "client",
-        "without", "session", "tag", "min_cost_usd", "min_latency_ms", "sent_to",
-        "sent_outside", "text",
-    )  # fmt: skip
-    where: dict[str, Any] = {name: told[name] for name in plain}
-    where["key"] = None if told["key"] is None else _key_id(client, told["key"])
-    where["since"] = moment_of(told["since"], "--since")
-    where["until"] = moment_of(told["until"], "--until")
-    return where
-
-
-def _key_id(client: Client, which: str) -> int:
-    return int(which) if which.isdigit() else int(find(client, which)["id"])
 
 
 def named(client: Client, which: str) -> str:
