@@ -41,7 +41,7 @@ from loopwright.rooms import ROOMS
 
 T = TypeVar("T")
 PAGES = (
-    "/overview", "/dashboards", "/cost", "/calls", "/playground", "/models", "/routes", "/cache", "/batches", "/budgets", "/keys",
+    "/overview", "/dashboards", "/cost", "/drift", "/calls", "/playground", "/models", "/routes", "/cache", "/batches", "/budgets", "/keys",
     "/prompts", "/new-prompt", "/reviews", "/memory", "/datasets", "/tasks", "/evaluations", "/judges", "/experiments",
     "/collections", "/help",
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from loopwright.api.asking import Acting, Asker, House, Owner, Seen, actor
 from loopwright.app import App
@@ -31,6 +31,7 @@ class NewWatch(BaseModel):
     per_day: int | None = Field(default=None, ge=10, le=1_000_000, description="Calls embedded on one day.")
     alpha: float | None = Field(default=None, ge=0.00001, le=0.2, description="False alarms of a window.")
     history: bool = Field(default=True, description="Learn what is normal from calls on record.")
+    since: AwareDatetime | None = Field(default=None, description="From those since then; else the newest.")
 
 
 @router.get("/drift", tags=["drift"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loopwright.cli.quantities import local_text
+from loopwright.cli.quantities import local_text, moment_of
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
 from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
 
@@ -29,6 +29,9 @@ def watch(
     window: Annotated[int | None, typer.Option(min=50, max=5_000, help="Calls held against them.")] = None,
     per_day: Annotated[int | None, typer.Option(min=10, help="Calls that are embedded on one day.")] = None,
     alpha: Annotated[float | None, typer.Option(min=0.00001, max=0.2, help="False alarms of a window.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Learn from calls since then: 7d, or a date; else the newest.", metavar="TIME")
+    ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Learn from calls to come, not from those on record.")] = False,
     project: Project = None,
     url: Url = None,
@@ -38,7 +41,7 @@ def watch(
     """Watch a task or a model."""
     told: dict[str, Any] = {
         "embedder": embedder, "trailing": trailing, "reference": reference, "window": window, "per_day": per_day,
-        "alpha": alpha, "history": not anew,
+        "alpha": alpha, "history": not anew, "since": moment_of(since, "--since"),
     }  # fmt: skip
     with reach(url, api_key) as client:
         made = client.watch(subject, project=project, **told)

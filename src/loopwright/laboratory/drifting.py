@@ -128,7 +128,7 @@ def embedder_of(app: App) -> str | None:
 
 
 async def begin_watch(app: App, project_id: int, subject: str, by: str, **told: Any) -> Watch:
-    """Watch a task or a model from now on; `told`: embedder, trailing, reference, window, per_day, alpha, history.
+    """Watch a task or a model from now on; `told`: embedder, trailing, reference, window, per_day, alpha, history, since.
 
     Raises:
         BadRequest, Conflict: it cannot be watched, or is already.
@@ -145,6 +145,7 @@ async def begin_watch(app: App, project_id: int, subject: str, by: str, **told: 
             param="embedder",
         )
     size = int(given.get("reference", settings.reference))
+    since: datetime | None = given.get("since") if given.get("history", True) else datetime.now(UTC)
     store = drift(app)
     made = await store.watch(
         project_id,
@@ -156,9 +157,9 @@ async def begin_watch(app: App, project_id: int, subject: str, by: str, **told: 
         window=int(given.get("window", settings.window)),
         per_day=int(given.get("per_day", settings.per_day)),
         alpha=float(given.get("alpha", settings.alpha)),
-        seen_to=None if given.get("history", True) else floor_of(datetime.now(UTC)),
+        seen_to=None if since is None else floor_of(since),
     )
-    if given.get("history", True):
+    if since is None:
         begun = await history(app.calls, filter_of(made, until=None), size)
         if begun is not None:
             await store.change(made, seen_to=begun)

@@ -5,6 +5,7 @@ Fit to be broken off at any moment: what was looked at is in the database, and w
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -76,7 +77,7 @@ class DriftRound:
         for _ in range(_BATCHES):
             watch = await self.drift.get(watch.id, project_id=None)
             counts = await self.drift.counts(watch)
-            if watch.state == "watching" and counts.get(0, 0) < min(watch.reference_size, 50):
+            if watch.state == "watching" and counts.get(0, 0) < watch.reference_size // 2:
                 # Its calls went, by retention or deletion: what is normal is learnt anew.
                 await self.drift.accept(watch, since=max(watch.window_number - 1, 1))
                 continue
@@ -159,7 +160,8 @@ class DriftRound:
 
     async def _learn(self, watch: Watch) -> None:
         reference = await self.drift.sample(watch, 0)
-        centres = statistics.clusters(reference.halves()[0].inputs, seed=watch.id)
+        half = reference.halves()[0].inputs
+        centres = await asyncio.to_thread(statistics.clusters, half, seed=watch.id)
         own = statistics.nearest(centres, reference.inputs)
         await self.drift.group(watch, {name: int(at) for name, at in zip(reference.ids, own, strict=True)})
         await self.drift.change(
@@ -182,7 +184,8 @@ class DriftRound:
             await self.drift.group(watch, {name: int(at) for name, at in zip(current.ids, own, strict=True)})
         before = earlier[-1]["features"] if earlier else {}
         last: Look | None = None
-        for look in looking.looks(current, after=after, before=before):
+        # In a thread: others go round in this process, too.
+        for look in await asyncio.to_thread(lambda: [*looking.looks(current, after=after, before=before)]):
             await self.drift.note(watch, look.calls, current.at(look.calls - 1), look.features)
             if look.moved(watch.alpha):
                 await self._found(watch, look, looking, current.first(look.calls))

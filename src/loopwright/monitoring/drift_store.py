@@ -23,6 +23,8 @@ _WATCH: Final = """id, project_id, kind, name, embedder, rolling as trailing, re
     seen_to::text, window_number, day, taken, topics, learnt_at, problem, created_at, created_by"""
 _FINDING: Final = """f.id, f.watch_id, w.project_id, w.kind, w.name, f.number, f.calls, f.since, f.found_at, f.state,
     f.features, f.fresh::text[] as fresh, f.former::text[] as former, f.closed_at, f.closed_by"""
+_KEPT: Final = 200
+"""Windows whose looks are kept."""
 _MOST_WATCHES: Final = 200
 """Of one project."""
 
@@ -278,6 +280,9 @@ class Drift:
             await connection.execute(
                 b"delete from drift_points where watch_id = %s and number > 0 and number < %s",
                 (watch.id, watch.window_number),
+            )
+            await connection.execute(
+                b"delete from drift_looks where watch_id = %s and number < %s", (watch.id, watch.window_number - _KEPT)
             )
             await connection.execute(
                 b"update drift_watches set window_number = window_number + 1 where id = %s", (watch.id,)
