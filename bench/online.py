@@ -57,7 +57,81 @@ from processes import postgres_cpu
 
 DATA: Final = Path(os.environ.get("LOOPWRIGHT_TEST_DATA", "../shared/data")).resolve() / "banking77" / "train.csv"
 ALL: Final = ("refusal", "language", "sentiment", "toxicity", "pii", "json_schema")
-WORDS: Final = ["Thank", "you", "for", "asking", ".", "We", "looked", "at", "your", "account", "and", "the", "payment", "of", "last", "Friday", "has", "arrived", ".", "The", "fee", "was", "taken", "back", "within", "two", "days", ",", "and", "you", "will", "find", "it", "in", "the", "list", "of", "your", "transactions", ".", "Should", "anything", "still", "be", "missing", ",", "please", "write", "to", "us", "again", "and", "tell", "us", "the", "date", "and", "the", "amount", ".", "We", "are", "glad", "to", "help", "you", "with", "your", "card", "at", "any", "time", "."]
+WORDS: Final = [
+    "Thank",
+    "you",
+    "for",
+    "asking",
+    ".",
+    "We",
+    "looked",
+    "at",
+    "your",
+    "account",
+    "and",
+    "the",
+    "payment",
+    "of",
+    "last",
+    "Friday",
+    "has",
+    "arrived",
+    ".",
+    "The",
+    "fee",
+    "was",
+    "taken",
+    "back",
+    "within",
+    "two",
+    "days",
+    ",",
+    "and",
+    "you",
+    "will",
+    "find",
+    "it",
+    "in",
+    "the",
+    "list",
+    "of",
+    "your",
+    "transactions",
+    ".",
+    "Should",
+    "anything",
+    "still",
+    "be",
+    "missing",
+    ",",
+    "please",
+    "write",
+    "to",
+    "us",
+    "again",
+    "and",
+    "tell",
+    "us",
+    "the",
+    "date",
+    "and",
+    "the",
+    "amount",
+    ".",
+    "We",
+    "are",
+    "glad",
+    "to",
+    "help",
+    "you",
+    "with",
+    "your",
+    "card",
+    "at",
+    "any",
+    "time",
+    ".",
+]
 
 
 class Making:
@@ -77,6 +151,11 @@ class Making:
     async def asked(self, plan: Plan, watch: Watch, project_id: int, meter: Meter) -> Evaluator:
         """Nobody is asked."""
         raise NotImplementedError
+
+    def costs(self, evaluator: Evaluator) -> bool:
+        """Nothing does."""
+        del evaluator
+        return False
 
 
 @dataclass(frozen=True, slots=True)

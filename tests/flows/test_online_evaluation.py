@@ -19,10 +19,12 @@ CONFIG = """
 server: {workers: 1}
 providers:
   words: {kind: scripted, args: {answers: [{match: "refuse", text: "I'm sorry, but I can't help with that."}], otherwise: "The bill is paid, and we write to you within the week."}}
+  vectors: {kind: scripted, args: {dimensions: 8}}
   judge: {kind: scripted, args: {otherwise: '{"verdict": "yes"}'}}
 models:
   small: {provider: words, price: {input: 1.0, output: 2.0}}
   oracle: {provider: judge, price: {input: 1.0, output: 2.0}}
+  vectors: {provider: vectors, operations: [embeddings]}
 tasks:
   reply:
     model: small
@@ -36,6 +38,7 @@ tasks:
         - sentiment
         - {kind: judge, name: helpful, args: {judge: answers, model: oracle}}
         - {kind: exact_match, name: never}
+        - answer_relevance
       share: 1
       budget: {usd: 1}
 """
@@ -89,6 +92,7 @@ def test_each_call_has_each_score_once(house: House, asked: list[str]) -> None:
     found = scores(house, asked[0])
     assert {name: each["source"] for name, each in found.items()} == {
         "refusal": "code", "language": "code", "toxicity": "code", "pii": "code", "sentiment": "code", "helpful": "judge",
+        "answer_relevance": "code",
     }  # fmt: skip
     assert (found["language"]["label"], found["language"]["passed"]) == ("en", True)
     assert (found["helpful"]["label"], found["helpful"]["weight"]) == ("yes", 1.0)
@@ -141,7 +145,7 @@ def test_killed_in_the_middle_nothing_is_lost_or_scored_twice(house: House, aske
     told = standing(house)
     names = {each["name"]: each["scored"] for each in told["evaluators"]}
     assert names["refusal"] == names["helpful"] == before + 40 == len(asked) + 40
-    assert all(len(scores(house, each)) == 6 for each in more[:5])
+    assert all(len(scores(house, each)) == 7 for each in more[:5])
 
 
 def test_odd_questions_are_refused(house: House) -> None:

@@ -79,6 +79,10 @@ class Making:
         meter.foreign, meter.engine_us = self.foreign, 0 if self.foreign else 1_000_000
         return self.judge
 
+    def costs(self, evaluator: Evaluator) -> bool:
+        del evaluator
+        return self.foreign
+
 
 class House(Kept):
     """All that takes part."""

@@ -78,6 +78,14 @@ class Scoring:
         [spec] = await app.workshop.fitting.resolved(project_id, [watch.spec])
         return make(spec, tools)
 
+    def costs(self, evaluator: Evaluator) -> bool:
+        """See `monitoring.online.Makes`."""
+        model = getattr(getattr(evaluator, "definition", None), "model", None)
+        if not isinstance(model, str):
+            return False
+        target = self._app.targets.get(model)
+        return target is None or target.price is not None or not self._ours(model)
+
     async def close(self) -> None:
         """Let go of the engines."""
         if self._load is not None:

@@ -53,6 +53,10 @@ class Makes(Protocol):
         """
         ...
 
+    def costs(self, evaluator: Evaluator) -> bool:
+        """Whether it may cost money: it judges by a model that has a price, or is not on an engine of ours."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Online:
@@ -160,15 +164,19 @@ class Asked:
         why = self._passed_over(due, plan, watch, detail)
         if plan is None or watch is None or detail is None or why is not None:
             return online.nothing(due, plan, why or "unwatched")
-        day = datetime.now(UTC).date()
-        held = await online.purse.hold(plan.monitor.budget, _key(due), day, judges=watch.judges)
+        day, meter, held = datetime.now(UTC).date(), Meter(), None
+        try:
+            evaluator = await online.makes.asked(plan, watch, due.project_id, meter)
+            held = await online.purse.hold(plan.monitor.budget, _key(due), day, costs=online.makes.costs(evaluator))
+        except LoopwrightError as error:
+            return await self._again(due, plan, error)
         if held is None and online.purse.flying[due.project_id, due.task]:
             await online.books.later(due, _MOMENT, failed=False)  # what others have set aside may come back
             return None
         if held is None:
             return online.nothing(due, plan, "budget")
         try:
-            return replace(await self._ask(due, plan, watch, detail), held_nano=held)
+            return replace(await self._ask(due, plan, watch, detail, evaluator, meter), held_nano=held)
         except LoopwrightError as error:
             await online.purse.give_back(due.project_id, due.task, day, held)
             online.purse.landed(due.project_id, due.task, held)
@@ -195,12 +203,13 @@ class Asked:
         await self.online.books.later(due, min(pause, _LONGEST), failed=not yielded)
         return None
 
-    async def _ask(self, due: Due, plan: Plan, watch: Watch, detail: CallDetail) -> Done:
-        online, meter = self.online, Meter()
+    async def _ask(
+        self, due: Due, plan: Plan, watch: Watch, detail: CallDetail, evaluator: Evaluator, meter: Meter
+    ) -> Done:
+        online = self.online
         example, output = example_of(detail), output_of(detail, formed=plan.formed)
         if example is None or output is None:
             return online.nothing(due, plan, "no_text")
-        evaluator = await online.makes.asked(plan, watch, due.project_id, meter)
         finding = await found(watch, evaluator, example, output, floor=due.floor, seconds=online.seconds)
         cost: int | None = finding.nano
         if finding.score is not None:

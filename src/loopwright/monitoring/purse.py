@@ -37,7 +37,7 @@ class Purse:
     """Questions of each task that money is set aside for now: what they do not need comes back."""
 
     async def hold(
-        self, budget: MonitorBudgetSettings, key: tuple[int, str, str], day: date, *, judges: bool
+        self, budget: MonitorBudgetSettings, key: tuple[int, str, str], day: date, *, costs: bool
     ) -> int | None:
         """Nanodollars that were set aside; None when the budget of the day leaves none, or no time of engines.
 
@@ -46,11 +46,11 @@ class Purse:
         """
         project_id, task, _ = key
         most = None if budget.usd is None else round(budget.usd * NANO)
-        nano = round(self.dearest.get(key, _UNKNOWN) * _MARGIN) if judges and most is not None else 0
+        nano = round(self.dearest.get(key, _UNKNOWN) * _MARGIN) if costs and most is not None else 0
         if most is not None and key not in self.dearest:
             nano = min(nano, most)
         engine = None if budget.engine_seconds is None else round(budget.engine_seconds * 1e6)
-        if engine == 0 or (most == 0 and judges):
+        if engine == 0 or (most == 0 and costs):
             return None
         row = await self.db.row(
             _HOLD,

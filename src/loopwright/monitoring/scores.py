@@ -63,7 +63,7 @@ class _Span:
 class Scores:
     """What is asked of scores, whoever gave them. Every method raises `Unavailable` while the database cannot answer.
 
-    What was said of a call is in these figures some seconds later. They keep counting calls that were deleted later.
+    What was said of a call is in these figures some seconds later, and out of them some seconds after it was forgotten.
     """
 
     db: Database
