@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from loopwright.core.call import Call
 from loopwright.telemetry.span import Span
 from loopwright.telemetry.sums import summed
-from loopwright.telemetry.tree import departed, inside, tree
+from loopwright.telemetry.tree import Node, departed, inside, of_span, tree
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND
@@ -17,12 +17,13 @@ def hexed(number: int) -> str:
     return f"{number:016x}"
 
 
-def span(number: int, parent: int | None = None, *, at: float = 0.0, took: float = 1.0, **more: Any) -> Span:
+def span(number: int, parent: int | None = None, *, at: float = 0.0, took: float = 1.0, **more: Any) -> Node:
     usual: dict[str, Any] = {"name": f"step {number}", "kind": "chain", "status": "ok"}
-    return Span(
+    told = Span(
         project_id=1, trace_id="a" * 32, span_id=hexed(number), parent_id=None if parent is None else hexed(parent),
         started_ns=NOW + int(at * SECOND), duration_us=int(took * 1_000_000), **(usual | more),
     )  # fmt: skip
+    return of_span(told)
 
 
 def call(number: int, parent: int | None = None, *, at: float = 0.0, took: float = 1.0, **more: Any) -> Call:
@@ -58,14 +59,16 @@ def test_spans_and_calls_are_one_tree_summed_once() -> None:
 
 
 def test_a_call_that_a_span_tells_of_is_counted_once() -> None:
-    told = span(2, 1, kind="llm", call_id=call(2).id, model="m", input_tokens=10)
+    def told() -> Node:
+        return span(2, 1, kind="llm", call_id=call(2).id, model="m", input_tokens=10)
+
     outside = call(2, 1, client="otlp:app")
-    [_, node] = tree([span(1), told], [outside])
+    [_, node] = tree([span(1), told()], [outside])
     assert node.call is outside
     assert node.cost_nano == 100
     # The same question came through this house, an HTTP span between the two.
     ours = call(7, 3, cost_nano=90)
-    nodes = tree([span(1), told, span(3, 2)], [outside, ours])
+    nodes = tree([span(1), told(), span(3, 2)], [outside, ours])
     totals = summed(nodes)
     assert [node.id for node in nodes] == [hexed(1), hexed(2), hexed(3), hexed(7)]
     assert (totals.calls, totals.cost_nano, totals.input_tokens) == (1, 90, 10)
@@ -150,11 +153,11 @@ some_calls = st.lists(
 
 
 @given(some_spans, some_calls)
-def test_whatever_comes_becomes_a_tree(spans: list[Span], calls: list[Call]) -> None:
+def test_whatever_comes_becomes_a_tree(spans: list[Node], calls: list[Call]) -> None:
     nodes = tree(spans, calls)
     at = {node.id: number for number, node in enumerate(nodes)}
     assert len(at) == len(nodes)
-    assert {each.span_id for each in spans} <= at.keys()
+    assert {each.id for each in spans} <= at.keys()
     for node in nodes:
         if node.parent is not None:
             assert at[node.parent] < at[node.id]

@@ -118,7 +118,7 @@ def show(
             ("failed", trace["failed"] or None),
             ("tokens", f"{trace['input_tokens']:,} in, {trace['output_tokens']:,} out"),
             ("cost", _cost(trace)),
-            ("models", ", ".join(f"{part['name']} ${part['cost_usd']}" for part in trace["models"])),
+            ("models", ", ".join(f"{part['name']} {_cost(part)}" for part in trace["models"])),
             ("not received", trace["missing"] or None),
         ]
     )

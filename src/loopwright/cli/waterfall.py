@@ -35,12 +35,12 @@ def _line(node: Mapping[str, Any], names: int, bars: int, whole: int) -> Text:
     depth = int(node["depth"])
     indent = "  " * min(depth, _DEEP) + (f"{depth} " if depth > _DEEP else "")
     kind = str(node["kind"])
-    name = clip(indent.replace(" ", "\u00a0") + clip(node["name"], 200), names).replace("\u00a0", " ")
+    name = indent + clip(node["name"], max(names - len(indent), 8))
     start = min(max(int(node["at_us"]) * bars // whole, 0), bars - 1)
     long = min(max(int(node["duration_us"]) * bars // whole, 1), bars - start)
     style = "red" if node.get("failed") else _STYLES.get(kind, "dim")
     bar = " " * start + ("━" if node.get("critical") else "─") * long
-    cost = f"${float(node['cost_usd']):.4f}" if node.get("cost_usd") else "unpriced" if node.get("unpriced") else ""
+    cost = f"${float(node['cost_usd']):.3g}" if node.get("cost_usd") else "unpriced" if node.get("unpriced") else ""
     took = seconds_text(int(node["duration_us"]) / 1e6)
     mark = "✗" if node.get("failed") else "?" if node.get("missing") or node.get("strange") else " "
     return Text.assemble(

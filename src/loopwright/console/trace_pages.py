@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from loopwright.telemetry.shown import span_shown, trace_shown
 from loopwright.telemetry.span import Span
 from loopwright.telemetry.spoken import answer_of, question_of
 from loopwright.telemetry.sums import within
-from loopwright.telemetry.traces import Trace, TraceFilter, TraceRow, Traces
+from loopwright.telemetry.traces import Trace, TraceFilter, TraceRow, Traces, checked
 from loopwright.telemetry.tree import Node
 
 _PAGE: Final = 50
@@ -28,6 +29,7 @@ _FIELDS: Final = (
 _MORE: Final = ("session", "min_duration_ms", "min_cost_usd", "since", "until")
 _WITHOUT_SCRIPT: Final = 200
 """Steps that a page shows where no script runs."""
+_SPAN: Final = re.compile(r"[0-9a-fA-F]{16}")
 _TEXT: Final = 60_000
 _SHORT: Final = 300
 _FLAGS: Final = (
@@ -86,44 +88,53 @@ class TracePages:
 
     async def _step(self, visit: Visit) -> View:
         params = visit.request.path_params
-        traces = traces_of(self._app)
-        trace = await traces.get(visit.project_id, params["trace_id"])
-        node = next((node for node in trace.nodes if node.id == params["span_id"]), None)
-        if node is None:
-            raise NotFound(f"there is no step {params['span_id'][:80]!r} in trace {trace.trace_id}")
-        span, sealed = None, None
-        if node.span is not None:
+        traces, digits, step = traces_of(self._app), checked(params["trace_id"]), params["span_id"]
+        span, sealed, call_id = None, None, visit.asked("call")
+        line, parts = _line_of("", "other", 0, failed=False, service=""), list[dict[str, str]]()
+        if _SPAN.fullmatch(step):
             try:
-                span = await traces.spans.get(trace.project_id, trace.trace_id, node.id)
+                span = await traces.spans.get(visit.project_id, digits, step)
             except Sealed as error:
                 sealed = error.message
-        said = await self._said(node, span, trace.project_id)
+        if span is not None:
+            call_id = span.call_id or call_id
+            line = _line_of(span.name, span.kind, span.duration_us, failed=span.status == "error", service=span.service)
+        elif sealed is None and call_id is None:
+            # No span came of it: what stands for it in the tree.
+            node = next((each for each in (await traces.get(visit.project_id, digits)).nodes if each.id == step), None)
+            if node is None:
+                raise NotFound(f"there is no step {step[:80]!r} in trace {digits}")
+            call_id = None if node.call is None else node.call.id
+            line = _line_of(node.name, node.kind, node.duration_us, failed=node.failed, service=node.service)
+            parts = [{"title": "Failure", "text": plain(node.error)[:_TEXT]}] if node.error and not call_id else []
+        said = await self._said(span, call_id, visit.project_id)
         data = {
-            "trace_id": trace.trace_id,
-            "id": node.id,
-            "name": node.name,
-            "call_id": None if node.call is None else node.call.id,
-            "sealed": said.pop("sealed", None) or sealed,
-            **said,
+            "trace_id": digits,
+            "id": step,
+            "name": line["name"] or said["name"],
+            "call_id": call_id,
+            "sealed": said["sealed"] or sealed,
+            "parts": [*parts, *said["parts"]],
             "span": None if span is None else span_shown(span),
         }
-        return View(data=data, drawn={"line": _line(node, trace), "trace": trace})
+        return View(data=data, drawn={"line": line})
 
-    async def _said(self, node: Node, span: Span | None, project_id: int) -> dict[str, Any]:
+    async def _said(self, span: Span | None, call_id: str | None, project_id: int | None) -> dict[str, Any]:
         """Everything of a step that is text to read, each with its title."""
-        parts: list[tuple[str, str]] = []
-        sealed = None
-        if node.error:
-            parts.append(("Failure", plain(node.error)[:_TEXT]))
-        call_id = node.call.id if node.call is not None else None
+        parts = _parts(Failure=None if span is None else span.error)
+        sealed, name = None, ""
         if call_id is not None:
             try:
                 found = await self._app.calls.get(call_id, project_id=project_id, wait=0.0)
             except NotFound:
-                pass
+                call_id = None
             else:
-                sealed = found.sealed
-                parts += _parts(Question=question_of(found.request), Answer=answer_of(found.response))
+                sealed, name = found.sealed, f"{found.call.operation} {found.call.model}"
+                parts += _parts(
+                    Failure=found.call.error if span is None else None,
+                    Question=question_of(found.request),
+                    Answer=answer_of(found.response),
+                )
         if span is not None:
             given = {} if call_id is not None else {"Input": span.input, "Output": span.output}
             parts += _parts(**given, Attributes=dict(span.attributes) or None)
@@ -135,7 +146,7 @@ class TracePages:
                 {"trace": link.trace_id, "span": link.span_id, **dict(link.attributes)} for link in span.links[:50]
             ]
             parts += _parts(Links=links or None, Clipped=", ".join(span.clipped) or None)
-        return {"parts": [{"title": title, "text": text} for title, text in parts], "sealed": sealed}
+        return {"parts": [{"title": title, "text": text} for title, text in parts], "sealed": sealed, "name": name}
 
 
 def traces_of(app: App) -> Traces:
@@ -154,7 +165,7 @@ def columns_of(trace: Trace) -> dict[str, Any]:
     rows = []
     for node in trace.nodes:
         bits = sum(1 << at for at, name in enumerate(_FLAGS) if getattr(node, name))
-        bits |= (0 if within(node, start, end) else 1 << 7) | (1 << 8 if node.span is not None else 0)
+        bits |= (0 if within(node, start, end) else 1 << 7) | (1 << 8 if node.told else 0)
         rows.append(
             [
                 node.id, node.depth, word(node.name), word(node.kind), (node.started_ns - start) // 1000, node.duration_us,
@@ -197,17 +208,12 @@ def _line(node: Node, trace: Trace) -> dict[str, Any]:
         "kind": node.kind,
         "ms": node.duration_us / 1000,
         "at_ms": (node.started_ns - trace.totals.started_ns) / 1_000_000,
-        "failed": node.failed,
         "error": node.error,
-        "model": node.model,
-        "service": node.service,
-        "tokens": (node.input_tokens, node.output_tokens),
-        "cost": None if node.cost_nano is None else node.cost_nano / 1e9,
-        "call_id": None if node.call is None else node.call.id,
-        "missing": node.missing,
-        "cut": node.cut,
-        "twice": node.twice,
     }
+
+
+def _line_of(name: str, kind: str, duration_us: int, *, failed: bool, service: str) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "ms": duration_us / 1000, "failed": failed, "service": service}
 
 
 def _parts(**values: object) -> list[tuple[str, str]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
@@ -131,7 +133,7 @@ class Observer:
             if self._provider is None:
                 self._sending = Sending(self._url, self._key, self._pace)
                 # The queue says itself goodbye at the end; the provider would a second time.
-                self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(), shutdown_on_exit=False)
+                self._provider = TracerProvider(sampler=ALWAYS_ON, resource=_resource(), shutdown_on_exit=False)
                 self._provider.add_span_processor(self._sending)
             return self._provider
 
@@ -310,6 +312,15 @@ class Observed:
 
     def __repr__(self) -> str:
         return f"observe({self.name!r}, kind={self.kind!r})"
+
+
+def _resource() -> Resource:
+    """Whose steps these are: what OpenTelemetry's variables say, else the name of the program."""
+    found = Resource.create()
+    if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
+        program = Path(sys.argv[0] if sys.argv else "").stem
+        found = found.merge(Resource({"service.name": program if program not in ("", "-c", "-m") else "python"}))
+    return found
 
 
 def _ended(step: Step, error: BaseException | None) -> None:

@@ -289,9 +289,7 @@ class Sessions:
     async def _said_by_root(
         self, nodes: Sequence[Node], project_id: int, trace_id: str
     ) -> tuple[str | None, str | None, str | None]:
-        root = next(
-            (node for node in nodes if node.parent is None and node.span is not None and node.call is None), None
-        )
+        root = next((node for node in nodes if node.parent is None and node.told and node.call is None), None)
         if root is None:
             return None, None, None
         try:

@@ -84,7 +84,7 @@ def _node(node: Node, start: int, end: int) -> dict[str, Any]:
         "error": node.error,
         "service": node.service,
         "model": node.model,
-        "tool": None if node.span is None else node.span.tool,
+        "tool": node.tool,
         "call_id": None if node.call is None else node.call.id,
         "input_tokens": node.input_tokens,
         "output_tokens": node.output_tokens,

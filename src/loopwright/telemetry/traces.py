@@ -21,6 +21,7 @@ from loopwright.core.money import usd
 from loopwright.kit.db import Database
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.wire_read import dicts
+from loopwright.telemetry.rows import KINDS, STATUSES, digits
 from loopwright.telemetry.spans import MOST, Spans
 from loopwright.telemetry.sums import Totals, summed
 from loopwright.telemetry.tree import Node, departed, inside, looked_up, tree
@@ -31,6 +32,13 @@ _FEW_SERIES: Final = 64
 _READ: Final = 200
 """Calls of tasks whose own requests are shown."""
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
+_FAILED: Final = STATUSES.index("error")
+_SPANS: Final = """
+    select project_id, span_id, parent_id, call_id, started_ns, duration_us, cost_nano, input_tokens, output_tokens, kind,
+        status, name, service, session, model, tool, error
+    from spans where trace_id = %(trace)s::uuid and (%(project)s::int is null or project_id = %(project)s)
+    order by started_ns, id limit %(limit)s
+"""
 _ROW: Final = """
     t.trace_id, t.project_id, t.started_at, t.duration_us, t.cost_nano, t.input_tokens, t.output_tokens, t.steps, t.calls,
     t.failed, t.unpriced, t.rootless, t.session, t.error, t.models, s.name, s.service
@@ -196,27 +204,28 @@ class Traces:
         Raises:
             NotFound: nothing of it is on record, or it is another project's.
         """
-        digits = checked(trace_id)
-        spans = await self.spans.of_trace(project_id, digits, limit=limit)
-        rows = await self._calls(project_id, digits, [span.call_id for span in spans if span.call_id is not None])
+        found_id = checked(trace_id)
+        told = await self.db.rows(_SPANS, {"trace": found_id, "project": project_id, "limit": limit})
+        named = [str(row["call_id"]) for row in told if row["call_id"] is not None]
+        rows = await self._calls(project_id, found_id, named)
         calls = [call_of(row) for row in rows]
-        members = Counter([*(span.project_id for span in spans), *(call.project_id for call in calls)])
+        members = Counter([*(row["project_id"] for row in told), *(call.project_id for call in calls)])
         if not members:
             raise NotFound(f"there is no trace {trace_id[:80]!r}: it is past its retention, was deleted, or never was")
         # The same id in two projects is two traces; an administrator sees the larger.
         mine = max(members, key=lambda project: (members[project], -project))
-        spans = [span for span in spans if span.project_id == mine]
+        spans = [_node(row) for row in told if row["project_id"] == mine]
         calls = [call for call in calls if call.project_id == mine]
         inner = await self._inner([row for row in rows if row["project_id"] == mine])
         nodes = tree(spans, calls, inner)
         sessions = [span.session for span in spans if span.session] + [call.session for call in calls if call.session]
         return Trace(
-            trace_id=digits,
+            trace_id=found_id,
             project_id=mine,
             session=sessions[0] if sessions else None,
             nodes=tuple(nodes),
             totals=summed(nodes),
-            clipped=len(spans) >= limit,
+            clipped=len(told) >= limit,
         )
 
     async def _series(self, asked: TraceFilter) -> list[int] | None:
@@ -230,13 +239,13 @@ class Traces:
         )
         return [row["id"] for row in found]
 
-    async def _calls(self, project_id: int | None, digits: str, named: list[str]) -> list[dict[str, Any]]:
+    async def _calls(self, project_id: int | None, trace: str, named: list[str]) -> list[dict[str, Any]]:
         """Calls of the trace; one that is a trace by itself; and those that spans name."""
         found = await self.db.rows(
             f"""select c.id from calls c where c.trace_id = %(trace)s::uuid and {TRACED} limit %(most)s""",  # noqa: S608
-            {"trace": digits, "most": MOST},
+            {"trace": trace, "most": MOST},
         )
-        ids = list({*(row["id"] for row in found), UUID(digits), *(UUID(each) for each in named)})
+        ids = list({*(row["id"] for row in found), UUID(trace), *(UUID(each) for each in named)})
         return await self.db.rows(
             f"""select {CALL}, c.block, c.slot, c.sent from calls c join call_series s on s.id = c.series_id
                 where c.id = any(%s) and (%s::int is null or c.project_id = %s) order by c.id""",  # noqa: S608
@@ -256,6 +265,31 @@ class Traces:
             if made:
                 found[call.id] = made
         return found
+
+
+def _node(row: Mapping[str, Any]) -> Node:
+    """As `of_span` of a row, for thirty thousand at a time."""
+    call_id, parent = row["call_id"], row["parent_id"]
+    alone = call_id is None
+    return Node(
+        id=digits(row["span_id"]),
+        parent=None if parent is None else digits(parent),
+        name=row["name"],
+        kind=KINDS[row["kind"]],
+        started_ns=row["started_ns"],
+        duration_us=row["duration_us"],
+        failed=row["status"] == _FAILED,
+        error=row["error"],
+        told=True,
+        call_id=None if alone else str(call_id),
+        session=row["session"],
+        tool=row["tool"],
+        model=row["model"],
+        service=row["service"],
+        cost_nano=row["cost_nano"] if alone else None,
+        input_tokens=row["input_tokens"] if alone else 0,
+        output_tokens=row["output_tokens"] if alone else 0,
+    )
 
 
 def requests_in(call: Call, request: Mapping[str, Any] | None) -> list[Node]:

@@ -32,7 +32,12 @@ class Node:
     duration_us: int
     failed: bool = False
     error: str | None = None
-    span: Span | None = None
+    told: bool = False
+    """A span came; else only a call is on record, or neither."""
+    call_id: str | None = None
+    """The call that the span names."""
+    session: str | None = None
+    tool: str | None = None
     call: Call | None = None
     missing: bool = False
     """Stands for a span that others name as their parent and that never came."""
@@ -68,11 +73,11 @@ class Node:
         return self.started_ns + self.duration_us * 1000
 
 
-def tree(spans: Iterable[Span], calls: Iterable[Call], inner: Mapping[str, Sequence[Node]] | None = None) -> list[Node]:
+def tree(spans: Iterable[Node], calls: Iterable[Call], inner: Mapping[str, Sequence[Node]] | None = None) -> list[Node]:
     """All nodes, each after its parent, in the order they are drawn.
 
     Args:
-        spans: of one trace.
+        spans: of one trace, as `of_span` makes them; of several with one id the first counts.
         calls: on record, of the same trace. One that is a span, or that a span names, is one node with it.
         inner: by id of a call, the requests that were made inside it.
     """
@@ -167,14 +172,14 @@ def departed(call: Call, sent: Sequence[Mapping[str, object]] | None) -> list[No
     ]
 
 
-def _nodes(spans: Iterable[Span], calls: Iterable[Call]) -> dict[str, Node]:
+def _nodes(spans: Iterable[Node], calls: Iterable[Call]) -> dict[str, Node]:
     nodes: dict[str, Node] = {}
     named: dict[str, Node] = {}
-    for span in spans:
-        if span.span_id not in nodes:
-            nodes[span.span_id] = node = _of_span(span)
-            if span.call_id is not None:
-                named.setdefault(span.call_id, node)
+    for node in spans:
+        if node.id not in nodes:
+            nodes[node.id] = node
+            if node.call_id is not None:
+                named.setdefault(node.call_id, node)
     known = list({call.id: call for call in calls}.values())
     aliases: dict[str, str] = {}
     for call in known:
@@ -191,7 +196,8 @@ def _nodes(spans: Iterable[Span], calls: Iterable[Call]) -> dict[str, Node]:
     return nodes
 
 
-def _of_span(span: Span) -> Node:
+def of_span(span: Span) -> Node:
+    """The node of a span that hangs nowhere yet. What a call took is the call's to say."""
     return Node(
         id=span.span_id,
         parent=span.parent_id,
@@ -201,7 +207,10 @@ def _of_span(span: Span) -> Node:
         duration_us=max(span.duration_us, 0),
         failed=span.status == "error",
         error=span.error,
-        span=span,
+        told=True,
+        call_id=span.call_id,
+        session=span.session,
+        tool=span.tool,
         model=span.model,
         service=span.service,
         cost_nano=span.cost_nano if span.call_id is None else None,

@@ -133,9 +133,10 @@ function start({ trace, total, words, rows }) {
   function ticks() {
     axis.replaceChildren(made("div", "fall-name"));
     const track = made("div", "fall-track");
-    for (let part = 0; part < 5; part += 1) {
-      const tick = made("span", "", duration(from + ((to - from) * part) / 5));
-      tick.style.left = `${part * 20}%`;
+    const parts = Math.min(Math.max(Math.floor(box.clientWidth * 0.4 / 80), 1), 5);
+    for (let part = 0; part < parts; part += 1) {
+      const tick = made("span", "", duration(from + ((to - from) * part) / parts));
+      tick.style.left = `${(part * 100) / parts}%`;
       track.append(tick);
     }
     axis.append(track, made("div", "fall-took", duration(to - from)), made("div", "fall-cost", "cost"));
@@ -171,11 +172,11 @@ function start({ trace, total, words, rows }) {
     const row = rows[at];
     const flags = row[FLAGS];
     panel.hidden = false;
-    root.classList.add("open");
+    if (!root.classList.contains("open")) { root.classList.add("open"); ticks(); }
     const head = made("header", "");
     const close = made("button", "bare", "Close");
     close.type = "button";
-    close.addEventListener("click", () => { panel.hidden = true; root.classList.remove("open"); box.focus(); later(); });
+    close.addEventListener("click", () => { panel.hidden = true; root.classList.remove("open"); ticks(); box.focus(); later(); });
     head.append(made("h2", "anywhere", words[row[NAME]] || "(no name)"), close);
     const list = made("dl", "facts");
     const add = (name, value) => { if (value) list.append(made("dt", "", name), made("dd", "anywhere", value)); };
@@ -201,7 +202,7 @@ function start({ trace, total, words, rows }) {
     ].filter(([bit]) => flags & bit).map(([, text]) => made("p", "quiet small", text));
     const links = made("p", "row small");
     if (row[CALL]) links.append(link(`/calls/${encodeURIComponent(row[CALL])}`, "Open the call"));
-    if (!(flags & MISSING)) links.append(link(`/traces/${trace}/spans/${encodeURIComponent(row[ID])}`, "Its own page"));
+    if (!(flags & MISSING)) links.append(link(`/traces/${trace}/spans/${encodeURIComponent(row[ID])}?call=${encodeURIComponent(row[CALL])}`, "Its own page"));
     const body = made("div", "body stack");
     body.append(list, ...notes);
     if (words[row[ERROR]]) body.append(made("div", "notice bad", words[row[ERROR]]));
@@ -216,7 +217,7 @@ function start({ trace, total, words, rows }) {
     const place = panel.querySelector(".fall-said");
     const wait = setTimeout(() => { place.replaceChildren(made("p", "quiet", "Reading …")); }, 300);
     try {
-      const answer = await fetch(`/traces/${trace}/spans/${encodeURIComponent(rows[at][ID])}.json`, { signal: asking.signal });
+      const answer = await fetch(`/traces/${trace}/spans/${encodeURIComponent(rows[at][ID])}.json?call=${encodeURIComponent(rows[at][CALL])}`, { signal: asking.signal });
       const step = await answer.json();
       if (!answer.ok) throw new Error(step.error?.message ?? answer.statusText);
       const parts = step.sealed ? [made("p", "quiet", `Its texts are ${step.sealed}.`)] : [];
@@ -303,7 +304,7 @@ function start({ trace, total, words, rows }) {
   });
   panel.addEventListener("keydown", (event) => { if (event.key === "Escape") panel.querySelector("button").click(); });
   box.addEventListener("scroll", later, { passive: true });
-  addEventListener("resize", later);
+  addEventListener("resize", () => { ticks(); later(); });
   find.addEventListener("input", arrange);
   only.addEventListener("change", arrange);
   root.querySelector("[data-fold]").addEventListener("click", () => {
@@ -313,6 +314,7 @@ function start({ trace, total, words, rows }) {
   root.querySelector("[data-unfold]").addEventListener("click", () => { folded.clear(); arrange(); });
   root.querySelector("[data-whole]").addEventListener("click", () => zoom(0, Math.max(total, 1)));
 
+  box.style.height = `${Math.max(rows.length, 4) * HEIGHT + 4}px`;
   ticks();
   arrange();
 }
