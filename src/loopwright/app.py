@@ -39,6 +39,7 @@ from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
 from loopwright.gateway.confined import Confined
+from loopwright.gateway.counted import Counted, Meters
 from loopwright.gateway.embedder import Embedders
 from loopwright.gateway.examined import Examiner
 from loopwright.gateway.grounded import Grounded
@@ -58,6 +59,7 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
 from loopwright.kit.settings_privacy import PrivacySettings
 from loopwright.monitoring.arriving import arriving
+from loopwright.monitoring.forgetting import forget_watched
 from loopwright.monitoring.watchlist import forget_faults
 from loopwright.prompts.weight import Scale
 from loopwright.providers.protocol import Provider
@@ -101,6 +103,8 @@ class App:
     calibrations: Calibrations
     """How much evidence is enough, and weighing it."""
     spool: Spool
+    meters: Meters
+    """Counts calls for `/metrics`."""
     targets: Mapping[str, Target]
     """By every name that can be called."""
     routes: tuple[Route, ...]
@@ -185,6 +189,7 @@ class App:
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
         await self.workshop.feedback.forget(project_id=project_id, **named)
         await self.telemetry.forget(project_id=project_id, **named)
+        await forget_watched(self.db, project_id=project_id, **named)
         gone = await self.calls.delete(project_id=project_id, **named)
         await forget_faults(self.db)
         # Again, for what was said while they went; before, so that nothing is left should this end in between.
@@ -210,6 +215,7 @@ class App:
             await counter.close()
         await self.allowances.close()
         self.spool.close()
+        self.meters.close()
         await self.db.close()
 
 
@@ -244,9 +250,9 @@ async def build(settings: Settings) -> App:
     calibrations = Calibrations(db, search, seal)
     chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
     chat = Admitted(workshop.remembered(chat), allowances, routing.dearest(routes).get, settings.limits)
-    kept = Recorded(
-        chat, Settled(spool, allowances), price, payloads=settings.calls.payloads, alone=routing.alone(routes)
-    )
+    meters = Meters.begin(settings.home / "metrics", targets, series=settings.monitoring.metrics.series)
+    spooled = Settled(Counted(spool, meters), allowances)
+    kept = Recorded(chat, spooled, price, payloads=settings.calls.payloads, alone=routing.alone(routes))
     recorded = Guarded(kept, guards) if settings.privacy.active else kept
     await _look_for_strangers(settings.privacy, Projects(db))
     prompted = road.whole = workshop.prompted(recorded, targets, settings)
@@ -269,6 +275,7 @@ async def build(settings: Settings) -> App:
         search=search,
         calibrations=calibrations,
         spool=spool,
+        meters=meters,
         targets=targets,
         routes=tuple({each.name: each for each in routes.values()}.values()),
         chat=prompted,

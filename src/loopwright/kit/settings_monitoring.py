@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from loopwright.kit.settings_alerts import AlertSettings, ObjectiveSettings
 from loopwright.kit.settings_drift import CanarySettings, DriftSettings
 from loopwright.kit.settings_energy import EnergySettings
+from loopwright.kit.settings_metrics import MetricsSettings, SendingSettings
 from loopwright.kit.settings_telemetry import TelemetrySettings
 
 
@@ -22,3 +23,6 @@ class MonitoringSettings:
     canaries: CanarySettings = field(default_factory=CanarySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     energy: EnergySettings = field(default_factory=EnergySettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    otlp: Mapping[str, SendingSettings] = field(default_factory=dict)
+    """Who is sent our calls as OpenTelemetry, each by a name: see docs/metrics.md."""
