@@ -14,7 +14,7 @@ from loopwright.feedback.beside import beside
 from loopwright.feedback.store import Feedback
 
 _PAGE: Final = 480
-_TOGETHER: Final = 48
+_TOGETHER: Final = 32
 """Calls whose texts are held at once."""
 
 
