@@ -75,9 +75,10 @@ def standing(house: House) -> dict[str, Any]:
 
 
 def settled(house: House, calls: int) -> bool:
-    behind = standing(house)["behind"]
+    told = standing(house)
+    behind = told["behind"]
     done = not (behind["arrived"] or behind["computed"] or behind["asked"])
-    return done and standing(house)["calls"]["seen"] >= calls
+    return done and told["calls"]["seen"] >= calls
 
 
 @pytest.fixture(scope="module")

@@ -53,14 +53,20 @@ class Standing:
         now = datetime.now(UTC)
         since = (now - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
         params = {"task": plan.task, "project": project_id, "since": since, "day": now.date()}
+        async with self.db.snapshot() as connection:
+            # At one moment: what is drawn meanwhile is either still to come or already due, never neither.
+            found = [
+                await (await connection.execute(query.encode(), params)).fetchall()
+                for query in (_COUNTS, _DUE, _FAULTS, _SPENT, _ARRIVED)
+            ]
+        counts, waiting, complaints, [spent], [arrived] = found
         counted: dict[str, dict[str, Mapping[str, Any]]] = {}
-        for row in await self.db.rows(_COUNTS, params):
+        for row in counts:
             counted.setdefault(row["name"], {})[row["what"]] = row
-        due = {row["name"]: row for row in await self.db.rows(_DUE, params)}
+        due = {row["name"]: row for row in waiting}
         faults: dict[str, list[dict[str, Any]]] = {}
-        for row in await self.db.rows(_FAULTS, params):
+        for row in complaints:
             faults.setdefault(row["name"], []).append(self._fault(row))
-        spent = await self.db.row(_SPENT, params) or {"nano": 0, "engine_us": 0}
         budget = plan.monitor.budget
         return {
             "task": plan.task,
@@ -79,7 +85,7 @@ class Standing:
                 "engine_seconds": budget.engine_seconds,
                 "engine_seconds_used": round(spent["engine_us"] / 1e6, 3),
             },
-            "behind": await self._behind(due, now),
+            "behind": _behind(arrived, due, now),
         }
 
     def _evaluator(
@@ -108,18 +114,6 @@ class Standing:
             "faults": faults,
         }
 
-    async def _behind(self, due: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str, Any]:
-        """Calls of all tasks that are not drawn yet, and what of this one waits, with the age of the oldest."""
-        arrived = await self.db.row(_ARRIVED) or {"calls": 0, "oldest": None}
-        moments = [row["oldest"] for row in (arrived, *due.values()) if row["oldest"] is not None]
-        oldest = min(moments, default=None)
-        return {
-            "arrived": arrived["calls"],
-            "computed": sum(row["calls"] for name, row in due.items() if not name),
-            "asked": sum(row["calls"] for name, row in due.items() if name),
-            "seconds": 0.0 if oldest is None else round(max((now - oldest).total_seconds(), 0.0), 1),
-        }
-
     def _fault(self, row: Mapping[str, Any]) -> dict[str, Any]:
         try:
             place = fault_about(row["project_id"], row["task"], row["name"], row["what"])
@@ -127,6 +121,18 @@ class Standing:
         except Sealed as error:
             said = error.message
         return {"what": row["what"], "said": said, "call_id": row["call_id"], "at": row["at"]}
+
+
+def _behind(arrived: Mapping[str, Any], due: Mapping[str, Mapping[str, Any]], now: datetime) -> dict[str, Any]:
+    """Calls of all tasks that are not drawn yet, and what of this one waits, with the age of the oldest."""
+    moments = [row["oldest"] for row in (arrived, *due.values()) if row["oldest"] is not None]
+    oldest = min(moments, default=None)
+    return {
+        "arrived": arrived["calls"],
+        "computed": sum(row["calls"] for name, row in due.items() if not name),
+        "asked": sum(row["calls"] for name, row in due.items() if name),
+        "seconds": 0.0 if oldest is None else round(max((now - oldest).total_seconds(), 0.0), 1),
+    }
 
 
 def _calls(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
