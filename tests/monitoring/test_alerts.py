@@ -58,7 +58,7 @@ async def test_a_burst_is_told_once_signed_and_resolved(database_url: str, tmp_p
             told = heard.taken[0]
             assert (told["event"], told["more"], told["delivery"]) == ("firing", 0, headers["loopwright-delivery"])
             [alert] = told["alerts"]
-            assert alert["title"].startswith("model m: 5 of 5 calls since ")
+            assert alert["title"].startswith("Model m: 5 of 5 calls since ")
             assert alert["severity"] == "critical"
             assert "upstream_broke" in " ".join(alert["explanation"])
             assert "outcome=error" in alert["calls_url"]
@@ -87,7 +87,7 @@ async def test_a_slow_burn_is_told_by_its_window(database_url: str, tmp_path: Pa
         await here.house.keep(*calls)
         await here.round()
         [alert] = (await Alerts(here.db).page(project_id=None)).alerts
-        assert alert.title == "model m: 15 of 60 calls of the last hour failed"
+        assert alert.title == "Model m: 15 of 60 calls of the last hour failed"
         assert alert.evidence["windows"][0]["burn_rate"] == pytest.approx(25)
         assert alert.severity == "critical"
 

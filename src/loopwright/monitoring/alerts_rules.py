@@ -11,7 +11,7 @@ from loopwright.kit.settings_alerts import RuleSettings
 from loopwright.monitoring.alerts import Raised
 from loopwright.monitoring.alerts_counts import Counts, Group, Row, Where
 from loopwright.monitoring.objectives_ledger import Ledger
-from loopwright.monitoring.objectives_watch import scope_text
+from loopwright.monitoring.objectives_watch import begun, scope_text
 
 _SIX_HOURS: Final = 21_600
 _MOST: Final = 200
@@ -100,7 +100,7 @@ def _raised(
         source="rule",
         key="/".join((name, *(f"{label}={each}" for label, each in labels.items()))),
         severity=rule.severity,
-        title=f"{scope_text(labels)}: {measure} {value:.4g} in {span}, {side} than {bound:g}",
+        title=f"{begun(scope_text(labels))}: {measure} {value:.4g} in {span}, {side} than {bound:g}",
         text=f"Rule {name}: {measure} over {span} is to be not {side} than {bound:g}. "
         f"It is {value:.4g}, of {requests} requests.",
         link="/alerts",

@@ -125,7 +125,7 @@ def _raised(
     if sudden is not None and sudden.fires and sudden.since is not None:
         severities.append("critical")
         when = f"{sudden.since.astimezone(UTC):%H:%M:%S} UTC"
-        title = f"{scope_text(labels)}: {sudden.bad} of {sudden.calls} calls since {when} {bad_text(objective)}"
+        title = f"{begun(scope_text(labels))}: {sudden.bad} of {sudden.calls} calls since {when} {bad_text(objective)}"
         lines.append(
             f"{sudden.bad} of the {sudden.calls} calls since {when} {bad_text(objective)}: a run that chance would "
             "bring once in a million calls."
@@ -133,7 +133,7 @@ def _raised(
     else:
         worst = firing[0]
         title = (
-            f"{scope_text(labels)}: {worst.long.bad} of {worst.long.total} calls of {_FOR[worst.window.name]} "
+            f"{begun(scope_text(labels))}: {worst.long.bad} of {worst.long.total} calls of {_FOR[worst.window.name]} "
             f"{bad_text(objective)}"
         )
     lines += [_burnt_text(objective, each) for each in firing]
@@ -179,6 +179,11 @@ def scope_text(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in labels.items()) or "all calls"
 
 
+def begun(text: str) -> str:
+    """With a capital, as sentences begin."""
+    return text[:1].upper() + text[1:]
+
+
 def said(name: str, objective: ObjectiveSettings) -> str:
     """An objective in words."""
     what = f"{_TO_BE_BAD[objective.kind]}{_limit(objective)}"
@@ -205,7 +210,7 @@ def _burnt_text(objective: ObjectiveSettings, each: Burning) -> str:
     return (
         f"In {_FOR[each.window.name]} {each.long.bad} of {each.long.total} calls {bad_text(objective)}: "
         f"{each.long_rate:.3g} times what the objective allows (told from {each.bound:.3g} times), and "
-        f"{each.short.bad} of {each.short.total} in the last {each.window.short_s // 60} minutes."
+        f"{each.short.bad} of {each.short.total} in {_SHORT[each.window.name]}."
     )
 
 
@@ -239,6 +244,7 @@ _FOR: Final = {
     "six hours": "the last 6 hours",
     "three days": "the last 3 days",
 }
+_SHORT: Final = {"hour": "the last 5 minutes", "six hours": "the last 30 minutes", "three days": "the last 6 hours"}
 _BAD: Final[Mapping[str, str]] = {
     "errors": "failed",
     "latency": "took longer than",
@@ -247,7 +253,12 @@ _BAD: Final[Mapping[str, str]] = {
     "cost": "cost more than",
     "quality": "scored low",
 }
-_TO_BE_BAD: Final[Mapping[str, str]] = {
+_TO_BE_SHORT: Final = {
+    "hour": "the last 5 minutes",
+    "six hours": "the last 30 minutes",
+    "three days": "the last 6 hours",
+}
+_BAD: Final[Mapping[str, str]] = {
     "errors": "fail",
     "latency": "take longer than",
     "ttft": "begin to answer later than after",
