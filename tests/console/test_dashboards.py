@@ -8,6 +8,9 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from loopwright.core.score import Score
+from loopwright.feedback.given import Author
+from loopwright.monitoring.score_rollups import RollUps
 from tests.console.conftest import Visitor
 from tests.console.housing import ATTACK, House, csrf
 
@@ -98,6 +101,25 @@ def test_a_dashboard_is_kept_found_and_forgotten(boss: httpx.Client, clerk: http
     )
     clerk.post("/dashboards/forget", data={"csrf": csrf(page), "name": name})
     assert told(clerk, "/dashboards.json")["kept"] == []
+
+
+def test_scores_are_panels_beside_latency_and_cost(house: House, boss: httpx.Client) -> None:
+    for number in range(4):
+        call_id = house.call(ago=100.0, variant="ab"[number % 2], tags={"case": "scored"})
+        house.drained()
+        call = house.do(house.app.calls.get(call_id, project_id=None)).call
+        score = Score(name="charm", value=number / 4, passed=number > 1)
+        house.do(house.app.workshop.feedback.score(call, score, Author(name="pytest", key_id=call.key_id)))
+    house.do(RollUps(house.app.db)())
+    path = "/dashboards?range=1h&show=score:charm@variant&show=score:charm&show=score:charm@client"
+    by, whole, unknown = told(boss, path.replace("?", ".json?"))["panels"]
+    assert {group["name"]: group["totals"]["score:charm"] for group in by["groups"]} == {"a": 0.25, "b": 0.5}
+    assert whole["total"]["totals"]["score:charm"] == pytest.approx(0.375)
+    assert unknown["groups"] == []
+    page = boss.get(path).text
+    assert "Score charm" in page
+    assert boss.get(f"{path}&split=key&compare=previous&client=pytest").status_code == 200
+    assert boss.get(f"{path}&show=score:charm@key&show=score:charm@tag:case").status_code == 200
 
 
 def test_a_project_sees_its_own_calls_only(house: House, boss: httpx.Client) -> None:

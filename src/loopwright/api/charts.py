@@ -84,13 +84,13 @@ async def list_dashboards(app: House, project: Seen) -> dict[str, Any]:
     return {"dashboards": [dashboard_out(each) for each in await app.calls.dashboards.list(project)]}
 
 
-@router.get("/dashboards/{name}", tags=["charts"])
+@router.get("/dashboards/{name:path}", tags=["charts"])
 async def get_dashboard(app: House, project: Owner, name: str) -> dict[str, Any]:
     """One dashboard."""
     return {"dashboard": dashboard_out(await app.calls.dashboards.get(project, name))}
 
 
-@router.put("/dashboards/{name}", tags=["charts"])
+@router.put("/dashboards/{name:path}", tags=["charts"])
 async def put_dashboard(
     app: House, who: Asker, project: Owner, name: str, new: NewDashboard, request: Request
 ) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def put_dashboard(
     return {"dashboard": dashboard_out(kept)}
 
 
-@router.delete("/dashboards/{name}", tags=["charts"])
+@router.delete("/dashboards/{name:path}", tags=["charts"])
 async def delete_dashboard(app: House, who: Asker, project: Owner, name: str, request: Request) -> dict[str, Any]:
     """Forget a dashboard; the calls stay."""
     await app.calls.dashboards.delete(project, name)

@@ -49,7 +49,7 @@ def label_of(split: str, name: str | int | None, keys: Mapping[int, str]) -> str
     """What people call a group."""
     if name is None or name == "":
         return f"no {split.removeprefix('tag:').replace('_', ' ')}"
-    return keys.get(int(name), f"key {name}") if split == "key" else str(name)
+    return keys.get(int(name), f"key {name}") if split == "key" and str(name).isdecimal() else str(name)
 
 
 def shown(chart: Chart, split: str | None, names: Mapping[int, str]) -> dict[str, Any]:

@@ -33,8 +33,10 @@ from loopwright.console.asking import RANGES as SPANS
 from loopwright.console.asking import Span, filter_of, span_of
 from loopwright.console.panels import TERMS as LATENCY
 from loopwright.console.panels import PanelDrawn, panel, terms
+from loopwright.console.score_panel import PREFIX, score_chart, score_measure
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.core.errors import BadRequest
+from loopwright.monitoring.scores import Scores
 
 _POINTS: Final = 60
 _AT_ONCE: Final = 4
@@ -144,7 +146,11 @@ class DashboardPages:
                 "ranges": RANGES,
                 "dimensions": [(name, _WORDS.get(name, name)) for name in DIMENSIONS],
                 "tags": await self._app.calls.tag_names(project_id),
-                "measures": {**{name: each.title for name, each in MEASURES.items()}, TERMS: "Latency and its terms"},
+                "measures": {
+                    TERMS: "Latency and its terms",
+                    **{name: each.title for name, each in MEASURES.items()},
+                    **{PREFIX + name: f"Score {name}" for name in await Scores(self._app.db).names(project_id)},
+                },
                 "backs": _BACKS,
                 "keys": keys,
                 "fields": [name for name in FIELDS if name not in ("min_cost_usd", "min_latency_ms")],
@@ -174,6 +180,8 @@ class DashboardPages:
                 if each.measure == TERMS:
                     return await self._app.calls.chart(ChartAsk(filter=which, measures=LATENCY, points=_POINTS)), None
                 split = each.split or asked.split
+                if each.measure.startswith(PREFIX):
+                    return await score_chart(self._app.db, which, each.measure, split, _POINTS), None
                 ask = ChartAsk(filter=which, measures=(each.measure,), split=split, points=_POINTS)
                 if asked.compare is None:
                     return await self._app.calls.chart(ask), None
@@ -187,7 +195,10 @@ class DashboardPages:
             if each.measure == TERMS:
                 drawn.append(terms(number, text, pair[0], asked.filter))
             else:
-                drawn.append(panel(number, text, pair, asked.filter, measure=each.measure, split=split, names=keys))
+                scored = score_measure(each.measure) if each.measure.startswith(PREFIX) else None
+                drawn.append(
+                    panel(number, text, pair, asked.filter, measure=each.measure, split=split, names=keys, found=scored)
+                )
             told.append(
                 {
                     "panel": text,

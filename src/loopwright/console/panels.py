@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from loopwright.calls.charted import label_of, where_of
 from loopwright.calls.charts import Chart, ChartGroup
-from loopwright.calls.measures import Unit, measure_of
+from loopwright.calls.measures import Measure, Unit, measure_of
 from loopwright.console import formats
 from loopwright.console.charts import Drawn, Line, draw
 
@@ -85,16 +85,20 @@ def panel(
     measure: str,
     split: str | None,
     names: Mapping[int, str],
+    found: Measure | None = None,
 ) -> PanelDrawn:
-    """Lay out a panel of one measure; `asked` are the parameters of the filter, `names` those of keys."""
+    """Lay out a panel of one measure; `asked` are the parameters of the filter, `names` those of keys.
+
+    `found` is a measure that is not of calls: its points have no calls to open.
+    """
     now, before = charts
-    found = measure_of(measure)
+    linked, found = found is None, found or measure_of(measure)
     show = shower(found.unit)
     asked = {**_MEANT.get(measure, {}), **asked}
     lines: list[Line] = []
     entries: list[Entry] = []
     over: list[Line] = []
-    if split is None:
+    if split is None and linked:
         lines.append(Line(name=found.title, look="main", values=now.total.values[measure]))
         if before is not None:
             over.append(Line(name="time before", look=_BEFORE, values=before.total.values[measure]))
@@ -108,7 +112,7 @@ def panel(
     for place, group in enumerate(groups):
         name = label_of(split or "", group.name, names)
         look = _OUTCOMES.get(str(group.name), "g7") if split == "outcome" else LOOKS[place % len(LOOKS)]
-        where = where_of(split or "", group.name)
+        where = where_of(split or "", group.name) if linked else None
         lines.append(Line(name=name, look=look, values=group.values[measure]))
         entries.append(
             Entry(
@@ -144,7 +148,7 @@ def panel(
         over=over,
     )
     return _whole(
-        chart, entries, now, asked, measure=measure, split=split, own=own, about=found.about,
+        chart, entries, now, asked if linked else None, measure=measure, split=split, own=own, about=found.about,
         total=show(now.total.totals[measure]),
         change="" if before is None else change(now.total, before.total, measure),
     )  # fmt: skip
@@ -182,7 +186,7 @@ def _whole(
     chart: Drawn,
     entries: Sequence[Entry],
     now: Chart,
-    asked: Mapping[str, str],
+    asked: Mapping[str, str] | None,
     *,
     measure: str,
     split: str | None,
@@ -207,7 +211,7 @@ def _whole(
         change=change,
         entries=entries,
         # No filter selects the calls that have any code.
-        calls=None if split == "error_code" and measure not in _MEANT else calls_of(asked),
+        calls=None if asked is None or (split == "error_code" and measure not in _MEANT) else calls_of(asked),
         spans=[(moment(max(at, now.since)), moment(min(at + step, now.until))) for at in now.times],
         since=moment(now.since),
         until=moment(now.until),
