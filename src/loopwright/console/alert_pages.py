@@ -152,19 +152,19 @@ def chart_of(kind: str, points: Sequence[Point]) -> Drawn:
     if kind in ("spend", "usd", "budget", "cost", "usd_per_request"):
         spent = [each.counts.cost_nano / 1e9 for each in points]
         return draw(
-            "cost", "Cost", times, [Line(name="cost", look="c1", values=spent)], kind="bars", show=formats.dollars
+            "cost", "Cost", times, [Line(name="cost", look="main", values=spent)], kind="bars", show=formats.dollars
         )
     if kind in ("tokens", "input_tokens", "output_tokens"):
         lines = [
-            Line(name="input", look="c1", values=[float(each.counts.input_tokens) for each in points]),
-            Line(name="output", look="c2", values=[float(each.counts.output_tokens) for each in points]),
+            Line(name="input", look="quiet", values=[float(each.counts.input_tokens) for each in points]),
+            Line(name="output", look="main", values=[float(each.counts.output_tokens) for each in points]),
         ]
         return draw("tokens", "Tokens", times, lines, kind="bars", show=formats.count)
     measure = kind.partition("_p")[0]
     if measure in ("latency", "ttft", "tpot"):
         lines = [
             Line(name=name, look=look, values=[getattr(getattr(each, measure), name) for each in points])
-            for name, look in (("p50", "c1"), ("p95", "c2"))
+            for name, look in (("p50", "p50"), ("p95", "p95"))
         ]
         return draw(
             "latency",
@@ -176,7 +176,7 @@ def chart_of(kind: str, points: Sequence[Point]) -> Drawn:
         )
     failed = [float(each.counts.errors + each.counts.interrupted) for each in points]
     others = [float(each.counts.requests) - bad for each, bad in zip(points, failed, strict=True)]
-    lines = [Line(name="failed", look="bad", values=failed), Line(name="others", look="c1", values=others)]
+    lines = [Line(name="failed", look="bad", values=failed), Line(name="others", look="main", values=others)]
     return draw("calls", "Calls", times, lines, kind="bars", show=formats.count)
 
 

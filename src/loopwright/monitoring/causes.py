@@ -17,7 +17,7 @@ from loopwright.calls.pages import condition_of
 from loopwright.calls.query import CallFilter
 from loopwright.kit.db import Database
 from loopwright.monitoring.alerts import Alert
-from loopwright.monitoring.causes_reading import SERIES, Cell, Sample, examples, names_of_keys, sample
+from loopwright.monitoring.causes_reading import SERIES, Cell, Sample, amount_of, examples, names_of_keys, sample
 from loopwright.monitoring.causes_weights import weight_of
 
 _BASELINE: Final = timedelta(days=1)
@@ -136,11 +136,15 @@ async def explain(db: Database, alert: Alert, *, now: datetime | None = None) ->
     causes = _ranked(alert, whole, late, early, rate)
     keys = await names_of_keys(db, alert.project_id)
     for at, cause in enumerate(causes):
+        overlap = cause.overlap
+        if 0 < at < _EXAMPLED and overlap is None and cause.now.amount:
+            both = _scope(alert, since, until, **filter_args({**causes[0].calls, **_own(cause)}))
+            overlap = await amount_of(db, await condition_of(db, both), weight) / cause.now.amount
         ids: Sequence[str] = ()
         if at < _EXAMPLED:
             condition = await condition_of(db, _scope(alert, since, until, **filter_args(cause.calls)))
             ids = await examples(db, condition, weight, _EXAMPLES)
-        causes[at] = replace(_named(cause, keys), examples=ids)
+        causes[at] = replace(_named(cause, keys), examples=ids, overlap=overlap)
     return replace(whole, causes=causes)
 
 
@@ -281,7 +285,7 @@ def _codes_of(late: Sample, dimension: str, value: str) -> list[tuple[str, int]]
 def _overlap(late: Sample, first: Cause, cause: Cause) -> float | None:
     """Share of the amount of `cause` that `first` has, too; tags are not known together with anything else."""
     if first.dimension.startswith("tag:") or cause.dimension.startswith("tag:") or not cause.now.amount:
-        return None
+        return 0.0 if first.dimension == cause.dimension else None
     both = (
         cell.amount for cell in _of(late, cause.dimension, cause.value) if cell.has.get(first.dimension) == first.value
     )
@@ -293,6 +297,11 @@ def _calls(alert: Alert, whole: Explanation, dimension: str, value: str) -> dict
     if dimension.startswith("tag:"):
         return found | {"tag": f"{dimension.removeprefix('tag:')}:{value}"}
     return found | {dimension: value}
+
+
+def _own(cause: Cause) -> dict[str, str]:
+    """What its calls have, as `/calls` takes a filter; nothing where the first cause is another value of the same."""
+    return {"tag": cause.calls["tag"]} if cause.dimension.startswith("tag:") else {cause.dimension: cause.value}
 
 
 def _named(cause: Cause, keys: Mapping[int, str]) -> Cause:

@@ -14,7 +14,6 @@ MOST: Final = 20_000
 _CELLS: Final = 5_000
 _TAGS: Final = 1_000
 SERIES: Final = ("target", "provider", "model", "variant", "prompt_version", "task", "operation")
-_NO_CALLS: Final = "false"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +91,22 @@ async def sample(db: Database, condition: Condition | None, weight: Weight) -> S
         clipped=calls >= MOST,
         seconds=max((row["seconds"] for row in rows), default=0.0),
     )
+
+
+async def amount_of(db: Database, condition: Condition | None, weight: Weight) -> float:
+    """What the newest calls that pass `condition` have of it.
+
+    Raises:
+        Unavailable: the database cannot answer now.
+    """
+    if condition is None:
+        return 0.0
+    row = await db.row(
+        f"""select sum(x) as amount from (select ({weight.sql})::float8 as x from calls c
+                where {condition.sql()} and {weight.where} order by c.id desc limit %(most)s) found""",  # noqa: S608
+        {**condition.params, **weight.params, "most": MOST},
+    )
+    return 0.0 if row is None or row["amount"] is None else float(row["amount"])
 
 
 async def examples(db: Database, condition: Condition | None, weight: Weight, most: int) -> list[str]:

@@ -253,12 +253,7 @@ _BAD: Final[Mapping[str, str]] = {
     "cost": "cost more than",
     "quality": "scored low",
 }
-_TO_BE_SHORT: Final = {
-    "hour": "the last 5 minutes",
-    "six hours": "the last 30 minutes",
-    "three days": "the last 6 hours",
-}
-_BAD: Final[Mapping[str, str]] = {
+_TO_BE_BAD: Final[Mapping[str, str]] = {
     "errors": "fail",
     "latency": "take longer than",
     "ttft": "begin to answer later than after",
