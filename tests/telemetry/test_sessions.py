@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import BadRequest, NotFound
 from loopwright.telemetry.sessions import Sessions
-from loopwright.telemetry.spoken import TEXT, answer_of, question_of, text_of, tools_of
+from loopwright.telemetry.spoken import TEXT, answer_of, question_of, text_of, told_of, tools_of
 from tests.telemetry.traced import answered, asked, opened, record, span
 
 
@@ -95,6 +95,9 @@ def test_what_was_said_is_found_in_its_shapes() -> None:
     assert text_of({"question": "why", "k": 3}) == "why"
     assert text_of({"a": 1, "b": [2]}) == '{"a":1,"b":[2]}'
     assert text_of("x" * 50_000) == "x" * TEXT
+    assert told_of('{"question": "why"}') == "why"
+    assert told_of("[broken") == "[broken"
+    assert text_of('{"answer": "as it was said"}') == '{"answer": "as it was said"}'
     called = {"role": "assistant", "tool_calls": [{"function": {"name": "look"}}, {"function": 3}]}
     request = {"messages": [called, {"role": "user", "content": "q"}, called, {"role": "tool", "content": "r"}]}
     assert [used.name for used in tools_of(request, {"choices": [{"message": called}]})] == ["look", "?", "look", "?"]
@@ -114,6 +117,6 @@ shapes = st.recursive(
 @given(shapes)
 def test_whatever_shape_it_has_nothing_raises(value: Any) -> None:
     body = value if isinstance(value, dict) else {"messages": value, "choices": value}
-    for said in (text_of(value), question_of(body), answer_of(body)):
+    for said in (text_of(value), told_of(value), question_of(body), answer_of(body)):
         assert said is None or len(said) <= TEXT
     tools_of(body, body)

@@ -17,7 +17,7 @@ from loopwright.core.errors import NotFound, Sealed
 from loopwright.core.money import usd
 from loopwright.kit.db import Database
 from loopwright.kit.ids import floor_of
-from loopwright.telemetry.spoken import Used, answer_of, question_of, text_of, tools_of
+from loopwright.telemetry.spoken import Used, answer_of, question_of, told_of, tools_of
 from loopwright.telemetry.traces import Traces, mark_of
 from loopwright.telemetry.tree import Node
 
@@ -296,7 +296,7 @@ class Sessions:
             span = await self.traces.spans.get(project_id, trace_id, root.id)
         except Sealed as error:
             return None, None, error.message
-        return (None, None, None) if span is None else (text_of(span.input), text_of(span.output), None)
+        return (None, None, None) if span is None else (told_of(span.input), told_of(span.output), None)
 
 
 def _of_call(detail: CallDetail) -> Turn:

@@ -71,6 +71,16 @@ def tools_of(request: Mapping[str, Any] | None, response: Mapping[str, Any] | No
     return found[:50]
 
 
+def told_of(value: object) -> str | None:
+    """As `text_of`, of what a span says, where JSON often comes as a text."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return text_of(value)
+    return text_of(value)
+
+
 def text_of(value: object, depth: int = _DEEP) -> str | None:
     """The text in a value: itself, of messages the last one's, of an object the member that is its text; else JSON."""
     if value is None or value in ("", {}, []):
