@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
 from loopwright.core.errors import BadRequest
 from loopwright.core.score import Score
 from loopwright.datasets.example import Example
@@ -14,9 +16,7 @@ from loopwright.evals.evaluator import Output, Tools
 from loopwright.evals.judge_prompt import text_of
 from loopwright.evals.language import language
 from loopwright.evals.plain import Plain
-from loopwright.kit.postponed import Postponed
 
-vader: Final = Postponed("vaderSentiment.vaderSentiment")
 _READ: Final = 4_000
 """Characters whose sentiment is told: what takes some words of it in one breath grows with the square of their number."""
 _SURE: Final = 0.05
@@ -73,7 +73,7 @@ class Sentiment(Plain[SentimentArgs]):
 
 @lru_cache(maxsize=1)
 def _analyser() -> Any:
-    return vader.SentimentIntensityAnalyzer()
+    return SentimentIntensityAnalyzer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
