@@ -28,9 +28,9 @@ CHANNEL: Final = "loopwright_keys"
 PREFIX: Final = "lw-"
 OPERATIONS: Final = (
     "chat", "completion", "embeddings", "responses", "messages", "files", "batches", "moderations", "rerank",
-    "telemetry",
+    "telemetry", "metrics",
 )  # fmt: skip
-"""Routes of /v1 that a key may be kept to, and `telemetry` for those of /otlp."""
+"""Routes of /v1 that a key may be kept to, `telemetry` for those of /otlp and `metrics` for /metrics."""
 _SHOWN: Final = 9
 _POLL: Final = 10.0
 _SELECT: Final = """

@@ -116,6 +116,9 @@ def _endpoint(signal: str, take: Take, gate: Gate) -> Callable[[Request], Awaita
             async with gate.working:
                 data = await _inflated(body, request, gate.settings.body_limit)
                 accepted = await take(data, form, who, request.headers.get("host", ""))
+            count = house(request).meters.event
+            count("otlp", signal, "accepted", amount=accepted.new)
+            count("otlp", signal, "refused", amount=accepted.refused)
         except TimeoutError:
             raise BadRequest("the body did not come in time (server.body_timeout)") from None
         finally:

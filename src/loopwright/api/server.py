@@ -22,10 +22,12 @@ from loopwright.api.lane import lane
 from loopwright.api.limited import Limited
 from loopwright.api.management import management
 from loopwright.api.messages import Counting
+from loopwright.api.metrics import metrics
 from loopwright.api.otlp import otlp
 from loopwright.api.public import public
 from loopwright.api.spoken import dialects
 from loopwright.app import App
+from loopwright.laboratory.figures import Figures
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 KEEP_ALIVE = 75
@@ -63,12 +65,13 @@ def routes(app: App) -> Door:
     return Door(hot, others)
 
 
-def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
+def asgi(app: App, door: Door, console: Sequence[BaseRoute], figures: Figures | None = None) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
     limit = app.settings.server.body_limit
     rest = Limited(management(app), limit)
     open_routes = public(app)
     telemetry = otlp(app)
+    told = metrics(app, figures or Figures(app))
     console_pages = Starlette(routes=list(console))
     console_pages.state.house = app
     pages = Limited(console_pages, limit)
@@ -92,6 +95,8 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
             await rest(scope, receive, send)
         elif path.startswith("/otlp/"):
             await telemetry(scope, receive, send)
+        elif path == "/metrics":
+            await told(scope, receive, send)
         elif path.startswith("/v1/") or path in {"/healthz", "/readyz"}:
             await open_routes(scope, receive, send)
         else:
@@ -103,9 +108,9 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute]) -> Asgi:
 async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being answered (for `server.drain_timeout` at most)."""
     server = app.settings.server
-    door = routes(app)
+    door, figures = routes(app), Figures(app)
     config = uvicorn.Config(
-        asgi(app, door, console),
+        asgi(app, door, console, figures),
         http=lane(
             door.answer,
             {path: path for path in door.paths},
@@ -129,7 +134,13 @@ async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]
     gc.set_threshold(_YOUNG)
     # Every layer of the road closes what it opens, so nobody need keep a list of all answers that have begun.
     sys.set_asyncgen_hooks(firstiter=None)
-    await watched(uvicorn.Server(config), app.watch(), listening)
+    await watched(uvicorn.Server(config), _both(app.watch(), figures.pulse.run()), listening)
+
+
+async def _both(*each: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for one in each:
+            group.create_task(one)
 
 
 async def watched(server: uvicorn.Server, watch: Coroutine[Any, Any, None], listening: socket.socket) -> None:

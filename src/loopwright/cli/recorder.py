@@ -15,6 +15,8 @@ from loopwright.cli.evaluator import enlist_evaluations
 from loopwright.cli.ingester import enlist_documents
 from loopwright.cli.monitor import enlist_monitor
 from loopwright.cli.starting import start_log, until_told
+from loopwright.gateway.counted import Meters
+from loopwright.gateway.pulse import Pulse
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
@@ -41,10 +43,19 @@ async def _recorder(settings: Settings) -> None:
     enlist_documents(house.jobs, settings, db)
     enlist_monitor(house.jobs, settings, db)
     enlist_tidying(house.jobs, settings, db)
+    folder = settings.home / "metrics"
+    meters = Meters.begin(folder, (), series=settings.monitoring.metrics.series)
+    pulse = Pulse(
+        folder=folder,
+        role="recorder",
+        meters=meters,
+        counts=lambda: {"drained": house.drain.stored, "set_aside": house.drain.set_aside},
+    )
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(house.run())
+            group.create_task(pulse.run())
             group.create_task(go_round(aside, rounds(settings, aside, partial(house.jobs.defer, RUN))))
 
     try:

@@ -6,11 +6,11 @@ So `/metrics` answers for all workers whichever of them is asked, also while the
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ FRESH: Final = 10.0
 SUFFIX: Final = ".told"
 _OLD: Final = 60.0
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_log = logging.getLogger(__name__)
 Tell = Callable[[], Mapping[str, float]]
 """Numbers of a process, by name."""
 
@@ -66,9 +67,10 @@ class Pulse:
         clock = asyncio.get_running_loop().time
         try:
             while True:
-                # A full disk must not end a worker.
-                with suppress(OSError):
+                try:
                     self.beat()
+                except Exception:  # noqa: BLE001 - a full disk, or whatever it is, must not end a worker
+                    _log.exception("what this process is like could not be told")
                 began = clock()
                 await asyncio.sleep(EVERY)
                 self.lag = max(clock() - began - EVERY, 0.0)
