@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from loopwright.client import Client
 from loopwright.kit.keyring import new_key
 from tests.flows.house import House, wait
 
@@ -129,9 +130,9 @@ def token(page: str) -> str:
     return found[1]
 
 
-def test_a_foreign_topic_is_found_told_and_accepted(house: House) -> None:
-    ask(house, ordinary(0, 120))
-    made = run(house, "drift", "watch", "voice", "--reference", "100", "--window", "60")
+def test_a_foreign_topic_is_found_told_and_accepted(house: House, client: Client) -> None:
+    ask(house, ordinary(0, 90))
+    made = run(house, "drift", "watch", "voice", "--reference", "80", "--window", "50")
     number = made["id"]
 
     def watched() -> dict[str, Any]:
@@ -140,7 +141,7 @@ def test_a_foreign_topic_is_found_told_and_accepted(house: House) -> None:
 
     wait(lambda: watched()["watch"]["state"] == "watching")
     assert watched()["watch"]["finding"] is None
-    ask(house, [STRANGE.format(1700 + at) for at in range(40)])
+    ask(house, [STRANGE.format(1700 + at) for at in range(30)])
     wait(lambda: watched()["watch"]["finding"] is not None)
     found = watched()
     names = {each["name"] for each in found["watch"]["finding"]["features"]}
@@ -152,29 +153,29 @@ def test_a_foreign_topic_is_found_told_and_accepted(house: House) -> None:
     assert alert["link"] == f"/drift/{number}?finding={found['watch']['finding']['id']}"
     assert "volcano" not in json.dumps(alert)
 
-    with browser(house) as client:
-        page = client.get(alert["link"])
+    with browser(house) as visitor:
+        page = visitor.get(alert["link"])
         assert page.status_code == 200
         assert "&lt;script&gt;alert(1)" in page.text
         assert "<script>alert(1)" not in page.text
-        assert client.get(f"/drift/{number}.json").json()["watch"]["subject"] == "voice"
+        assert visitor.get(f"/drift/{number}.json").json()["watch"]["subject"] == "voice"
         form = {"csrf": token(page.text), "finding": str(found["watch"]["finding"]["id"]), "name": "strangers"}
-        assert client.post(f"/drift/{number}/dataset", data=form).headers["location"] == "/datasets/strangers"
-        assert client.post(f"/drift/{number}/review", data=form).headers["location"].startswith("/reviews/")
-        assert client.post(f"/drift/{number}/nothing", data=form).status_code == 404
-        assert client.post(f"/drift/{number}/accept", data=form).status_code == 303
-        assert "voice" in client.get("/drift").text
+        assert visitor.post(f"/drift/{number}/dataset", data=form).headers["location"] == "/datasets/strangers"
+        assert visitor.post(f"/drift/{number}/review", data=form).headers["location"].startswith("/reviews/")
+        assert visitor.post(f"/drift/{number}/nothing", data=form).status_code == 404
+        assert visitor.post(f"/drift/{number}/accept", data=form).status_code == 303
+        assert "voice" in visitor.get("/drift").text
     assert house.api("GET", "/api/datasets/strangers").json()["versions"][0]["count"] > 0
-    [finding] = run(house, "drift", "findings")["findings"]
+    [finding] = client.findings()
     assert finding["state"] == "accepted"
-    assert run(house, "drift", "remove", str(number))["deleted"]
+    assert client.unwatch(number)["deleted"]
     assert house.api("GET", f"/api/drift/{number}").status_code == 404
 
 
-def test_a_silently_changed_provider_is_an_alert_with_a_difference(house: House, voice: Voice) -> None:
+def test_a_silently_changed_provider_is_an_alert_with_a_difference(house: House, client: Client, voice: Voice) -> None:
     rows = house.folder / "pinned.jsonl"
     rows.write_text("".join(json.dumps({"input": f"Question {'x' * at}?"}) + "\n" for at in range(12)))
-    run(house, "datasets", "import", str(rows), "--input", "input")
+    client.import_dataset("pinned", rows, columns=json.dumps({"inputs": ["input"]}))
     made = run(house, "canaries", "create", "daily", "--dataset", "pinned@1", "--model", "voice", "--repeats", "3")
     number = made["id"]
 
@@ -183,31 +184,32 @@ def test_a_silently_changed_provider_is_an_alert_with_a_difference(house: House,
         return told["canary"]["state"], sum(each["state"] in ("quiet", "changed", "learnt") for each in told["runs"])
 
     wait(lambda: state() == ("quiet", 1))
-    run(house, "canaries", "run", str(number))
+    client.act_on_canary(number, "run")
     wait(lambda: state() == ("quiet", 2))
     voice.changed = True
     try:
-        run(house, "canaries", "run", str(number))
+        client.act_on_canary(number, "run")
         wait(lambda: state() == ("changed", 3))
     finally:
         voice.changed = False
     told = run(house, "canaries", "show", str(number))["run"]
     assert told["run"]["figures"]["changed"] == 12
+    assert told["run"]["figures"]["models"] == ["voice-1"]  # as the upstream calls itself
     first = told["examples"][0]
-    assert ["come", "Certainly"] in first["diff"]
+    assert ["come", "Certainly!"] in first["diff"]
     assert first["now"][0]["call_id"]
     [alert] = [each for each in house.api("GET", "/api/alerts").json()["alerts"] if each["source"] == "canary"]
     assert (alert["severity"], alert["link"]) == ("critical", f"/drift/canaries/{number}?run={told['run']['id']}")
-    with browser(house) as client:
-        page = client.get(alert["link"])
+    with browser(house) as visitor:
+        page = visitor.get(alert["link"])
         assert page.status_code == 200
-        assert '<ins class="come">Certainly</ins>' in page.text
-        done = client.post(f"/drift/canaries/{number}/accept", data={"csrf": token(page.text)})
+        assert '<ins class="come">Certainly!</ins>' in page.text
+        done = visitor.post(f"/drift/canaries/{number}/accept", data={"csrf": token(page.text)})
         assert done.status_code == 303
     wait(lambda: state() == ("quiet", 4))
     calls = house.calls(tag="loopwright.canary:" + str(number))
     assert len(calls) >= 12 * (3 + 1 + 2 + 3)
-    assert run(house, "canaries", "delete", str(number))["deleted"]
+    assert client.delete_canary(number)["deleted"]
 
 
 def test_what_cannot_be_watched_or_asked_is_refused(house: House) -> None:

@@ -26,6 +26,7 @@ from loopwright.evals.evaluator import Output
 from loopwright.evals.paced import Paced
 from loopwright.evals.road import Prepared, Road
 from loopwright.evals.spec import Target
+from loopwright.kit import wire_read
 from loopwright.kit.settings_drift import CanarySettings
 from loopwright.kit.settings_evals import EvaluationSettings
 from loopwright.monitoring.alerts import raise_alert
@@ -274,12 +275,14 @@ class _Asking:
         try:
             request = self.road.request(self.who, self.prepared.body(example.inputs))
             request = replace(request, client="loopwright canary", cache_control="no-cache, no-store")
-            output = output_of(await self.paced.ask(request), formed=self.prepared.formed)
+            said = await self.paced.ask(request)
+            output = output_of(said, formed=self.prepared.formed)
+            named = wire_read.whole(said.delta.raw).get("model")
         except Spent as error:
             self.problem = error.message
             return
         except InvalidOutput as error:
-            output = Output(text=error.message, model=error.model)
+            output, named = Output(text=error.message), error.model
         except LoopwrightError as error:
             failed = Answer(example=example.id, input=shown, error=f"{error.message} ({error.code})"[:_CLIP])
             await self.canaries.keep(self.run, position, repeat, failed, call_id=None, cost_nano=0)
@@ -289,7 +292,7 @@ class _Asking:
             input=shown,
             text=output.text[:_LONGEST],
             tools=_tools(output.tool_calls),
-            model=output.model[:200],
+            model=named[:200] if isinstance(named, str) else output.model[:200],
             score=await _score(example, output),
         )
         await self.canaries.keep(

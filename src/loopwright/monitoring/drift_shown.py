@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -164,8 +165,12 @@ def _lengths(says: str, then: Sequence[int], now: Sequence[int]) -> list[dict[st
     one = np.bincount(np.searchsorted(edges, then, side="right"), minlength=len(edges) + 1)
     other = np.bincount(np.searchsorted(edges, now, side="right"), minlength=len(edges) + 1)
     lows = [0, *edges.tolist()]
-    names = [f"{low:,} to {high:,}" for low, high in zip(lows, [each - 1 for each in lows[1:]], strict=False)]
+    names = [_between(low, high - 1) for low, high in pairwise(lows)]
     return [_shown(says, [*names, f"{lows[-1]:,} and more"], one.tolist(), other.tolist())]
+
+
+def _between(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _categories(says: str, then: Sequence[Any], now: Sequence[Any]) -> list[dict[str, Any]]:
