@@ -64,7 +64,7 @@ def forecast(history: Mapping[int, float], at: int, *, confidence: float) -> For
     if centre is None:
         return None
     middle, basis, hours = centre
-    residuals = _residuals(level)
+    residuals = _residuals(level, basis)
     shift = median(residuals[-_RECENT:]) if basis != "recent" and len(residuals) >= _FEWEST_RECENT else 0.0
     away = sorted(abs(each - shift) for each in residuals)
     spread = max(1.4826 * median(away) if away else 0.0, _NARROWEST)
@@ -100,11 +100,12 @@ def _stretch(away: Sequence[float], spread: float) -> float:
     return max(away[int(0.98 * (len(away) - 1))] / (spread * _NORMAL.inv_cdf(0.99)), 1.0)
 
 
-def _residuals(level: Sequence[float]) -> list[float]:
-    """How far each of the last hours lay from what its own past led to expect."""
-    found = []
+def _residuals(level: Sequence[float], basis: Basis) -> list[float]:
+    """How far each of the last hours lay from what its own past led to expect: where it could, on the same basis."""
+    alike: list[float] = []
+    others: list[float] = []
     for at in range(max(len(level) - _POOL, 0), len(level)):
         centre = _centre(level, at)
         if centre is not None:
-            found.append(level[at] - centre[0])
-    return found
+            (alike if centre[1] == basis else others).append(level[at] - centre[0])
+    return alike if len(alike) >= _FEWEST_TAIL else [*others, *alike]
