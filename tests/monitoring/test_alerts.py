@@ -61,7 +61,7 @@ async def test_a_burst_is_told_once_signed_and_resolved(database_url: str, tmp_p
             assert alert["title"].startswith("Model m: 5 of 5 calls since ")
             assert alert["severity"] == "critical"
             assert "upstream_broke" in " ".join(alert["explanation"])
-            assert "outcome=error" in alert["calls_url"]
+            assert "outcome=failed" in alert["calls_url"]
             # Quiet for two minutes.
             await here.db.run("update alerts set seen_at = now() - interval '3 minutes'")
             await here.db.run("delete from calls")

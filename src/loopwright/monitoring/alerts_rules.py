@@ -93,7 +93,7 @@ def _raised(
     requests = sum(row.requests for row in rows)
     calls = {**labels, "since": since.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
     if rule.measure in ("errors", "error_rate"):
-        calls["outcome"] = "error"
+        calls["outcome"] = "failed"
     measure = rule.measure.replace("_", " ").replace("usd", "cost in $")
     return Raised(
         project_id=group[0],

@@ -168,7 +168,7 @@ def calls_of(objective: ObjectiveSettings, labels: Mapping[str, str], since: dat
     if since is not None:
         found["since"] = since.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if objective.kind == "errors":
-        found["outcome"] = "error"
+        found["outcome"] = "failed"
     elif objective.kind == "latency" and objective.under is not None:
         found["min_latency_ms"] = f"{objective.under * 1000:g}"
     return found
