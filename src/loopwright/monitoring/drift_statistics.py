@@ -32,6 +32,8 @@ _NEAREST: Final = 2
 _DRAWS: Final = 9_999
 _ENOUGH: Final = 10
 """Draws as extreme as what was seen after which more of them would tell nothing (Besag and Clifford 1991)."""
+_FIRST: Final = 40
+"""Draws made first: where nothing moved they are enough."""
 _TOGETHER: Final = 250
 _KERNEL: Final = 1_200
 """Vectors of each side at most that the kernel compares."""
@@ -232,7 +234,7 @@ def _drawn(seen: float, draw: Callable[[int], Floats]) -> float:
     beyond = done = 0
     bound = seen - abs(seen) * 1e-9
     while done < _DRAWS:
-        count = min(_TOGETHER, _DRAWS - done)
+        count = min(_TOGETHER if done else _FIRST, _DRAWS - done)
         hits = np.flatnonzero(draw(count) >= bound)
         if beyond + hits.size >= _ENOUGH:
             return min(1.0, _ENOUGH / (done + int(hits[_ENOUGH - beyond - 1]) + 1))
