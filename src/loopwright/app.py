@@ -33,6 +33,7 @@ from loopwright.core.who import Principal
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
+from loopwright.exports.due import Leaving, exporting
 from loopwright.feedback.speaking import Speaking
 from loopwright.feedback.store import Feedback
 from loopwright.gateway.admitted import Admitted
@@ -185,6 +186,8 @@ class App:
 
     async def forget(self, *, project_id: int | None, **named: Any) -> int:
         """Delete calls by `call_id`, `key_id`, `session` or `tag`, what the cache learnt of them and what was said; how many."""
+        leaving = Leaving(self.db, self.settings.exports)
+        mirrored = await leaving.note(project_id=project_id, **named)
         await self.cache.forget(project_id=project_id, **named)
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
         await self.workshop.feedback.forget(project_id=project_id, **named)
@@ -195,6 +198,7 @@ class App:
         # Again, for what was said while they went; before, so that nothing is left should this end in between.
         await self.workshop.feedback.forget(project_id=project_id, **named)
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
+        await leaving.over(mirrored)
         return gone
 
     async def watch(self) -> None:
@@ -355,8 +359,9 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
 
     jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
+    charged = exporting(arriving(charge), settings.exports)
     return Recorder(
-        drain=Drain(db, settings.home / "spool", settings.calls, charge=arriving(charge), seal=seal, doubles=doubles),
+        drain=Drain(db, settings.home / "spool", settings.calls, charge=charged, seal=seal, doubles=doubles),
         indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
         jobs=jobs,
     )

@@ -97,6 +97,7 @@ ENTRIES: Final = (
     Entry(
         name="canaries", module="loopwright.cli.canaries", help="Pinned questions asked again and again.", panel=LOOK
     ),
+    Entry(name="exports", module="loopwright.cli.exports", help="Mirrors of calls elsewhere: list, run.", panel=LOOK),
     Entry(name="charts", module="loopwright.cli.charts", help="Calls over time: split, compared, kept.", panel=LOOK),
     Entry(name="cost", module="loopwright.cli.cost", help="Money, savings, energy and CO2 of calls.", panel=LOOK),
     Entry(name="keys", module="loopwright.cli.keys", help="Keys: create, list, rotate, revoke.", panel=LOOK),

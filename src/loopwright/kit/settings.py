@@ -16,6 +16,7 @@ from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.kit.settings_datasets import DatasetSettings
 from loopwright.kit.settings_encryption import EncryptionSettings
 from loopwright.kit.settings_evals import EvaluationSettings
+from loopwright.kit.settings_exports import ExportSettings
 from loopwright.kit.settings_marks import Between, Dollars, Port, Positive, Seconds, Secret
 from loopwright.kit.settings_monitoring import MonitoringSettings
 from loopwright.kit.settings_privacy import PrivacySettings
@@ -387,6 +388,8 @@ class Settings:
     evaluations: EvaluationSettings = field(default_factory=EvaluationSettings)
     collections: CollectionSettings = field(default_factory=CollectionSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    exports: Mapping[str, ExportSettings] = field(default_factory=dict)
+    """Places that calls are mirrored to, each by a name."""
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

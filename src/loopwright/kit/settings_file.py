@@ -19,6 +19,7 @@ from loopwright.kit.nearest import hint as did_you_mean
 from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings, Settings
 from loopwright.kit.settings_adapters_check import check_adapters
 from loopwright.kit.settings_alerts_check import check_alerts
+from loopwright.kit.settings_exports_check import check_exports
 from loopwright.kit.settings_privacy_check import check_privacy
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
 from loopwright.kit.settings_routes import check_route
@@ -186,6 +187,7 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
     _check_names(settings.models, reader)
     check_privacy(settings, reader)
     check_alerts(settings, reader)
+    check_exports(settings, reader)
     check_tasks(settings, reader)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from loopwright.exports.due import drop_strangers
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.seal import Seal
@@ -45,6 +46,7 @@ def enlist_tidying(jobs: Jobs, settings: Settings, db: Database) -> None:
     async def tidy() -> None:
         await RollUps(db).tidy(datetime.now(UTC), _KEPT, worded=settings.calls.retention_days)
         await watchlist.tidy(db)
+        await drop_strangers(db, settings.exports)
 
     async def retain_telemetry() -> None:
         await retain(db, datetime.now(UTC), settings.calls.retention_days)

@@ -13,6 +13,7 @@ from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.laboratory.drifting import Drifting, drifting
+from loopwright.laboratory.mirroring import Mirroring
 from loopwright.laboratory.scoring import Scoring
 from loopwright.monitoring.books import Books
 from loopwright.monitoring.drawing import Drawing
@@ -27,7 +28,7 @@ _POOL: Final = 20
 
 async def wanted(settings: Settings, db: Database) -> bool:
     """Whether there is anything to watch here."""
-    return await waiting(db) or await drifting(settings, db)
+    return bool(settings.exports) or await waiting(db) or await drifting(settings, db)
 
 
 def rounds(app: App, scoring: Scoring) -> Sequence[Round]:
@@ -52,11 +53,13 @@ async def watch(settings: Settings) -> None:
     """
     app = await build(replace(settings, database=replace(settings.database, pool=_POOL)))
     watching, scoring, drift = asyncio.create_task(app.watch()), Scoring(app), Drifting(app)
+    mirroring = Mirroring(app)
     try:
-        await go_round(app.db, [*rounds(app, scoring), *drift.rounds()])
+        await go_round(app.db, [*rounds(app, scoring), *drift.rounds(), *mirroring.rounds()])
     finally:
         await scoring.close()
         await drift.close()
+        await mirroring.close()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
