@@ -84,7 +84,7 @@ class Road:
             inner=recorded,
             find=lambda _project, _name: self.made,
             worder=Worder(prompts=Prompts()),
-            models={"cheap"},
+            models={"cheap": target},
         )
 
     async def ask(self, text: str, *, who: Principal = ONE, request: Request | None = None, **more: Any) -> str:
