@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,15 +19,17 @@ from loopwright.core.money import usd
 from loopwright.kit.db import Database
 from loopwright.kit.ids import floor_of
 from loopwright.telemetry.spoken import Used, answer_of, question_of, told_of, tools_of
-from loopwright.telemetry.traces import Traces, mark_of
+from loopwright.telemetry.traces import Trace, Traces, mark_of
 from loopwright.telemetry.tree import Node
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK: Final = 2_000
 _CHUNKS: Final = 10
 """Of calls that are walked for one page: one endless session is not read to its beginning."""
-_SPANS: Final = 2_000
-"""Of a trace that is one turn."""
+_SPANS: Final = 20_000
+"""Of the traces of a page together."""
+_SLACK: Final = 20
+"""Sessions that are summed up beyond a page: who began to speak last need not have ended last."""
 _BETWEEN: Final = ("tool", "retrieval", "agent", "guardrail", "memory", "rerank")
 _USED: Final = 30
 _SUMS: Final = """
@@ -133,11 +136,14 @@ class Sessions:
         upto, more = end, True
         for _ in range(_CHUNKS):
             names, upto = await self._named(project_id, since, upto)
-            fresh = sorted({session for _, session in names} - {session for _, session in rows})
-            for row in await self._sums(project_id, fresh):
-                # One that spoke since the page before was read stood there, or will on the first.
-                if end is None or row.last_at < end:
-                    rows[row.project_id, row.session] = row
+            some = limit + _SLACK
+            for at in range(0, len(names), some):
+                for row in await self._sums(project_id, names[at : at + some]):
+                    # One that spoke since the page before was read stood there, or will on the first.
+                    if end is None or row.last_at < end:
+                        rows[row.project_id, row.session] = row
+                if len(rows) > limit:
+                    break
             more = upto is not None
             if not more or len(rows) > limit:
                 break
@@ -185,17 +191,15 @@ class Sessions:
         onward = None
         if len(latest) > limit:
             onward = f"{(chosen[0]['started_at'] - _EPOCH) // timedelta(microseconds=1)}-{UUID(int=0).hex}"
-        calls = await self._turns_of_calls([each for each in chosen if "id" in each])
-        made = [
-            calls[each["id"]] if "id" in each else await self._turn_of_trace(row.project_id, each["trace_id"].hex)
-            for each in chosen
-        ]
-        return [turn for turn in made if turn is not None], onward
+        made = await self._turns_of_calls([each for each in chosen if "id" in each])
+        made |= await self._turns_of_traces(row.project_id, [each["trace_id"] for each in chosen if "id" not in each])
+        names = [each["id"] if "id" in each else each["trace_id"] for each in chosen]
+        return [made[name] for name in names if name in made], onward
 
     async def _named(
         self, project_id: int | None, since: datetime | None, upto: datetime | None
-    ) -> tuple[list[tuple[int, str]], datetime | None]:
-        """Sessions of the newest calls and traces before a moment, and from when on that is all there is."""
+    ) -> tuple[list[str], datetime | None]:
+        """Sessions of the newest calls and traces before a moment, newest first, and from when on that is all."""
         calls = await self.db.rows(
             """select project_id, session, started_at from calls where session is not null
                and (%(project)s::int is null or project_id = %(project)s)
@@ -218,7 +222,8 @@ class Sessions:
         ends = [rows[-1]["started_at"] for rows in (calls, traces) if len(rows) == _CHUNK]
         reached = max(ends) if ends else None
         near = [each for each in (*calls, *traces) if reached is None or each["started_at"] >= reached]
-        return [(each["project_id"], each["session"]) for each in near], reached
+        near.sort(key=lambda each: each["started_at"], reverse=True)
+        return list(dict.fromkeys(each["session"] for each in near)), reached
 
     async def _sums(self, project_id: int | None, sessions: Sequence[str]) -> list[SessionRow]:
         if not sessions:
@@ -248,55 +253,71 @@ class Sessions:
             str(row["id"]): pages.detail_of(call_of(row), texts.get(row["id"]), closed.get(row["id"])) for row in rows
         }
 
-    async def _turn_of_trace(self, project_id: int, trace_id: str) -> Turn | None:
-        try:
-            trace = await self.traces.get(project_id, trace_id, limit=_SPANS)
-        except NotFound:
-            return None  # deleted since its row was read
-        calls = [node.call for node in trace.nodes if node.call is not None and not node.twice]
-        chats = [call for call in calls if call.operation in ("chat", "completion")]
-        ends = {call.id for call in (*chats[:1], *chats[-1:])}
+    async def _turns_of_traces(self, project_id: int, ids: Sequence[UUID]) -> dict[UUID, Turn]:
+        """Those that are still there."""
+        traces = await self.traces.several(project_id, [each.hex for each in ids], limit=_SPANS)
+        chats = {trace.trace_id: _chats(trace) for trace in traces}
+        ends = [call.id for calls in chats.values() for call in (*calls[:1], *calls[-1:])]
         rows = await self.db.rows(
             f"""select {CALL}, c.block, c.slot from calls c join call_series s on s.id = c.series_id
                 where c.id = any(%s::uuid[])""",  # noqa: S608
-            (list(ends),),
+            (list(set(ends)),),
         )
         details = await self._details(rows)
-        said, answer, sealed = await self._said_by_root(trace.nodes, project_id, trace_id)
-        first = details.get(chats[0].id) if chats else None
-        last = details.get(chats[-1].id) if chats else None
-        totals = trace.totals
-        failing = next((node.error for node in trace.nodes if node.failed and node.error), None)
-        return Turn(
-            kind="trace",
-            id=trace_id,
-            name=trace.name,
-            started_at=_EPOCH + timedelta(microseconds=totals.started_ns // 1000),
-            latency_us=totals.duration_us,
-            cost_nano=totals.cost_nano if totals.calls > totals.unpriced or totals.cost_nano else None,
-            unpriced=totals.unpriced,
-            input_tokens=totals.input_tokens,
-            output_tokens=totals.output_tokens,
-            failed=totals.failed,
-            error=failing,
-            question=said or (question_of(first.request) if first else None),
-            answer=answer or (answer_of(last.response) if last else None),
-            used=tuple(_used(trace.nodes)),
-            calls=tuple((call.id, call.model) for call in calls[:_USED]),
-            sealed=sealed or (first.sealed if first else None),
-        )
+        said = await asyncio.gather(*(self._said_by_root(trace) for trace in traces))
+        found = {}
+        for trace, told in zip(traces, said, strict=True):
+            calls = [details[call.id] for call in chats[trace.trace_id] if call.id in details]
+            found[UUID(trace.trace_id)] = _of_trace(trace, told, calls)
+        return found
 
-    async def _said_by_root(
-        self, nodes: Sequence[Node], project_id: int, trace_id: str
-    ) -> tuple[str | None, str | None, str | None]:
-        root = next((node for node in nodes if node.parent is None and node.told and node.call is None), None)
+    async def _said_by_root(self, trace: Trace) -> _Said:
+        root = next((node for node in trace.nodes if node.parent is None and node.told and node.call is None), None)
         if root is None:
-            return None, None, None
+            return _Said()
         try:
-            span = await self.traces.spans.get(project_id, trace_id, root.id)
+            span = await self.traces.spans.get(trace.project_id, trace.trace_id, root.id)
         except Sealed as error:
-            return None, None, error.message
-        return (None, None, None) if span is None else (told_of(span.input), told_of(span.output), None)
+            return _Said(sealed=error.message)
+        return _Said() if span is None else _Said(question=told_of(span.input), answer=told_of(span.output))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """By the root of a trace."""
+
+    question: str | None = None
+    answer: str | None = None
+    sealed: str | None = None
+
+
+def _chats(trace: Trace) -> list[Call]:
+    """Its calls that say something, in their order."""
+    calls = [node.call for node in trace.nodes if node.call is not None and not node.twice]
+    return [call for call in calls if call.operation in ("chat", "completion")]
+
+
+def _of_trace(trace: Trace, said: _Said, chats: Sequence[CallDetail]) -> Turn:
+    totals = trace.totals
+    calls = [node.call for node in trace.nodes if node.call is not None and not node.twice]
+    return Turn(
+        kind="trace",
+        id=trace.trace_id,
+        name=trace.name,
+        started_at=_EPOCH + timedelta(microseconds=totals.started_ns // 1000),
+        latency_us=totals.duration_us,
+        cost_nano=totals.cost_nano if totals.calls > totals.unpriced or totals.cost_nano else None,
+        unpriced=totals.unpriced,
+        input_tokens=totals.input_tokens,
+        output_tokens=totals.output_tokens,
+        failed=totals.failed,
+        error=next((node.error for node in trace.nodes if node.failed and node.error), None),
+        question=said.question or (question_of(chats[0].request) if chats else None),
+        answer=said.answer or (answer_of(chats[-1].response) if chats else None),
+        used=tuple(_used(trace.nodes)),
+        calls=tuple((call.id, call.model) for call in calls[:_USED]),
+        sealed=said.sealed or (chats[0].sealed if chats else None),
+    )
 
 
 def _of_call(detail: CallDetail) -> Turn:

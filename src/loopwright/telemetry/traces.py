@@ -34,9 +34,9 @@ _READ: Final = 200
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
 _FAILED: Final = STATUSES.index("error")
 _SPANS: Final = """
-    select project_id, span_id, parent_id, call_id, started_ns, duration_us, cost_nano, input_tokens, output_tokens, kind,
+    select trace_id, project_id, span_id, parent_id, call_id, started_ns, duration_us, cost_nano, input_tokens, output_tokens, kind,
         status, name, service, session, model, tool, error
-    from spans where trace_id = %(trace)s::uuid and (%(project)s::int is null or project_id = %(project)s)
+    from spans where trace_id = any(%(traces)s::uuid[]) and (%(project)s::int is null or project_id = %(project)s)
     order by started_ns, id limit %(limit)s
 """
 _ROW: Final = """
@@ -205,23 +205,41 @@ class Traces:
             NotFound: nothing of it is on record, or it is another project's.
         """
         found_id = checked(trace_id)
-        told = await self.db.rows(_SPANS, {"trace": found_id, "project": project_id, "limit": limit})
-        named = [str(row["call_id"]) for row in told if row["call_id"] is not None]
-        rows = await self._calls(project_id, found_id, named)
-        calls = [call_of(row) for row in rows]
-        members = Counter([*(row["project_id"] for row in told), *(call.project_id for call in calls)])
+        told = await self.db.rows(_SPANS, {"traces": [found_id], "project": project_id, "limit": limit})
+        rows = await self._calls(project_id, [found_id], told)
+        members = Counter(row["project_id"] for row in (*told, *rows))
         if not members:
             raise NotFound(f"there is no trace {trace_id[:80]!r}: it is past its retention, was deleted, or never was")
         # The same id in two projects is two traces; an administrator sees the larger.
         mine = max(members, key=lambda project: (members[project], -project))
-        spans = [_node(row) for row in told if row["project_id"] == mine]
-        calls = [call for call in calls if call.project_id == mine]
-        inner = await self._inner([row for row in rows if row["project_id"] == mine])
-        nodes = tree(spans, calls, inner)
+        told_of_it = [row for row in told if row["project_id"] == mine]
+        return await self._made(found_id, mine, told_of_it, [row for row in rows if row["project_id"] == mine], limit)
+
+    async def several(self, project_id: int, trace_ids: Sequence[str], *, limit: int) -> list[Trace]:
+        """As `get`, those of one project at once that are there, in this order; `limit` is of all spans together."""
+        ids = [checked(trace_id) for trace_id in trace_ids]
+        told = await self.db.rows(_SPANS, {"traces": ids, "project": project_id, "limit": limit})
+        rows = await self._calls(project_id, ids, told)
+        spans_by: dict[str, list[dict[str, Any]]] = {}
+        calls_by: dict[str, list[dict[str, Any]]] = {}
+        for row in told:
+            spans_by.setdefault(row["trace_id"].hex, []).append(row)
+        for row in rows:
+            calls_by.setdefault(row["trace_id"].hex, []).append(row)
+        there = [each for each in ids if each in spans_by or each in calls_by]
+        return [
+            await self._made(each, project_id, spans_by.get(each, []), calls_by.get(each, []), limit) for each in there
+        ]
+
+    async def _made(
+        self, trace_id: str, project_id: int, told: list[dict[str, Any]], rows: list[dict[str, Any]], limit: int
+    ) -> Trace:
+        spans, calls = [_node(row) for row in told], [call_of(row) for row in rows]
+        nodes = tree(spans, calls, await self._inner(rows))
         sessions = [span.session for span in spans if span.session] + [call.session for call in calls if call.session]
         return Trace(
-            trace_id=found_id,
-            project_id=mine,
+            trace_id=trace_id,
+            project_id=project_id,
             session=sessions[0] if sessions else None,
             nodes=tuple(nodes),
             totals=summed(nodes),
@@ -239,17 +257,20 @@ class Traces:
         )
         return [row["id"] for row in found]
 
-    async def _calls(self, project_id: int | None, trace: str, named: list[str]) -> list[dict[str, Any]]:
-        """Calls of the trace; one that is a trace by itself; and those that spans name."""
+    async def _calls(
+        self, project_id: int | None, traces: list[str], told: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Calls of the traces; those that are traces by themselves; and those that spans name."""
         found = await self.db.rows(
-            f"""select c.id from calls c where c.trace_id = %(trace)s::uuid and {TRACED} limit %(most)s""",  # noqa: S608
-            {"trace": trace, "most": MOST},
+            f"""select c.id from calls c where c.trace_id = any(%(traces)s::uuid[]) and {TRACED} limit %(most)s""",  # noqa: S608
+            {"traces": traces, "most": MOST},
         )
-        ids = list({*(row["id"] for row in found), UUID(trace), *(UUID(each) for each in named)})
+        ids = {*(row["id"] for row in found), *(UUID(each) for each in traces)}
+        ids |= {row["call_id"] for row in told if row["call_id"] is not None}
         return await self.db.rows(
             f"""select {CALL}, c.block, c.slot, c.sent from calls c join call_series s on s.id = c.series_id
                 where c.id = any(%s) and (%s::int is null or c.project_id = %s) order by c.id""",  # noqa: S608
-            (ids, project_id, project_id),
+            (list(ids), project_id, project_id),
         )
 
     async def _inner(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Node]]:
