@@ -11,7 +11,7 @@ from typing import Any, Final
 from loopwright.calls.measures import Measure, measure_of
 from loopwright.calls.overview import STEP, moment, named, step_of
 from loopwright.calls.question import CallFilter
-from loopwright.calls.reading import MOST_READ, OTHER, SUMS, Reading, Span, checked_split, ends_of, laid, reading
+from loopwright.calls.reading import MOST_READ, OTHER, Reading, Span, checked_split, ends_of, laid, reading, sums
 from loopwright.calls.rollup import COUNTERS, HISTOGRAMS
 from loopwright.calls.rows import OUTCOMES
 from loopwright.core.errors import BadRequest
@@ -203,16 +203,29 @@ async def _rows(
     names: list[str | int | None] | None,
 ) -> list[dict[str, Any]]:
     """A row for each step and group: (rest, name, step, others, oldest, counters, histograms)."""
-    params = {**read.params, "step": step}
+    rows = await _summed(db, ask, read, {**read.params, "step": step}, histograms, names)
+    return [_NOTHING | row for row in rows]
+
+
+async def _summed(
+    db: Database,
+    ask: ChartAsk,
+    read: Reading,
+    params: dict[str, Any],
+    histograms: tuple[str, ...],
+    names: list[str | int | None] | None,
+) -> list[dict[str, Any]]:
+    counters = _counters(ask)
     if ask.split is None:
         return await db.rows(
-            f"""select {STEP} as step, false as rest, null::text as name, 0 as others, min(r.bucket) as oldest, {SUMS}
+            f"""select {STEP} as step, false as rest, null::text as name, 0 as others, min(r.bucket) as oldest, {sums(counters)}
                 {laid(histograms)} {read.rows} group by 1""",
             params,
+            anew=True,
         )
-    sums = ", ".join(f"sum(c.{name})::bigint as {name}" for name in COUNTERS)
+    added = ", ".join(f"sum(c.{name})::bigint as {name}" for name in counters)
     both = "".join(f", string_agg(c.{name}, ''::bytea) as {name}" for name in histograms)
-    cells = f"select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {SUMS}{laid(histograms)} {read.rows} group by 1, 2"
+    cells = f"select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {sums(counters)}{laid(histograms)} {read.rows} group by 1, 2"
     if names is None:
         rank = " + ".join(measure_of(ask.measures[0]).ranks)
         # What there was no room for is many values: it belongs to the rest, however much it is.
@@ -230,11 +243,24 @@ async def _rows(
         params |= {"names": kept, "unnamed": None in names}
     return await db.rows(
         f"""select c.step, c.rest, case when not c.rest then c.name end as name, min(c.oldest) as oldest,
-                max(c.others) as others, {sums}{both}
+                max(c.others) as others, {added}{both}
             from (select c.*, {rest} as rest, {others} as others from ({cells}) c) c
             group by 1, 2, 3""",  # noqa: S608
         params,
+        anew=True,
     )
+
+
+def _counters(ask: ChartAsk) -> list[str]:
+    """The counters that the measures read."""
+    if _tallies(replace(ask, split="outcome")):
+        return ["requests", *_COUNTED.values()]
+    measures = [measure_of(name) for name in ask.measures]
+    needed = {"requests", *(name for each in measures for name in (*each.ranks, *each.counters))}
+    return [name for name in COUNTERS if name in needed]
+
+
+_NOTHING: Final = dict.fromkeys(COUNTERS, 0)
 
 
 def _tallies(ask: ChartAsk) -> bool:

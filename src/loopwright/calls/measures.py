@@ -27,6 +27,8 @@ class Measure:
     """Those that `of` reads."""
     ranks: tuple[str, ...] = ("requests",)
     """Counters whose sum says which groups are the largest."""
+    counters: tuple[str, ...] = ()
+    """Those that `of` reads, besides `ranks` and `requests`."""
     adds: bool = True
     """Whether the sum of two groups' is the one of both."""
     about: str = ""
@@ -61,7 +63,7 @@ def _rate(
         under: int = sum(row[name] for name in below)
         return over * scale / under if under else None
 
-    return Measure(title=title, unit=unit, of=of, adds=False)
+    return Measure(title=title, unit=unit, of=of, counters=(*above, *below), adds=False)
 
 
 def _percentile(title: str, histogram: str, share: float) -> Measure:
@@ -106,7 +108,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "tokens_per_request": _rate(
         "Output tokens a request", ("output_tokens",), ("requests",), unit="tokens"
     ),
-    "cost": Measure(title="Cost", unit="usd", of=_cost, ranks=("cost_nano",), about="of calls whose price is known"),
+    "cost": Measure(title="Cost", unit="usd", of=_cost, ranks=("cost_nano",), counters=("unpriced",), about="of calls whose price is known"),
     "cost_per_request": _rate("Cost a request", ("cost_nano",), ("requests",), unit="usd", scale=_USD),
     "unpriced": _count("Unpriced calls", "unpriced"),
     "cache_hits": _count("Answers from the cache", "cache_hits"),
@@ -121,7 +123,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
         for share in (0.5, 0.95, 0.99)
     },
     "decoding": Measure(
-        title="Time of the tokens after the first", unit="ms", of=_decoding, histograms=("tpot",), adds=False,
+        title="Time of the tokens after the first", unit="ms", of=_decoding, histograms=("tpot",), counters=("output_tokens",), adds=False,
         about="time per output token (p50) times mean output tokens after the first",
     ),
 }  # fmt: skip

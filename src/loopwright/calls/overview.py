@@ -34,7 +34,7 @@ _STEPS: Final = (
 _MOST_POINTS: Final = 1000
 _SHARES: Final = (0.5, 0.95, 0.99)
 _WEEKS: Final = timedelta(days=14)
-STEP: Final = "floor(extract(epoch from r.bucket) / %(step)s)::bigint"
+STEP: Final = "(floor(date_part('epoch', r.bucket))::bigint / %(step)s)"
 """The number of a row's step."""
 
 
@@ -59,6 +59,7 @@ async def series(db: Database, asked: CallFilter, points: int) -> Series:
     rows = await db.rows(
         f"select {STEP} as step, {SUMS}{laid()} {found.rows} group by 1",
         {**found.params, "step": step},
+        anew=True,
     )
     return _series(found.span, step, {row["step"]: row for row in rows})
 
@@ -71,6 +72,7 @@ async def overview(db: Database, asked: CallFilter, points: int, dimension: str)
     rows = await db.rows(
         f"select {STEP} as step, {read.name} as name, {SUMS}{laid()} {read.rows} group by 1, 2",
         {**read.params, "step": step},
+        anew=True,
     )
     by_step: dict[int, list[dict[str, Any]]] = {}
     by_name: dict[str | int | None, list[dict[str, Any]]] = {}
@@ -91,6 +93,7 @@ async def by(db: Database, dimension: str, asked: CallFilter) -> list[Group]:
     rows = await db.rows(
         f"select {found.name} as name, {SUMS}{laid()} {found.rows} group by 1 order by requests desc, name",
         found.params,
+        anew=True,
     )
     return [
         Group(name=named(dimension, row["name"]), **_measures(row))

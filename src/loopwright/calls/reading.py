@@ -5,7 +5,7 @@ All three look alike to who sums them up: rows `r` with a time `bucket`, counter
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,12 +23,20 @@ from loopwright.kit.db import Database
 SERIES: Final = ("model", "task", "variant", "prompt_version", "target", "provider", "operation")
 DIMENSIONS: Final = (*SERIES, "key", "client", "error_code", "outcome", "session")
 """What calls can be split by, besides `tag:NAME`."""
-SUMS: Final = ", ".join(f"coalesce(sum(r.{name}), 0)::bigint as {name}" for name in COUNTERS)
 MOST_READ: Final = 30_000
 """Calls that are read where no roll-up tells."""
 _LONG: Final = timedelta(days=14)
 """A longer time is answered in whole days (UTC)."""
 _AMOUNT: Final = r"'^-?[0-9]{1,9}(\.[0-9]{1,9})?$'"
+
+
+def sums(counters: Sequence[str]) -> str:
+    """Some counters: a chart needs few, and each costs as much as reading the row."""
+    return ", ".join(f"coalesce(sum(r.{name}), 0)::bigint as {name}" for name in counters)
+
+
+SUMS: Final = sums(COUNTERS)
+"""All of them."""
 
 
 def laid(histograms: tuple[str, ...] = HISTOGRAMS) -> str:
