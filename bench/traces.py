@@ -13,6 +13,7 @@ import argparse
 import gzip
 import os
 import random
+import secrets
 import shutil
 import statistics
 import sys
@@ -67,7 +68,7 @@ def small(traces: int, pick: random.Random) -> Iterator[Span]:
     """Traces of the last three days: a root, a tool, a retrieval, a call of a model."""
     now = time.time_ns()
     for number in range(1, traces + 1):
-        trace, start = pick.getrandbits(128), now - int(pick.random() * 3 * _DAY_NS)
+        trace, start = secrets.randbits(128), now - int(pick.random() * 3 * _DAY_NS)
         long = int(pick.lognormvariate(0, 1) * 10**9)
         session = f"s{number % max(traces // 5, 1)}"
         yield _span(trace, 1, 0, pick.choice(_NAMES), "workflow", start, long, pick, session=session)
@@ -221,7 +222,7 @@ def main() -> int:
     url, key = options.url.rstrip("/"), options.key or (home / "admin.key").read_text().strip()
     pick, figures = random.Random(7), Figures()
     with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120) as http:
-        big = {count: f"{pick.getrandbits(128):032x}" for count in (3_000, 30_000)}
+        big = {count: secrets.token_hex(16) for count in (3_000, 30_000)}
         begun = time.perf_counter()
         sent = send(http, small(options.traces, pick))
         sent += sum(send(http, spans_of(int(trace, 16), count, pick)) for count, trace in big.items())

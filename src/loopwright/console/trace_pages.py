@@ -31,6 +31,8 @@ _WITHOUT_SCRIPT: Final = 200
 """Steps that a page shows where no script runs."""
 _SPAN: Final = re.compile(r"[0-9a-fA-F]{16}")
 _TEXT: Final = 60_000
+_LOGS: Final = 50
+"""Records that a step shows."""
 _SHORT: Final = 300
 _FLAGS: Final = (
     "failed", "critical", "missing", "cut", "twice", "inner", "unpriced",
@@ -108,16 +110,33 @@ class TracePages:
             line = _line_of(node.name, node.kind, node.duration_us, failed=node.failed, service=node.service)
             parts = [{"title": "Failure", "text": plain(node.error)[:_TEXT]}] if node.error and not call_id else []
         said = await self._said(span, call_id, visit.project_id)
+        logs = [] if sealed else await self._logged(visit.project_id, digits, step)
         data = {
             "trace_id": digits,
             "id": step,
             "name": line["name"] or said["name"],
             "call_id": call_id,
             "sealed": said["sealed"] or sealed,
-            "parts": [*parts, *said["parts"]],
+            "parts": [*parts, *said["parts"], *logs],
             "span": None if span is None else span_shown(span),
         }
         return View(data=data, drawn={"line": line})
+
+    async def _logged(self, project_id: int | None, trace_id: str, step: str) -> list[dict[str, str]]:
+        """What its program logged meanwhile."""
+        try:
+            logs = await self._app.telemetry.logged.of_trace(project_id, trace_id)
+        except Sealed:
+            return []  # the step's own texts say so
+        return [
+            {
+                "title": f"Logged {plain(log.name)[:200]}".strip(),
+                "text": "\n".join(text for text in (_text(log.body), _text(dict(log.attributes))) if text)
+                or "(nothing)",
+            }
+            for log in logs
+            if log.span_id == step
+        ][:_LOGS]
 
     async def _said(self, span: Span | None, call_id: str | None, project_id: int | None) -> dict[str, Any]:
         """Everything of a step that is text to read, each with its title."""
