@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -68,6 +69,7 @@ from loopwright.retrieval.calibration import Calibrations
 from loopwright.retrieval.search import Searcher
 from loopwright.runs.store import Runs
 from loopwright.telemetry.doubles import doubles
+from loopwright.telemetry.emission import noting
 from loopwright.telemetry.intake import Intake
 from loopwright.workshop import Workshop
 
@@ -359,7 +361,7 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
 
     jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
-    charged = exporting(arriving(charge), settings.exports)
+    charged = noting(exporting(arriving(charge), settings.exports), settings.monitoring.otlp)
     return Recorder(
         drain=Drain(db, settings.home / "spool", settings.calls, charge=charged, seal=seal, doubles=doubles),
         indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
@@ -394,7 +396,5 @@ def _shown(card: ModelCard, engine: Endpoint | None) -> dict[str, Any]:
 async def _tick(spool: Spool) -> None:
     while True:
         await asyncio.sleep(5.0)
-        try:
+        with suppress(Unavailable):
             spool.tick()
-        except Unavailable:
-            continue

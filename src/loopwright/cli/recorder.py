@@ -20,8 +20,10 @@ from loopwright.gateway.pulse import Pulse
 from loopwright.kit.db import Database
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
+from loopwright.laboratory.emitting import Emitting
 from loopwright.laboratory.recording import POOL, enlist_tidying, rounds
 from loopwright.monitoring.rounds import RUN, go_round
+from loopwright.telemetry.emitted import latest_wanted
 
 app = typer.Typer(add_completion=False)
 
@@ -36,7 +38,8 @@ def recorder() -> None:
 
 async def _recorder(settings: Settings) -> None:
     db = await Database.open(settings.database.url or "", size=4)
-    aside = await Database.open(settings.database.url or "", size=POOL)
+    # A receiver holds two while it is sent to.
+    aside = await Database.open(settings.database.url or "", size=POOL + 2 * len(settings.monitoring.otlp))
     house = build_recorder(settings, db)
     enlist_batches(house.jobs, settings, db)
     enlist_evaluations(house.jobs, settings, db)
@@ -45,21 +48,25 @@ async def _recorder(settings: Settings) -> None:
     enlist_tidying(house.jobs, settings, db)
     folder = settings.home / "metrics"
     meters = Meters.begin(folder, (), series=settings.monitoring.metrics.series)
+    emitting = Emitting(settings, aside, meters.event, latest=latest_wanted(os.environ))
     pulse = Pulse(
         folder=folder,
         role="recorder",
         meters=meters,
         counts=lambda: {"drained": house.drain.stored, "set_aside": house.drain.set_aside},
+        tell=emitting.numbers,
     )
 
     async def work() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(house.run())
             group.create_task(pulse.run())
-            group.create_task(go_round(aside, rounds(settings, aside, partial(house.jobs.defer, RUN))))
+            watched = rounds(settings, aside, partial(house.jobs.defer, RUN))
+            group.create_task(go_round(aside, [*watched, *emitting.rounds()]))
 
     try:
         await until_told(work(), stopping=house.jobs.stopping)
     finally:
+        await emitting.close()
         await aside.close()
         await db.close()

@@ -20,6 +20,7 @@ from loopwright.kit.settings import ModelSettings, PresetName, ProviderSettings,
 from loopwright.kit.settings_adapters_check import check_adapters
 from loopwright.kit.settings_alerts_check import check_alerts
 from loopwright.kit.settings_exports_check import check_exports
+from loopwright.kit.settings_metrics_check import check_metrics
 from loopwright.kit.settings_privacy_check import check_privacy
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
 from loopwright.kit.settings_routes import check_route
@@ -188,6 +189,7 @@ def _cross_check(settings: Settings, reader: Reader) -> None:
     check_privacy(settings, reader)
     check_alerts(settings, reader)
     check_exports(settings, reader)
+    check_metrics(settings, reader)
     check_tasks(settings, reader)
 
 

@@ -17,6 +17,7 @@ from loopwright.monitoring.energy_meter import EnergyMeter
 from loopwright.monitoring.rounds import Round
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.watchlist import Watchlist
+from loopwright.telemetry import emission
 from loopwright.telemetry.folding import Folding
 from loopwright.telemetry.retention import retain
 from loopwright.telemetry.settling import Settling
@@ -50,6 +51,7 @@ def enlist_tidying(jobs: Jobs, settings: Settings, db: Database) -> None:
 
     async def retain_telemetry() -> None:
         await retain(db, datetime.now(UTC), settings.calls.retention_days)
+        await emission.drop_strangers(db, settings.monitoring.otlp)
 
     jobs.register("telemetry.retain", retain_telemetry, schedule="17 * * * *", retry=Retry(times=3))
     jobs.register("monitoring.tidy", tidy, schedule="31 * * * *", retry=Retry(times=3))
