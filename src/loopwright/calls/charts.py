@@ -24,6 +24,8 @@ _SHORT: Final = timedelta(hours=3)
 _FEW: Final = 20_000
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
+_FEW_VALUES: Final = frozenset({"model", "provider", "operation", "task", "variant"})
+"""Of these there are so few that all are summed at once."""
 _FAILING: Final = frozenset({"failed", "errors", "interrupted", "refused", "cancelled"})
 """Of these, calls without an error code are shown, too."""
 
@@ -223,30 +225,56 @@ async def _summed(
             params,
             anew=True,
         )
+    others = 0
+    if names is None and not read.bounded and ask.split not in _FEW_VALUES:
+        names, others = await _largest(db, ask, read)
+    if names is not None:
+        which = f"(coalesce({read.name} = any(%(names)s), false) or ({read.name} is null and %(unnamed)s))"
+        kept: list[Any] = [_raw(ask.split, name) for name in names if name is not None]
+        return await db.rows(
+            f"""select {STEP} as step, not {which} as rest, case when {which} then {read.name} end as name,
+                    min(r.bucket) as oldest, %(others)s::int as others, {sums(counters)}{laid(histograms)} {read.rows} group by 1, 2, 3""",
+            {**params, "names": kept, "unnamed": None in names, "others": others},
+            anew=True,
+        )
+    return await _windowed(db, ask, read, params, histograms)
+
+
+async def _largest(db: Database, ask: ChartAsk, read: Reading) -> tuple[list[str | int | None], int]:
+    """The largest groups, and how many others there are: of many values it is quicker to ask this first."""
+    ranks = measure_of(ask.measures[0]).ranks
+    size = " + ".join(f"coalesce(sum(r.{name}), 0)" for name in ranks)
+    rows = await db.rows(
+        f"select {read.name} as name, ({size})::bigint as size, sum(r.requests) as calls {read.rows} group by 1",
+        read.params,
+        anew=True,
+    )
+    # What there was no room for is many values: it belongs to the rest, however much it is.
+    rows.sort(key=lambda row: (row["name"] == OTHER, -row["size"], -row["calls"], str(row["name"])))
+    return [row["name"] for row in rows[: ask.top]], max(len(rows) - ask.top, 0)
+
+
+async def _windowed(
+    db: Database, ask: ChartAsk, read: Reading, params: Mapping[str, Any], histograms: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Groups ranked and told in one reading."""
+    counters = _counters(ask)
+    cells = f"select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {sums(counters)}{laid(histograms)} {read.rows} group by 1, 2"
     added = ", ".join(f"sum(c.{name})::bigint as {name}" for name in counters)
     both = "".join(f", string_agg(c.{name}, ''::bytea) as {name}" for name in histograms)
-    cells = f"select {STEP} as step, {read.name} as name, min(r.bucket) as oldest, {sums(counters)}{laid(histograms)} {read.rows} group by 1, 2"
-    if names is None:
-        rank = " + ".join(measure_of(ask.measures[0]).ranks)
-        # What there was no room for is many values: it belongs to the rest, however much it is.
-        last = f"coalesce(name::text = '{OTHER}', false)"
-        rest, others = "c.place > %(top)s", "greatest(c.most - %(top)s, 0)::int"
-        # Windows, not a join: names may be null, and no join by `is not distinct from` is quick.
-        cells = f"""select *, max(place) over () as most from (
-            select *, dense_rank() over (order by {last}, size desc, calls desc, name) as place from (
-                select *, sum({rank}) over (partition by name) as size, sum(requests) over (partition by name) as calls
-                from ({cells}) c) c) c"""  # noqa: S608
-        params["top"] = ask.top
-    else:
-        rest, others = "not (coalesce(c.name = any(%(names)s), false) or (c.name is null and %(unnamed)s))", "0"
-        kept: list[Any] = [_raw(ask.split, name) for name in names if name is not None]
-        params |= {"names": kept, "unnamed": None in names}
+    rank = " + ".join(measure_of(ask.measures[0]).ranks)
+    last = f"coalesce(name::text = '{OTHER}', false)"
+    # Windows, not a join: names may be null, and no join by `is not distinct from` is quick.
     return await db.rows(
-        f"""select c.step, c.rest, case when not c.rest then c.name end as name, min(c.oldest) as oldest,
-                max(c.others) as others, {added}{both}
-            from (select c.*, {rest} as rest, {others} as others from ({cells}) c) c
-            group by 1, 2, 3""",  # noqa: S608
-        params,
+        f"""select c.step, c.place > %(top)s as rest, case when c.place <= %(top)s then c.name end as name,
+                min(c.oldest) as oldest, greatest(max(c.most) - %(top)s, 0)::int as others, {added}{both}
+            from (
+                select *, max(place) over () as most from (
+                    select *, dense_rank() over (order by {last}, size desc, calls desc, name) as place from (
+                        select *, sum({rank}) over (partition by name) as size, sum(requests) over (partition by name) as calls
+                        from ({cells}) c) c) c
+            ) c group by 1, 2, 3""",  # noqa: S608
+        {**params, "top": ask.top},
         anew=True,
     )
 
