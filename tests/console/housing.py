@@ -42,7 +42,7 @@ from loopwright.rooms import ROOMS
 T = TypeVar("T")
 PAGES = (
     "/overview", "/dashboards", "/cost", "/drift", "/calls", "/playground", "/models", "/routes", "/cache", "/batches", "/budgets",
-    "/keys", "/prompts", "/new-prompt", "/reviews", "/memory", "/datasets", "/tasks", "/evaluations", "/judges", "/experiments",
+    "/keys", "/alerts", "/slos", "/prompts", "/new-prompt", "/reviews", "/memory", "/datasets", "/tasks", "/evaluations", "/judges", "/experiments",
     "/collections", "/help",
 )  # fmt: skip
 ATTACK = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'><svg onload=window.hacked=1>{{7*7}}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from loopwright.core.errors import BadRequest, NotFound
 from loopwright.kit.db import Connection, Database, plain
 
 _LONGEST: Final = timedelta(days=366)
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_MATCHERS: Final = 10
 _LONGEST_PATTERN: Final = 200
 _MOST: Final = 500
@@ -66,9 +68,10 @@ class Silences:
         if not 1 <= len(matchers) <= _MOST_MATCHERS:
             raise BadRequest(f"matchers: name 1 to {_MOST_MATCHERS} labels, as in model=gpt-*", param="matchers")
         for name, pattern in matchers.items():
-            if not name.isprintable() or not 1 <= len(name) <= 64 or not 1 <= len(pattern) <= _LONGEST_PATTERN:
+            if _LABEL.fullmatch(name) is None or not 1 <= len(pattern) <= _LONGEST_PATTERN:
                 raise BadRequest(
-                    f"matchers: a label has up to 64 characters, a pattern 1 to {_LONGEST_PATTERN}", param="matchers"
+                    f"matchers: a label has up to 64 letters, digits, _ and -, a pattern 1 to {_LONGEST_PATTERN} characters",
+                    param="matchers",
                 )
             if pattern.count("*") > _MOST_MATCHERS:
                 raise BadRequest(f"matchers: a pattern has up to {_MOST_MATCHERS} stars", param="matchers")

@@ -251,7 +251,12 @@ def _ranked(alert: Alert, whole: Explanation, late: Sample, early: Sample, rate:
             calls=_calls(alert, whole, dimension, chosen),
         )
         found.append((out, cause))
-    ordered = [cause for _, cause in sorted(found, key=lambda each: (-each[0], each[1].dimension, each[1].value))]
+    ordered = [
+        cause
+        for _, cause in sorted(
+            found, key=lambda each: (-round(each[0], 2), _order((each[1].dimension, "")), each[1].value)
+        )
+    ]
     return [replace(each, overlap=_overlap(late, ordered[0], each)) if at else each for at, each in enumerate(ordered)][
         :_MOST
     ]
