@@ -18,7 +18,7 @@ from loopwright.telemetry import jsons, protobuf
 from loopwright.telemetry.span import Span
 from loopwright.telemetry.taking import Step, Terms, take
 from loopwright.telemetry.wire import Bounds
-from tests.telemetry.sent import as_json, span
+from tests.telemetry.sent import as_json, request, span
 from tests.telemetry.sent import protobuf as as_protobuf
 
 WHO = Principal(key_id=7, key_name="k", project_id=3, project="default")
@@ -248,6 +248,17 @@ def test_a_framework_and_its_client_tell_of_one_call() -> None:
         span("openai.chat", GENAI, number=2, parent=1),
     )  # fmt: skip
     assert [step.record is not None for step in found] == [False, False, True]
+
+
+def test_so_they_may_beside_each_other() -> None:
+    start = time.time_ns() - 10**9
+    sent = request(span("ChatOpenAI", OPENINFERENCE, number=2, parent=1, start=start, ms=50))
+    other = sent.resource_spans[0].scope_spans.add()
+    other.scope.name = "another library"
+    other.spans.append(span("openai.chat", GENAI, number=3, parent=1, start=start + 10**6, ms=48))
+    other.spans.append(span("openai.chat", GENAI, number=4, parent=1, start=start + 60 * 10**6, ms=48))
+    found = take(protobuf.spans_of(sent.SerializeToString(), Bounds()), terms()).steps
+    assert [step.record is not None for step in found] == [False, True, True]
 
 
 @pytest.mark.parametrize(

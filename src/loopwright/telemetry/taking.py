@@ -219,14 +219,14 @@ def _inherit(steps: list[Step]) -> None:
 def _wrapped(spans: Iterable[Span]) -> set[tuple[str, str]]:
     """Calls that hold another call: frameworks tell of a call, and so does the client that they call; it is one."""
     parents: dict[tuple[str, str], str | None] = {}
-    calls: list[tuple[str, str]] = []
+    calls: list[Span] = []
     for span in spans:
         parents[span.trace_id, span.span_id] = span.parent_id
         if span.kind in CALLS:
-            calls.append((span.trace_id, span.span_id))
-    known, found = set(calls), set()
-    for trace, call in calls:
-        above, steps = parents[trace, call], 0
+            calls.append(span)
+    known, found = {(call.trace_id, call.span_id) for call in calls}, _beside(calls)
+    for call in calls:
+        trace, above, steps = call.trace_id, call.parent_id, 0
         while above is not None and steps < _ABOVE:
             if (trace, above) in known:
                 found.add((trace, above))
@@ -235,6 +235,29 @@ def _wrapped(spans: Iterable[Span]) -> set[tuple[str, str]]:
     return found
 
 
+def _beside(calls: Iterable[Span]) -> set[tuple[str, str]]:
+    """The same where a framework does not put its span above that of the client.
+
+    Two libraries tell of one call, of the same tokens, one within the time of the other.
+    """
+    siblings: dict[tuple[object, ...], list[Span]] = {}
+    for call in calls:
+        if call.parent_id is not None and call.output_tokens:
+            tokens = call.input_tokens, call.output_tokens
+            siblings.setdefault((call.trace_id, call.parent_id, call.kind, *tokens), []).append(call)
+    return {
+        (outer.trace_id, outer.span_id)
+        for some in siblings.values()
+        for outer in some[:_BESIDE]
+        for inner in some[:_BESIDE]
+        if outer.scope != inner.scope
+        and outer.started_ns <= inner.started_ns
+        and inner.started_ns + inner.duration_us * 1000 <= outer.started_ns + outer.duration_us * 1000
+        and (outer.duration_us, outer.span_id) > (inner.duration_us, inner.span_id)
+    }
+
+
+_BESIDE: Final = 50
 _ABOVE: Final = 8
 
 
