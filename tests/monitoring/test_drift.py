@@ -39,6 +39,7 @@ async def test_strangers_are_found_told_and_accepted(database_url: str, tmp_path
         found = {each["says"]: each for each in await distributions(here.drift, watch, watch.window_number)}
         assert found["topics of inputs"]["psi"] > 0
         assert sum(row["now"] for row in found["topics of inputs"]["rows"]) == pytest.approx(1)
+        assert all("about my" in row["example"] for row in found["topics of inputs"]["rows"])
 
         [alert] = (await Alerts(here.house.db).page(project_id=1)).alerts
         assert (alert.source, alert.labels, alert.state) == ("drift", {"task": "t"}, "open")

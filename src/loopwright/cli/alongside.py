@@ -17,6 +17,8 @@ _LOOK: Final = 0.5
 _LINGER: Final = 15.0
 """Seconds the process stays when there is nothing: what comes next begins at once."""
 _GRACE: Final = 5.0
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Threads of linear algebra wait by spinning: beside gateways and engines that costs more than it brings."""
 
 
 async def alongside(
@@ -34,7 +36,7 @@ async def alongside(
         Program(
             name=name,
             command=[sys.executable, "-m", "loopwright.cli.main", f"_{name}"],
-            env={"LOOPWRIGHT_HOME": str(settings.home.resolve())},
+            env={"LOOPWRIGHT_HOME": str(settings.home.resolve()), **_ONE_THREAD},
             log=settings.home / "logs" / f"{name}.log",
             grace=_GRACE,
         )

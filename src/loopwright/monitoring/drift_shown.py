@@ -12,6 +12,7 @@ from loopwright.calls.onward import with_texts
 from loopwright.monitoring.drift_features import answer, said_by_user
 from loopwright.monitoring.drift_findings import effect_of, spoken
 from loopwright.monitoring.drift_looking import counted
+from loopwright.monitoring.drift_sample import Sample
 from loopwright.monitoring.drift_statistics import stability
 from loopwright.monitoring.drift_store import Drift, Finding, Watch
 
@@ -21,6 +22,7 @@ _NAMES: Final = 12
 _CLIP: Final = 400
 """Characters of an example."""
 _KEYS: Final = "asked by key"
+_TOPICS: Final = "topics of inputs"
 
 
 def watch_shown(watch: Watch, counts: Mapping[int, int], open_finding: Finding | None) -> dict[str, Any]:
@@ -117,13 +119,31 @@ async def distributions(drift: Drift, watch: Watch, number: int) -> list[dict[st
     for name, says in (
         ("language", "language of inputs"),
         ("output_language", "language of outputs"),
-        ("topic", "topics of inputs"),
+        ("topic", _TOPICS),
         ("key_id", _KEYS),
         ("refused", "refusals"),
         ("malformed", "answers out of form"),
     ):
         found += _categories(says, _values(then, name), _values(now, name))
+    await _exemplify(drift, watch, found)
     return found
+
+
+async def _exemplify(drift: Drift, watch: Watch, found: Sequence[dict[str, Any]]) -> None:
+    """Topics have no names: each is shown with the call of the reference that is nearest to its middle."""
+    rows: Sequence[dict[str, Any]] = next((each["rows"] for each in found if each["says"] == _TOPICS), [])
+    reference = await drift.sample(watch, 0) if rows else Sample([])
+    if not len(reference):
+        return
+    vectors = reference.inputs
+    centres = drift.topics(watch, vectors.shape[1])
+    if centres is None:
+        return
+    middle = (vectors @ centres.T).argmax(axis=0)
+    ids = {f"topic {at + 1}": reference.ids[int(index)] for at, index in enumerate(middle)}
+    texts = {each["id"]: each["input"] for each in await examples(drift, list(ids.values()))}
+    for row in rows:
+        row["example"] = texts.get(ids.get(row["name"], ""), "")[:_CLIP]
 
 
 async def examples(drift: Drift, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -178,7 +198,7 @@ def _categories(says: str, then: Sequence[Any], now: Sequence[Any]) -> list[dict
         each: max(then.count(each) / max(len(then), 1), now.count(each) / max(len(now), 1)) for each in {*then, *now}
     }
     names = sorted(shares, key=lambda each: (-shares[each], str(each)))[:_NAMES]
-    if not then or not now or (len(names) < 2 and says != "topics of inputs"):
+    if not then or not now or (len(names) < 2 and says != _TOPICS):
         return []
     one, other = counted(then, names), counted(now, names)
     labels = [_label(says, each) for each in names]
@@ -198,7 +218,7 @@ def _label(says: str, value: Any) -> str:
 def _shown(says: str, names: Sequence[str], then: Sequence[int], now: Sequence[int]) -> dict[str, Any]:
     n, m = max(sum(then), 1), max(sum(now), 1)
     rows = [
-        {"name": name, "then": a / n, "now": b / m, "calls_then": a, "calls_now": b}
+        {"name": name, "then": a / n, "now": b / m, "calls_then": a, "calls_now": b, "example": ""}
         for name, a, b in zip(names, then, now, strict=True)
     ]
     return {"says": says, "psi": stability(np.asarray(then), np.asarray(now)), "rows": rows}
