@@ -239,7 +239,7 @@ def mlflow(peers: Path) -> Making:
 
     def made(folder: Path) -> Target:
         program = peers / "mlflow" / "bin" / "mlflow"
-        command = [
+        command: list[str | Path] = [
             program,
             "server",
             "--backend-store-uri",

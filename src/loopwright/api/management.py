@@ -38,6 +38,7 @@ from loopwright.api.runs import router as experiments
 from loopwright.api.scores import router as scores
 from loopwright.api.searching import router as searching
 from loopwright.api.tasks import router as tasks
+from loopwright.api.telemetry import router as telemetry
 from loopwright.api.traces import router as traces
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
@@ -206,6 +207,7 @@ def management(app: App) -> FastAPI:
     api.include_router(list_of_routes)
     api.include_router(tasks)
     api.include_router(traces)
+    api.include_router(telemetry)
     api.include_router(prompts)
     api.include_router(feedback)
     api.include_router(scores)

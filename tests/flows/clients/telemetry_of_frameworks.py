@@ -112,7 +112,7 @@ def main() -> None:
         ),
     )
     provider.shutdown()
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 main()
