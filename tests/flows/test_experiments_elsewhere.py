@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from loopwright import Client
-from tests.flows.house import House, wait
+from tests.flows.house import House
 from tests.flows.outside import FOLDER, environment, program
+from tests.flows.tracking import tracking_server
 
 SOURCE = Path(__file__).parents[2] / "src"
 """Where our thin client stands: it needs nothing but the standard library, so any environment can import it."""
@@ -32,37 +30,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a tracking server of MLflow's: the application that `mlflow server` runs, without its supervisor."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")} | {
-        "HOME": str(folder),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/mlflow.db",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
-        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-    }
-    command = [program("python"), "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait(lambda: process.poll() is not None or _answers(url))
-        assert process.poll() is None, (folder / "log").read_text()
+    with tracking_server(tmp_path_factory.mktemp("mlflow")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def by_mlflow(lab: House, folder: Path, *arguments: str, token: str | None = None) -> Any:

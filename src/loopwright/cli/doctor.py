@@ -16,6 +16,7 @@ from loopwright.cli import doctor_machine
 from loopwright.cli.doctor_database import examine_database
 from loopwright.cli.doctor_encryption import examine_keys
 from loopwright.cli.doctor_engines import examine_engines
+from loopwright.cli.doctor_exports import examine_exports
 from loopwright.cli.doctor_server import examine_port, examine_server
 from loopwright.cli.finding import Finding, State, fail, ok
 from loopwright.cli.reach import ApiKey, Config, Json, Url
@@ -68,6 +69,7 @@ def _findings(examined: Examined, url: str | None, api_key: str | None) -> Itera
     yield from _examined("database", lambda: asyncio.run(examine_database(settings, running=running)))
     yield from _examined("engines", lambda: examine_engines(settings, running=running))
     yield from server
+    yield from _examined("exports", lambda: examine_exports(settings, url, api_key, running=running))
 
 
 def _examined(name: str, examination: Callable[[], Finding | Iterable[Finding]]) -> Iterator[Finding]:

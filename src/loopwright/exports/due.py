@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -35,6 +35,22 @@ def exporting(charge: Charge, names: Collection[str]) -> Charge:
             await connection.execute(_NOTE, ([record.id for _, record in calls], told))
 
     return both
+
+
+@dataclass(slots=True)
+class Waking:
+    """A round that has the process that mirrors begin with the house, not with its next minute."""
+
+    name: ClassVar[str] = "exports.waking"
+    every: ClassVar[float] = 5.0
+    wake: Callable[[], Awaitable[Any]]
+    woken: bool = field(default=False, init=False)
+
+    async def __call__(self) -> None:
+        """Once."""
+        if not self.woken:
+            await self.wake()
+            self.woken = True
 
 
 @dataclass(frozen=True, slots=True)

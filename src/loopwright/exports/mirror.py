@@ -59,13 +59,7 @@ class Mirror:
         try:
             if self.settings.filter.project is not None:
                 self._project = await self.project_of(self.settings.filter.project)
-            exporter = self._exporter = self._exporter or made(self.settings)
-            for _ in range(_STEPS):
-                line = await due.first(self.db, self.called)
-                if line is None:
-                    await self._score(exporter, standing, state["scores_to"])
-                    return
-                await (self._forget if line["gone"] else self._send)(exporter, standing, line)
+            await self._work(standing, state)
         except Unavailable:
             raise
         except NotTaken as error:
@@ -76,6 +70,20 @@ class Mirror:
             # A plug-in's, whatever it is: people see it, the round logs it.
             await standing.failed(f"{type(error).__name__}: {error}")
             raise
+
+    async def _work(self, standing: Standing, state: Mapping[str, Any]) -> None:
+        exporter = self._exporter = self._exporter or made(self.settings)
+        for _ in range(_STEPS):
+            line = await due.first(self.db, self.called)
+            if line is None:
+                await self._score(exporter, standing, state["scores_to"])
+                return
+            if not line["gone"]:
+                await self._send(exporter, standing, line)
+            elif state["sent"] or (await standing.read())["sent"]:
+                await self._forget(exporter, standing, line)
+            else:
+                await due.done(self.db, line["id"], [])  # nothing of it ever went there
 
     async def close(self) -> None:
         """Let go of connections."""
