@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from loopwright.exports.due import drop_strangers
+from loopwright.exports.due import Waking, drop_strangers
 from loopwright.kit.db import Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.seal import Seal
@@ -34,6 +34,7 @@ def rounds(settings: Settings, db: Database, wake: Callable[[], Awaitable[Any]])
     return (
         RollUps(db),
         Watchlist(db, settings.tasks, seal, wake),
+        *([Waking(wake)] if settings.exports else []),
         *alerts_round.rounds(settings, db),
         Folding(db, settings.calls.retention_days),
         Settling(db, seal, settings.calls.full_text),
