@@ -3,13 +3,16 @@
 import hashlib
 import hmac
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from loopwright.calls.record import Record
-from loopwright.core.errors import BadRequest, NotFound
+from loopwright.core.errors import BadRequest, NotFound, Unavailable
+from loopwright.kit.postgres import EmbeddedPostgres
+from loopwright.kit.settings import Settings
 from loopwright.kit.settings_alerts import ChannelSettings, RuleSettings
 from loopwright.monitoring.alerts import Alerts, Raised, raise_alert, resolve_alert
 from loopwright.monitoring.alerts_delivery import deliveries, standing, try_channel
@@ -217,3 +220,59 @@ async def test_a_page_and_what_is_kept(database_url: str, tmp_path: Path) -> Non
         assert (await alerts.resolve(ids[0], project_id=1, by="ann")).resolution == "person"
         await alerts.tidy(30, datetime(2100, 1, 1, tzinfo=UTC))
         assert len((await alerts.page(project_id=1)).alerts) == 2
+
+
+async def test_an_outage_of_the_database_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    with hook() as heard:
+        channels = {"ops": ChannelSettings(url=heard.url)}
+        server = await EmbeddedPostgres.start(tmp_path / "pg")
+        async with watched(server.url, tmp_path, channels=channels) as here:
+            await here.house.keep(*[failed(ago, model="before") for ago in range(1, 7)])
+            await here.look()
+            for each in [failed(1, model="meanwhile") for _ in range(6)]:
+                here.house.spool.write(each)
+            await server.stop()
+            for look in (here.look, here.deliver):
+                with pytest.raises(Unavailable):
+                    await look()
+            server = await EmbeddedPostgres.start(tmp_path / "pg")
+            while await here.house.drain.once():
+                pass
+            await here.round()
+            await here.round()
+            told = [title.partition(":")[0] for _, titles in heard.events() for title in titles]
+            assert sorted(told) == ["Model before", "Model meanwhile"]
+        await server.stop()
+
+
+async def test_a_notice_that_is_sent_again_says_that_it_is_the_same(database_url: str, tmp_path: Path) -> None:
+    with hook() as heard:
+        async with watched(database_url, tmp_path, channels={"ops": ChannelSettings(url=heard.url)}) as here:
+            await raise_alert(here.db, raised())
+            await here.round()
+            # As after a kill between the answer of the channel and its note.
+            await here.db.run("update alert_deliveries set delivered_at = null")
+            await here.again()
+            await here.round()
+            assert len({headers["loopwright-delivery"] for headers, _ in heard.heard}) == 1
+            assert len(heard.heard) == 2
+
+
+async def test_channels_that_are_gone_and_channels_that_come(database_url: str, tmp_path: Path) -> None:
+    with hook() as heard:
+        async with watched(database_url, tmp_path) as here:
+            await raise_alert(here.db, raised())
+            await here.round()
+            assert await deliveries(here.db) == []
+            asked = replace(here.settings.monitoring.alerts, channels={"ops": ChannelSettings(url=heard.url)})
+            here.settings = replace(here.settings, monitoring=replace(here.settings.monitoring, alerts=asked))
+            await here.again()
+            await here.round()
+            assert heard.events() == [("firing", ["It moved"])]  # it still fires
+            await raise_alert(here.db, raised(key="another"))
+            await here.look()
+            here.settings = Settings()
+            await here.again()
+            await here.deliver()
+            [newest, _] = await deliveries(here.db)
+            assert "no such channel" in newest["error"]

@@ -6,15 +6,14 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from loopwright.kit.settings_alerts import ChannelSettings
 from loopwright.monitoring.channels import NotDelivered, channel, email_of, signature, slack_of, subject_of, where
@@ -45,13 +44,12 @@ class Box:
         return "250 taken"
 
 
-@contextmanager
-def mail(**options: Any) -> Iterator[tuple[Box, ChannelSettings]]:
+@asynccontextmanager
+async def mail(**options: Any) -> AsyncIterator[tuple[Box, ChannelSettings]]:
     box = Box()
-    server = Controller(box, hostname="127.0.0.1", port=0, **options)
-    server.start()
-    try:
-        port = server.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(box, **options), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
         yield (
             box,
             ChannelSettings(
@@ -63,8 +61,6 @@ def mail(**options: Any) -> Iterator[tuple[Box, ChannelSettings]]:
                 to=("ops@example.com",),
             ),
         )
-    finally:
-        server.stop()
 
 
 async def test_a_webhook_is_signed_as_the_docs_say_it_is_checked() -> None:
@@ -120,7 +116,7 @@ def test_slack_sees_no_markup_of_others() -> None:
 
 
 async def test_a_letter_arrives() -> None:
-    with mail() as (box, settings):
+    async with mail() as (box, settings):
         await channel(settings)(NOTICE)
         [(to, letter)] = box.letters
     assert to == ["ops@example.com"]
@@ -130,7 +126,7 @@ async def test_a_letter_arrives() -> None:
 
 
 async def test_a_mail_server_that_refuses() -> None:
-    with mail() as (box, settings):
+    async with mail() as (box, settings):
         box.refuse = "451 later"
         with pytest.raises(NotDelivered, match="451") as later:
             await channel(settings)(NOTICE)
@@ -144,9 +140,9 @@ async def test_a_mail_server_that_refuses() -> None:
 
 async def test_signing_in() -> None:
     def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
-        return AuthResult(success=given == LoginPassword(b"lw", b"right"))
+        return AuthResult(success=given == LoginPassword(b"lw", b"right"), handled=False)
 
-    with mail(authenticator=authenticate, auth_require_tls=False) as (box, settings):
+    async with mail(authenticator=authenticate, auth_require_tls=False) as (box, settings):
         known = replace(settings, user="lw", password="right")
         await channel(known)(NOTICE)
         with pytest.raises(NotDelivered, match="refused user and password") as error:
