@@ -15,8 +15,10 @@ import pytest
 
 from loopwright.core.errors import Busy, UpstreamBroke
 from loopwright.core.score import Score
-from loopwright.evals.evaluator import Evaluator, Method
+from loopwright.datasets.example import Example
+from loopwright.evals.evaluator import Evaluator, Method, Output, Tools
 from loopwright.evals.evaluators import make
+from loopwright.evals.safety import Refusal
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CallsSettings
@@ -376,3 +378,27 @@ async def test_complaints_are_sealed_and_go_with_their_call(database_url: str, t
         await here.calls.delete(project_id=1, call_id=call.id)
         await forget_faults(here.db)
         assert await keys_used(here.db) == {}
+
+
+async def test_a_call_that_ends_the_process_again_and_again_is_passed_over(database_url: str, tmp_path: Path) -> None:
+    async with house(database_url, tmp_path, settings(evaluators=["refusal"], share=1)) as here:
+        bad, good = record(said="bad"), [record(said="good") for _ in range(5)]
+        await here.keep(bad, *good)
+        await Drawing(here.db, here.online.plan_of)()
+
+        class Deadly(Refusal):
+            def find(self, example: Example, output: Output) -> Score:
+                if output.text == "bad":
+                    raise asyncio.CancelledError
+                return super().find(example, output)
+
+        class MakingDeadly(Making):
+            async def computed(self, plan: Plan, project_id: int) -> Mapping[str, Evaluator]:
+                del plan, project_id
+                return {"refusal": Deadly(kind="refusal", name="refusal", args={}, tools=Tools())}
+
+        here.online = replace(here.online, makes=MakingDeadly(here.judge))
+        for _ in range(4):
+            await asyncio.gather(asyncio.create_task(Computed(here.online)()), return_exceptions=True)
+        assert await here.counts() == {("", "seen"): 6, ("refusal", "scored"): 5, ("refusal", "failed"): 1}
+        assert await here.due() == 0

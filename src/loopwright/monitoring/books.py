@@ -157,6 +157,14 @@ class Books:
             await tally.write(connection, now)
         return len(ours)
 
+    async def begun(self, due: Sequence[Due]) -> None:
+        """Note that some are looked at now, should that be the last of this process."""
+        await self.db.run(
+            "update monitor_due d set tries = d.tries + 1 from unnest(%s::uuid[], %s::text[]) as w (call_id, name)"
+            " where d.call_id = w.call_id and d.name = w.name",
+            ([each.call_id for each in due], [each.name for each in due]),
+        )
+
     async def later(self, due: Due, seconds: float, *, failed: bool) -> None:
         """Look at something again after so many seconds; `failed` counts it as tried."""
         await self.db.run(

@@ -30,6 +30,8 @@ _AT_ONCE: Final = 4
 """Questions to models."""
 _WAITING: Final = 64
 _TRIES: Final = 6
+_DEATHS: Final = 3
+"""Times that something computed here may be begun and not kept."""
 _MOMENT: Final = 1.0
 _FIRST: Final = 10.0
 _LONGEST: Final = 900.0
@@ -89,14 +91,23 @@ class Computed:
         """Find out all that is due."""
         more = True
         while more:
-            more = await self.once() == _BATCH
+            more = bool(await self.once())
 
     async def once(self) -> int:
-        """Find out a first part of it; how much that was."""
+        """Find out a first part of it; how much that was.
+
+        What was begun and never kept may have taken the process with it: it is looked at alone, and at last passed over.
+        """
         online = self.online
         due = [due_of(row) for row in await online.db.rows(_NEXT, (0, _BATCH))]
         if not due:
             return 0
+        due = [each for each in due if each.tries][:1] or due
+        if due[0].tries >= _DEATHS:
+            plan = online.plan_of(due[0].project_id, due[0].task)
+            over = online.nothing(due[0], plan, "failed", said="the process ended over it, several times")
+            return await online.books.keep([over], datetime.now(UTC))
+        await online.books.begun(due)
         details = await online.calls.many([str(each.call_id) for each in due])
         plain: list[Done] = []
         explained: list[Done] = []
