@@ -3,7 +3,6 @@
 import gzip
 import http.client
 import json
-import logging
 import time
 import urllib.parse
 import zlib
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -108,11 +108,12 @@ def test_the_sdk_of_opentelemetry(house: House) -> None:
     )
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{house.url}/otlp/v1/metrics", headers=headers))
     meters = MeterProvider([reader], resource=about)
-    log = logging.getLogger("flows.otlp")
-    log.addHandler(LoggingHandler(logger_provider=loggers))
+    log = loggers.get_logger("flows")
     with tracers.get_tracer("flows").start_as_current_span("answering") as whole:
         with tracers.get_tracer("flows").start_as_current_span("chat", attributes=GENAI):
-            log.warning("said within a span")
+            log.emit(
+                LogRecord(timestamp=time.time_ns(), body="said within a span", severity_number=SeverityNumber.WARN)
+            )
         trace = f"{whole.get_span_context().trace_id:032x}"
     meters.get_meter("flows").create_counter("questions").add(3)
     meters.shutdown()
@@ -122,6 +123,18 @@ def test_the_sdk_of_opentelemetry(house: House) -> None:
     wait(lambda: len(house.calls()) == before + 1)
     call = house.calls()[0]
     assert (call["client"], call["trace_id"], call["model"]) == ("otlp:sdk", trace, "gpt-4o")
+    [said] = house.api("GET", f"/api/telemetry/logs/{trace}").json()["logs"]
+    assert (said["body"], said["severity"], said["span_id"], said["service"]) == (
+        "said within a span",
+        13,
+        call["span_id"],
+        "sdk",
+    )
+    [counted] = house.api("GET", "/api/telemetry/metrics", params={"name": "questions"}).json()["series"]
+    assert (counted["kind"], counted["last_value"]) == ("sum", 3.0)
+    assert len(house.api("GET", f"/api/telemetry/metrics/{counted['id']}").json()["points"]) == 1
+    assert house.api("DELETE", f"/api/telemetry/traces/{trace}").json() == {"deleted": 3}
+    assert house.api("GET", f"/api/telemetry/logs/{trace}").json() == {"logs": []}
 
 
 def test_frameworks_instrumented_by_others(house: House, tmp_path: Path) -> None:
@@ -146,7 +159,9 @@ def test_frameworks_instrumented_by_others(house: House, tmp_path: Path) -> None
 
 def test_script_in_any_field_is_text(house: House) -> None:
     script = "<script>alert(1)</script>"
-    named = dict.fromkeys(("gen_ai.request.model", "gen_ai.provider.name", "session.id", "user.id", "loopwright.tag.x", script), script)
+    named = dict.fromkeys(
+        ("gen_ai.request.model", "gen_ai.provider.name", "session.id", "user.id", "loopwright.tag.x", script), script
+    )
     told = (
         GENAI
         | named
