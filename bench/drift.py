@@ -65,6 +65,8 @@ def main() -> None:
     options.add_argument("--reference", type=int, default=1_000)
     options.add_argument("--window", type=int, default=500)
     options.add_argument("--topics", default=f"{','.join(SETS)},{NEAR}")
+    options.add_argument("--mixtures", default=",".join(f"{each:g}" for each in MIXTURES))
+    options.add_argument("--no-alone", action="store_true", help="leave out the table of each test alone")
     options.add_argument("--json", type=Path, help="write all figures here")
     told = options.parse_args()
     screen = Console(width=max(Console().width, 120))
@@ -79,11 +81,14 @@ def main() -> None:
         f"\nNull: {any_look} of {told.windows} windows of {told.window} calls raised an alarm at any of their looks"
         f" ({false} at the last); alpha {ALPHA:g}; {spent:.2f} CPU-s a window. {verdict(any_look <= FALSE * told.windows)}"
     )
-    rows = [
-        cell(bank, topics.get(name, ()), name, mixture, told) for name in told.topics.split(",") for mixture in MIXTURES
-    ]
+    rows = []
+    for name in told.topics.split(","):
+        for mixture in map(float, told.mixtures.split(",")):
+            rows.append(cell(bank, topics.get(name, ()), name, mixture, told))
+            screen.print(f"  {name}, {mixture:.0%}: median {rows[-1]['median']}", style="dim")
     show(screen, rows)
-    alone(screen, bank, topics, told, null)
+    if not told.no_alone:
+        alone(screen, bank, topics, told, null)
     if told.json:
         told.json.write_text(json.dumps({"windows": told.windows, "alarms": any_look, "delays": rows}, indent=1))
 
