@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
-from loopwright.api.asking import Asker, scope_of
+from loopwright.api.asking import Seen
 from loopwright.calls.query import CallFilter
 from loopwright.core.call import Outcome
 from loopwright.core.errors import BadRequest
@@ -35,7 +35,7 @@ def listed(text: str | None) -> tuple[str, ...]:
 
 
 def filtered(
-    who: Asker,
+    project_id: Seen,
     *,
     model: str | None = None,
     key: Annotated[int | None, Query(description="Id of a key.")] = None,
@@ -67,7 +67,7 @@ def filtered(
 ) -> CallFilter:
     """The filter a query asks for, within what the asker may see."""
     return CallFilter(
-        project_id=scope_of(who),
+        project_id=project_id,
         model=model,
         key_id=key,
         outcome=None if outcome == "failed" else outcome,

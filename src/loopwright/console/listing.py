@@ -13,6 +13,7 @@ from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
 from loopwright.console.snippets import first_call
 from loopwright.core.call import Call
+from loopwright.core.errors import NotFound
 from loopwright.core.money import usd
 from loopwright.monitoring.scores import Scores
 
@@ -38,6 +39,7 @@ _FIELDS = (
     "session",
     "trace",
     "tag",
+    "project",
     "min_cost_usd",
     "min_latency_ms",
     "q",
@@ -47,7 +49,7 @@ _FIELDS = (
 )
 _MORE = (
     "task", "variant", "prompt_version", "target", "provider", "operation", "client", "without", "session", "trace", "tag",
-    "error", "min_cost_usd", "min_latency_ms", "since", "until",
+    "error", "min_cost_usd", "min_latency_ms", "since", "until", "project",
 )  # fmt: skip
 
 
@@ -61,7 +63,7 @@ class Listing:
         """Build the page."""
         params = visit.request.query_params
         span = span_of(params, default=None, now=dt.datetime.now(dt.UTC))
-        asked = filter_of(params, span, project_id=visit.project_id)
+        asked = filter_of(params, span, project_id=await self._project(visit))
         names = {key.id: key.name for key in await self._keys(visit)}
         after, before = call_id_of(params, "after"), call_id_of(params, "before")
         if after:
@@ -92,6 +94,15 @@ class Listing:
                 "curl": first_call(api_base(visit), first_model(self._app, visit)) if not rows and not narrow else "",
             },
         )
+
+    async def _project(self, visit: Visit) -> int | None:
+        """The project whose calls are shown; only administrators may name another's."""
+        named = visit.asked("project")
+        if named is None or named == visit.who.project:
+            return visit.project_id if named is None else visit.who.project_id
+        if not visit.who.admin:
+            raise NotFound(f"there is no project {named[:80]!r} for key {visit.who.key_name!r}", param="project")
+        return (await self._app.projects.get(named.replace("\x00", ""))).id
 
     async def _keys(self, visit: Visit) -> tuple[Any, ...]:
         project = None if visit.who.admin else visit.who.project

@@ -33,7 +33,8 @@ _RAISE: Final = """
     insert into alerts as a (project_id, source, fingerprint, rule, kind, severity, title, said, link, labels, calls,
         call_ids, evidence, since, hold_s)
     values (%(project)s, %(source)s, %(fingerprint)s, %(rule)s, %(kind)s, %(severity)s, %(title)s, %(said)s, %(link)s,
-        %(labels)s, %(calls)s, %(call_ids)s::uuid[], %(evidence)s, coalesce(%(since)s, now()), %(hold)s)
+        %(labels)s, case when %(calls)s::jsonb = '{}' then %(calls)s::jsonb else %(calls)s::jsonb || jsonb_strip_nulls(
+            jsonb_build_object('project', (select name from projects where id = %(project)s::int))) end, %(call_ids)s::uuid[], %(evidence)s, coalesce(%(since)s, now()), %(hold)s)
     on conflict (coalesce(project_id, 0), source, fingerprint) where resolved_at is null do update set
         severity = case when array_position(%(order)s, excluded.severity) > array_position(%(order)s, a.severity)
                         then excluded.severity else a.severity end,

@@ -160,12 +160,12 @@ def filter_args(calls: Mapping[str, str]) -> dict[str, object]:
     """The arguments of a `CallFilter` that `/calls` would make of a query, but for its times."""
     found: dict[str, object] = {}
     for name, value in calls.items():
-        if name == "key":
+        if name == "key" and value.isascii() and value.isdigit() and len(value) < 10:
             found["key_id"] = int(value)
         elif name == "tag":
             left, _, right = value.partition(":")
             found["tag"] = (left, right)
-        elif name == "min_latency_ms":
+        elif name == "min_latency_ms" and value.replace(".", "", 1).isdigit():
             found[name] = float(value)
         elif name in (*SERIES, "outcome", "error_code", "session", "client"):
             found[name] = value

@@ -136,5 +136,6 @@ def standing_shown(each: Standing, objective: ObjectiveSettings, project: str | 
             for one in each.burning
         ],
         "days": [{"at": at, "calls": day.total, "bad": day.bad} for at, day in each.days],
-        "bad_calls": calls_of(objective, each.labels, now - timedelta(days=objective.days)),
+        "bad_calls": calls_of(objective, each.labels, now - timedelta(days=objective.days))
+        | ({} if project is None else {"project": project}),
     }
