@@ -28,7 +28,7 @@ from loopwright.telemetry.tree import Node, departed, inside, looked_up, tree
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FEW_SERIES: Final = 64
-"""Up to here each name is walked by its own index."""
+"""Up to here each name is walked by its own index; beyond, they make up so much that the newest traces are walked."""
 _READ: Final = 200
 """Calls of tasks whose own requests are shown."""
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
@@ -159,19 +159,20 @@ class Traces:
             params |= {"at": at, "before": trace_id}
         series = await self._series(asked)
         params |= {"limit": limit + 1, "series": series}
-        condition = " and ".join(where) or "true"
         order = "order by t.started_at desc, t.trace_id desc limit %(limit)s"
-        if series is None and asked.project_id is None:
+        few = series is not None and len(series) <= _FEW_SERIES
+        if series is not None and not few:
+            # An expression, so that no index of names is thought of.
+            where.append("t.series_id + 0 = any(%(series)s::int[])")
+        condition = " and ".join(where) or "true"
+        source = f"select t.* from traces t where {condition} {order}"  # noqa: S608
+        if few:
+            source = f"""select t.* from unnest(%(series)s::int[]) as w (id) cross join lateral (
+                select t.* from traces t where t.series_id = w.id and {condition} {order}) t {order}"""  # noqa: S608
+        elif asked.project_id is None:
             # Of every project its newest, by the index that begins with the project.
             source = f"""select t.* from (select distinct project_id from trace_series) p cross join lateral (
                 select t.* from traces t where t.project_id = p.project_id and {condition} {order}) t {order}"""  # noqa: S608
-        elif series is None:
-            source = f"select t.* from traces t where {condition} {order}"  # noqa: S608
-        elif len(series) <= _FEW_SERIES:
-            source = f"""select t.* from unnest(%(series)s::int[]) as w (id) cross join lateral (
-                select t.* from traces t where t.series_id = w.id and {condition} {order}) t {order}"""  # noqa: S608
-        else:
-            source = f"select t.* from traces t where t.series_id = any(%(series)s::int[]) and {condition} {order}"  # noqa: S608
         rows = await self.db.rows(
             f"select {_ROW} from ({source}) t join trace_series s on s.id = t.series_id {order}",  # noqa: S608
             params,
@@ -179,15 +180,6 @@ class Traces:
         found = [row_of(row) for row in rows[:limit]]
         onward = _mark(found[-1]) if len(rows) > limit else None
         return TracePage(traces=tuple(found), next=onward)
-
-    async def rows(self, project_id: int | None, trace_ids: Sequence[str]) -> list[TraceRow]:
-        """The sums of these traces, as far as they are on record."""
-        found = await self.db.rows(
-            f"""select {_ROW} from traces t join trace_series s on s.id = t.series_id
-                where t.trace_id = any(%s::uuid[]) and (%s::int is null or t.project_id = %s) order by t.started_at""",  # noqa: S608
-            ([checked(trace_id) for trace_id in trace_ids], project_id, project_id),
-        )
-        return [row_of(row) for row in found]
 
     async def services(self, project_id: int | None) -> list[str]:
         """Names of services that traces have, at most a hundred."""
