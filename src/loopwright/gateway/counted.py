@@ -173,14 +173,16 @@ class Meters:
     def _count_more(self, record: Record, at: int) -> None:
         """What few calls have."""
         tags, cells = record.tags, self._view
-        cells[at + 3] += record.cached_tokens
-        cells[at + 4] += record.reasoning_tokens
+        if record.cached_tokens:
+            cells[at + 3] += record.cached_tokens
+        if record.reasoning_tokens:
+            cells[at + 4] += record.reasoning_tokens
         kind = tags.get("loopwright.cache")
         if kind is not None and record.price_source == "cache":
             cells[at + (7 if kind == "hit" else 8)] += 1
             cells[at + 10] += _nano(tags.get("loopwright.saved_usd"))
-        attempts = tags.get("loopwright.attempts", "")
-        if attempts.isdecimal():
+        attempts = tags.get("loopwright.attempts")
+        if attempts is not None and attempts.isdecimal():
             cells[at + 9] += int(attempts[:6]) - 1
         if record.sent is not None:
             self._count_guarded(record.sent)
