@@ -143,7 +143,7 @@ async def calls(
     passed: Passed = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> dict[str, Any]:
-    """Scores of single calls, the lowest value first, then the latest call."""
+    """Scores of single calls: those that failed first, of these the lowest value, then the latest call."""
     found = await Scores(app.db).calls(which, below=below, label=label, passed=passed, limit=limit)
     return {
         "calls": [

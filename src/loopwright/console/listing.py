@@ -15,6 +15,7 @@ from loopwright.console.snippets import first_call
 from loopwright.core.call import Call
 from loopwright.core.errors import NotFound
 from loopwright.core.money import usd
+from loopwright.core.who import HOUSE
 from loopwright.monitoring.scores import Scores
 
 _PAGE = 50
@@ -116,7 +117,7 @@ def row_of(call: Call, key_names: Mapping[int, str]) -> dict[str, Any]:
         "started_at": call.started_at,
         "project_id": call.project_id,
         "key_id": call.key_id,
-        "key": key_names.get(call.key_id),
+        "key": key_names.get(call.key_id) or (HOUSE.key_name if call.key_id == HOUSE.key_id else None),
         "operation": call.operation,
         "model": call.model,
         "target": call.target,

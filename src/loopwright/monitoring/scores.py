@@ -138,7 +138,7 @@ class Scores:
         passed: bool | None = None,
         limit: int = 50,
     ) -> list[Found]:
-        """Scores of single calls, the lowest value first, then the latest call; without `since` of the last day.
+        """Scores of single calls: those that failed first, of these the lowest value; without `since` of the last day.
 
         Args:
             asked: which scores; name one, for values of several are not alike.
@@ -162,7 +162,7 @@ class Scores:
                 where f.call_id >= %(low)s::uuid and f.call_id < %(high)s::uuid and {_WHERE} and {_OF_SCORES} and {_BY_CALL}
                   and (%(below)s::float8 is null or f.value < %(below)s) and (%(label)s::text is null or f.label = %(label)s)
                   and (%(passed)s::boolean is null or f.passed = %(passed)s)
-                order by f.value asc nulls last, f.call_id desc limit %(limit)s""",  # noqa: S608 - of our own words only
+                order by f.passed is false desc, f.value asc nulls last, f.call_id desc limit %(limit)s""",  # noqa: S608 - of our own words only
             _params(asked)
             | {"low": floor_of(since), "high": floor_of(until), "below": below, "label": label, "passed": passed}
             | {"limit": limit},
