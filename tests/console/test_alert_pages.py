@@ -142,3 +142,16 @@ def test_no_script_runs_and_nothing_is_wider_than_the_window(house: House, visit
             wide = page.evaluate(WIDE, width)
             assert not wide, (address, width)
     assert visitor.complaints == []
+
+
+def test_links_keep_to_the_alerts_project(house: House, boss: httpx.Client) -> None:
+    fail(house)
+    house.call(key="seeker", ago=30, model=MODEL, outcome="error", status=502, error_code="upstream_broke")
+    house.drained()
+    query = boss.get(f"/alerts/{raised(house)}.json").json()["alert"]["calls_query"]
+    assert "project=default" in query
+    assert {call["project_id"] for call in boss.get(f"/calls.json?{query}").json()["calls"]} == {1}
+    with house.client("seeker") as seeker:
+        assert seeker.get("/calls.json?project=default").status_code == 404
+        assert len(seeker.get("/calls.json?project=search&outcome=failed").json()["calls"]) == 1
+    assert boss.get("/calls.json?project=nowhere").status_code == 404
