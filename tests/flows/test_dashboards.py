@@ -76,6 +76,33 @@ def test_what_cannot_be_drawn_is_refused(client: Client, wrong: dict[str, str | 
         client.chart(**wrong)  # type: ignore[arg-type]  # what is wrong
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"since": "0001-01-01T00:00:00Z"},
+        {"until": "9999-12-31T23:59:59Z"},
+        {"since": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z", "compare": "previous"},
+        {"since": "2999-01-01T00:00:00Z", "compare": "7d"},
+        {"key": "99999999999999999999"},
+        {"key": "2147483648", "split": "tag:x"},
+        {"model": "\x00"},
+        {"split": "tag:\x00", "session": "a\x00"},
+        {"tag": "a\x00:b", "split": "client"},
+        {"min_latency_ms": "1e308", "split": "session"},
+        {"min_cost_usd": "1e300"},
+        {"without": "tag:%s(x)%%"},
+        {"split": "tag:%(step)s", "client": "%s"},
+        {"measure": ",,,"},
+        {"trace": "x", "split": "outcome"},
+    ],
+    ids=str,
+)
+def test_odd_questions_are_no_failures_of_ours(house: House, odd: dict[str, str]) -> None:
+    assert house.api("GET", "/api/overview", params={"since": "2026-01-01T00:00:00"}).status_code == 200
+    answer = house.api("GET", "/api/charts", params=odd)
+    assert answer.status_code in {200, 400}, answer.text
+
+
 def test_a_dashboard_is_kept_changed_and_forgotten(client: Client) -> None:
     name = "spend/of <b>teams"
     definition = {"panels": ["cost@tag:squad", "latency"], "range": "7d", "filter": {"tag": "flow:charts"}}

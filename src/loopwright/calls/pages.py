@@ -66,7 +66,10 @@ class Condition:
             "session": ("c.session = %(session)s", asked.session and clipped(asked.session)),
             "client": ("c.client = %(client)s", asked.client and clipped(asked.client)),
             "cost": ("c.cost_nano >= %(cost)s", asked.min_cost_nano),
-            "latency": ("c.latency_us >= %(latency)s", asked.min_latency_ms and int(asked.min_latency_ms * 1000)),
+            "latency": (
+                "c.latency_us >= %(latency)s",
+                asked.min_latency_ms and int(min(asked.min_latency_ms, 1e15) * 1000),
+            ),
         }
         for name, (condition, value) in plain.items():
             if value is not None:

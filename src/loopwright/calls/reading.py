@@ -27,6 +27,7 @@ MOST_READ: Final = 30_000
 """Calls that are read where no roll-up tells."""
 _LONG: Final = timedelta(days=14)
 """A longer time is answered in whole days (UTC)."""
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _AMOUNT: Final = r"'^-?[0-9]{1,9}(\.[0-9]{1,9})?$'"
 
 
@@ -156,9 +157,17 @@ def span_of(asked: CallFilter, *, hours: int | None = None) -> Span:
 
 
 def ends_of(asked: CallFilter, now: datetime | None = None) -> tuple[datetime, datetime]:
-    """From when to when; without `since` of the last day."""
-    until = asked.until or (now or datetime.now(UTC)) + timedelta(seconds=1)
-    return asked.since or until - timedelta(days=1), until
+    """From when to when; without `since` of the last day. No call is older than `_EARLIEST`, or begins tomorrow."""
+    now = now or datetime.now(UTC)
+    until = max(
+        min(_aware(asked.until) or now + timedelta(seconds=1), now + timedelta(days=1)), _EARLIEST + timedelta(days=1)
+    )
+    since = max(_aware(asked.since) or until - timedelta(days=1), _EARLIEST)
+    return min(since, until - timedelta(seconds=1)), until
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _slices_needed(asked: CallFilter, split: str | None) -> list[_Sliced]:
