@@ -166,6 +166,9 @@ class _Speaker(BaseHTTPRequestHandler):
             return next(key for key in house.keys if key["id"] == int(name.rsplit("/", 1)[1]))
         if name.startswith("DELETE /api/calls/"):
             return {"deleted": 1}
+        if name.endswith("/scores"):
+            said = {"name": "refusal", "value": 1.0, "label": "refused", "passed": False, "explanation": "it says so"}
+            return {"scores": [{**said, "source": "code", "author": "monitor"}]}
         return self._detail(name.removeprefix("GET /api/calls/"))
 
     def _encryption(self) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def test_show_prints_the_conversation_without_its_control_characters(run: Run, h
     assert "Who?" in shown
     assert "It was \N{REPLACEMENT CHARACTER}[31mme." in shown
     assert '"temperature": 0' in shown
+    assert "failed 1 refused: it says so (code monitor)" in shown
     assert "\x1b" not in shown
 
 

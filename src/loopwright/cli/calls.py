@@ -34,7 +34,7 @@ from loopwright.cli.calls_options import (
     where_of,
 )
 from loopwright.cli.calls_retrieval import show_retrieval
-from loopwright.cli.calls_text import columns, facts, row, show_memory, show_sent, show_texts
+from loopwright.cli.calls_text import columns, facts, row, scored, show_memory, show_sent, show_texts
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.screen import say, show_facts, show_json, show_table
 from loopwright.client import Client
@@ -81,7 +81,7 @@ def list_calls(
     told = locals()
     with reach(url, api_key) as house:
         where = where_of(house, told)
-        page = house.calls(**where, before=before, limit=limit)
+        page = house.calls(**where, before=before, limit=limit, scores="true")
     if as_json:
         show_json(page)
         return
@@ -101,10 +101,12 @@ def show(
     """Show one call with its conversation."""
     with reach(url, api_key) as client:
         detail = client.call(named(client, call_id))
+        said = [] if as_json else client.scores(detail["call"]["id"])
     if as_json:
         show_json(detail)
         return
     show_facts(facts(detail["call"]))
+    show_facts(scored(said))
     show_sent(detail)
     show_memory(detail)
     show_retrieval(detail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.text import Text
@@ -26,6 +26,7 @@ def columns() -> tuple[Column, ...]:
         Column(title="cost USD", right=True, weight=2),
         Column(title="TTFT", right=True, weight=3),
         Column(title="latency", right=True),
+        Column(title="scores", weight=4, least=8),
         Column(title="error", weight=6, least=16),
         Column(title="id", weight=7),
     )
@@ -43,9 +44,26 @@ def row(call: Mapping[str, Any]) -> list[object]:
         _cost(call),
         seconds_text(_seconds(call["ttft_us"])),
         seconds_text(_seconds(call["latency_us"])),
+        _scores(call.get("scores") or ()),
         call["error_code"] or "",
         call["id"],
     ]
+
+
+def scored(said: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, object]]:
+    """What was said of a call, for people."""
+    for each in said:
+        verdict = {True: "passed", False: "failed"}.get(each["passed"], "")
+        number = "" if each["value"] is None else f"{each['value']:.4g}"
+        words = " ".join(filter(None, (verdict, number, each["label"] or "")))
+        why = f": {each['explanation']}" if each["explanation"] else ""
+        yield each["name"], f"{words}{why} ({each['source']} {each['author']})"
+
+
+def _scores(said: Sequence[Mapping[str, Any]]) -> str:
+    """Those that failed, by name; else how many there are."""
+    failed = [str(each["name"]) for each in said if each["passed"] is False]
+    return f"failed {', '.join(failed)}" if failed else str(len(said)) if said else ""
 
 
 def facts(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
