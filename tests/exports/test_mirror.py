@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from loopwright.calls.store import Charge
+from loopwright.core.call import CallDetail
 from loopwright.exports import due
 from loopwright.exports.due import Leaving, exporting
 from loopwright.exports.exporter import NotTaken, Said
@@ -58,12 +59,20 @@ def _noted(*names: str) -> Charge:
     return exporting(_charge, names)
 
 
-def _mirror(house: Kept, place: Place, name: str = "m", **settings: Any) -> Mirror:
+def _mirror(house: Kept, place: Place, name: str = "m", *, may: bool = True, **settings: Any) -> Mirror:
+    async def may_leave(_detail: CallDetail) -> bool:
+        return may
+
     async def project_of(named: str) -> int | None:
         return {"default": 1, "other": 2}.get(named)
 
     found = Mirror(
-        db=house.db, source=house.source, settings=ExportSettings(**settings), project_of=project_of, called=name
+        db=house.db,
+        source=house.source,
+        settings=ExportSettings(**settings),
+        project_of=project_of,
+        may_leave=may_leave,
+        called=name,
     )
     found._exporter = place
     return found
@@ -182,6 +191,20 @@ async def test_what_is_deleted_is_told_and_the_rest_of_its_trace_sent_anew(datab
         assert place.ids() == [stays.id]
         assert (await _state(house))["forgotten"] == 1
         assert await leaving.note(project_id=None, session="none") == []
+
+
+async def test_words_that_may_not_leave_stay(database_url: str, tmp_path: Path) -> None:
+    async with kept(database_url, tmp_path, charge=_noted("m")) as house:
+        place, one = Place(), record(asked="MARKER", said="MARKER")
+        mirror = _mirror(house, place, may=False, texts=True)
+        await house.keep(one)
+        await house.say(one.id, "MARKER", "MARKER")
+        await mirror()
+        await house.say(one.id, "MARKER", name="later")
+        await mirror()
+        assert place.ids() == [one.id]
+        assert {each.score["name"] for each in place.scores} == {"helpful", "later"}
+        assert "MARKER" not in repr(place.calls) + repr(place.scores)
 
 
 async def test_nobody_pays_for_mirrors_that_are_not_there(database_url: str, tmp_path: Path) -> None:

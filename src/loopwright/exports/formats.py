@@ -11,8 +11,6 @@ import msgspec
 
 from loopwright.core.errors import BadRequest
 from loopwright.exports.outgoing import Outgoing
-from loopwright.exports.spans import told_request
-from loopwright.telemetry.emitted import as_json
 
 Format = Literal["jsonl", "parquet", "otlp"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
@@ -49,18 +47,6 @@ class Lines:
         return b""
 
 
-class OtlpLines:
-    """A line is an ExportTraceServiceRequest in OTLP's JSON, as OpenTelemetry's file exporter writes them."""
-
-    def add(self, some: Sequence[Outgoing]) -> bytes:
-        """One line for all of them."""
-        return as_json(told_request(some)) + b"\n"
-
-    def end(self) -> bytes:
-        """Nothing more."""
-        return b""
-
-
 def writer(form: Format, *, texts: bool) -> Writer:
     """What writes a format.
 
@@ -70,7 +56,9 @@ def writer(form: Format, *, texts: bool) -> Writer:
     if form == "jsonl":
         return Lines()
     if form == "otlp":
-        return OtlpLines()
+        # What reads and writes OTLP is imported by who uses it, as pyarrow is.
+        lines: Writer = importlib.import_module("loopwright.exports.otlp_lines").OtlpLines()
+        return lines
     made: Writer = _parquet().Table(texts=texts)
     return made
 

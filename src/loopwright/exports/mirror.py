@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from loopwright.core.call import Call
+from loopwright.core.call import Call, CallDetail
 from loopwright.core.errors import LoopwrightError, Unavailable
 from loopwright.exports import due
 from loopwright.exports.exporter import Exporter, NotTaken, Said, made
@@ -26,6 +26,8 @@ _SCORES: Final = 500
 _LATE: Final = timedelta(minutes=2)
 """A transaction that says something of a call may take so long: what it said is dated when it began."""
 ProjectOf = Callable[[str], Awaitable[int | None]]
+MayLeave = Callable[[CallDetail], Awaitable[bool]]
+_WORDS: Final = ("explanation", "output", "note", "sealed")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Mirror:
     settings: ExportSettings
     project_of: ProjectOf
     """The id of a project by its name; None when there is none."""
+    may_leave: MayLeave
+    """Whether the texts of a call may go there, by the policies of privacy."""
     called: str
     """Its name in the settings."""
     _exporter: Exporter | None = field(default=None, init=False)
@@ -116,17 +120,23 @@ class Mirror:
     async def _outgoing(self, ids: Sequence[str]) -> list[Outgoing]:
         found = await self.source.calls.many(ids)
         details = [found[each] for each in ids if each in found and self._wanted(found[each].call)]
-        texts = self.settings.texts
-        said = await beside(self.source.feedback, [each.call.id for each in details], texts=texts)
-        return [
-            Outgoing(
-                detail=each if texts else wordless(each),
-                texts=texts,
-                scores=said.scores.get(each.call.id, ()),
-                corrections=said.corrections.get(each.call.id, ()),
+        said = await beside(self.source.feedback, [each.call.id for each in details], texts=self.settings.texts)
+        outgoing = []
+        for each in details:
+            texts = await self._worded(each)
+            scores, corrections = said.scores.get(each.call.id, ()), said.corrections.get(each.call.id, ())
+            outgoing.append(
+                Outgoing(
+                    detail=each if texts else wordless(each),
+                    texts=texts,
+                    scores=scores if texts else [_mute(one) for one in scores],
+                    corrections=corrections if texts else [_mute(one) for one in corrections],
+                )
             )
-            for each in details
-        ]
+        return outgoing
+
+    async def _worded(self, detail: CallDetail) -> bool:
+        return self.settings.texts and await self.may_leave(detail)
 
     async def _forget(self, exporter: Exporter, standing: Standing, line: Mapping[str, Any]) -> None:
         traces: list[UUID] = line["ids"]
@@ -153,8 +163,9 @@ class Mirror:
         wanted = {name: each.call for name, each in calls.items() if self._wanted(each.call)}
         said = await beside(self.source.feedback, list(wanted), texts=self.settings.texts)
         ids = {row["id"] for row in fresh}
+        worded = {name: await self._worded(calls[name]) for name in said.scores}
         scores = [
-            Said(call=wanted[name], score=score)
+            Said(call=wanted[name], score=score if worded[name] else _mute(score))
             for name, each in said.scores.items()
             for score in each
             if score["id"] in ids
@@ -192,3 +203,8 @@ class Mirror:
             return True
         name, _, value = chosen.tag.partition(":")
         return call.tags.get(name) == value
+
+
+def _mute(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, without its words."""
+    return {name: value for name, value in said.items() if name not in _WORDS}

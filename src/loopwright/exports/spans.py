@@ -18,8 +18,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def told_request(some: Sequence[Outgoing], *, events: bool = True) -> ExportTraceServiceRequest:
-    """These calls as one request; with `events`, scores and corrections too. All have texts, or none has."""
-    request = request_of([each.detail for each in some], Form(content=some[0].texts))
+    """These calls as one request; with `events`, scores and corrections too; who has no texts is wordless."""
+    request = request_of([each.detail for each in some], Form(content=any(each.texts for each in some)))
     for span, each in zip(request.resource_spans[0].scope_spans[0].spans, some, strict=True):
         if each.detail.sealed:
             span.attributes.extend(pairs({"loopwright.sealed": each.detail.sealed}))

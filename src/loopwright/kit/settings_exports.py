@@ -33,5 +33,9 @@ class ExportSettings:
     """Which calls."""
     texts: bool = False
     """Send what was asked, answered and explained too. It cannot be taken back from everywhere: see docs/exports.md."""
+    region: str | None = None
+    """Where it is, for policies of privacy: `eu`, `us-east-1`."""
+    own: bool = False
+    """A server of ours: counts as `own` in policies of privacy."""
     args: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Arguments of the plug-in: `url`, keys; better `${NAME}` than a key itself."""
