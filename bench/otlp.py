@@ -237,6 +237,7 @@ def main() -> None:
             acknowledged, kept = killed(making, 1_500, told.connections)
             lost = (acknowledged, acknowledged - kept)
         found[name] = (figures, lost)
+        screen.print(vars(figures), f"lost of acknowledged: {lost}")
     shown(screen, found)
     if told.json:
         told.json.write_text(json.dumps({name: [vars(each), lost] for name, (each, lost) in found.items()}, indent=1))
