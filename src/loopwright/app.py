@@ -263,33 +263,14 @@ async def build(settings: Settings) -> App:
     await _look_for_strangers(settings.privacy, Projects(db))
     prompted = road.whole = workshop.prompted(recorded, targets, settings)
     return App(
-        settings=settings,
-        db=db,
-        keys=keys,
-        projects=Projects(db),
-        limits=Limits(db),
-        allowances=allowances,
-        audit=Audit(db),
-        calls=Calls(db, settings.calls, seal),
-        catalog=catalog,
-        known=tuple(await asyncio.to_thread(catalog.cards)),
-        cache=cache,
-        policies=policies,
-        batches=Batches.of(db, settings),
-        workshop=workshop,
-        telemetry=Intake.of(db, settings, spool, prices, guards.keeps),
-        search=search,
-        calibrations=calibrations,
-        spool=spool,
-        meters=meters,
-        targets=targets,
-        routes=tuple({each.name: each for each in routes.values()}.values()),
-        chat=prompted,
-        prompted=prompted,
-        recorded=recorded,
-        providers=opened,
-        counters=counters,
-    )
+        settings=settings, db=db, keys=keys, projects=Projects(db), limits=Limits(db), allowances=allowances,
+        audit=Audit(db), calls=Calls(db, settings.calls, seal), catalog=catalog,
+        known=tuple(await asyncio.to_thread(catalog.cards)), cache=cache, policies=policies,
+        batches=Batches.of(db, settings), workshop=workshop,
+        telemetry=Intake.of(db, settings, spool, prices, guards.keeps), search=search, calibrations=calibrations,
+        spool=spool, meters=meters, targets=targets, routes=tuple({each.name: each for each in routes.values()}.values()),
+        chat=prompted, prompted=prompted, recorded=recorded, providers=opened, counters=counters,
+    )  # fmt: skip
 
 
 class _Road:
