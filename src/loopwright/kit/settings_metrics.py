@@ -23,7 +23,7 @@ class MetricsSettings:
 class SendingSettings:
     """One receiver of OpenTelemetry over HTTP."""
 
-    url: str
+    url: str = ""
     """Its address, to which `/v1/traces` and `/v1/metrics` are added: `http://collector:4318`."""
     headers: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     """Sent along, as a key: `{authorization: "Bearer ${TOKEN}"}`."""
