@@ -1,5 +1,6 @@
 """Calls on record for tests of what watches them."""
 
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
 from loopwright.kit.migrations import migrate
 from loopwright.kit.settings import CallsSettings
+from loopwright.kit.settings_json import settings_of
+from loopwright.kit.settings_tasks import TaskSettings
 
 
 def record(asked: str = "hello", said: str = "hi there", **fields: Any) -> Record:
@@ -69,3 +72,14 @@ async def kept(
         house.drain.close()
         house.spool.close()
         await db.close()
+
+
+def watched_task(**monitor: Any) -> TaskSettings:
+    variant = {"model": "m", "messages": [{"role": "user", "content": "{{ input }}"}]}
+    return settings_of({"variants": {"a": variant}, "monitor": monitor}, TaskSettings)
+
+
+def drawn_by(call_id: str) -> float:
+    """As the drawing is told, in other words."""
+    digest = hashlib.blake2b(bytes.fromhex(call_id.replace("-", "")), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -1,7 +1,6 @@
 """Online evaluation: what is drawn, found out, passed over and paid, whatever dies in between."""
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -22,11 +20,10 @@ from loopwright.evals.safety import Refusal
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CallsSettings
-from loopwright.kit.settings_json import settings_of
 from loopwright.kit.settings_tasks import TaskSettings
 from loopwright.monitoring.arriving import arriving
 from loopwright.monitoring.books import Books
-from loopwright.monitoring.drawing import Drawing, draw_of
+from loopwright.monitoring.drawing import Drawing
 from loopwright.monitoring.fault_resealing import keys_used, reseal
 from loopwright.monitoring.metered import Meter, Yielded
 from loopwright.monitoring.online import Asked, Computed, Online
@@ -37,15 +34,11 @@ from loopwright.monitoring.standing import Standing
 from loopwright.monitoring.watched import Plan, Watch, plan_of
 from loopwright.monitoring.watchlist import Watchlist, forget_faults, waiting
 from loopwright.tasks.task import task_of
-from tests.monitoring.keeping import Kept, kept, record
+from tests.monitoring.keeping import Kept, drawn_by, kept, record
+from tests.monitoring.keeping import watched_task as settings
 
 pytestmark = pytest.mark.anyio
 JUDGE = {"kind": "judge", "name": "helpful", "args": {"judge": "helpful", "model": "m"}}
-
-
-def settings(**monitor: Any) -> TaskSettings:
-    variant = {"model": "m", "messages": [{"role": "user", "content": "{{ input }}"}]}
-    return settings_of({"variants": {"a": variant}, "monitor": monitor}, TaskSettings)
 
 
 class Judging:
@@ -186,7 +179,7 @@ async def test_a_rare_variant_is_seen_and_the_mean_is_not_skewed(database_url: s
         await here.go()
         drawn = {each["id"]: each["weight"] for each in await here.scored()}
         assert drawn == {
-            **{each.id: pytest.approx(10.0) for each in often if _draw(each.id) < 0.1},
+            **{each.id: pytest.approx(10.0) for each in often if drawn_by(each.id) < 0.1},
             **{each.id: 1.0 for each in rare},
         }
         await RollUps(here.db)()
@@ -328,31 +321,6 @@ async def test_what_no_watch_wants_is_not_noted(database_url: str, tmp_path: Pat
         await Watchlist(here.db, {"t": here.task})()
         await here.keep(record())
         assert await waiting(here.db)
-
-
-def test_an_evaluator_that_cannot_be_made_is_told() -> None:
-    plan = plan_of(
-        task_of(
-            "t",
-            settings(evaluators=["refusal", "nonsense", {"kind": "python", "args": {"function": "os:abort"}}]),
-            source="stored",
-        ),
-        may=lambda _: False,
-    )
-    assert plan is not None
-    assert [each.name for each in plan.computed] == ["refusal"]
-    assert "nonsense" in (plan.by_name["nonsense"].broken or "")
-    assert plan.by_name["python"].broken is not None
-
-
-def _draw(call_id: str) -> float:
-    digest = hashlib.blake2b(bytes.fromhex(call_id.replace("-", "")), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
-
-
-def test_the_draw_is_of_the_id_alone() -> None:
-    one = record().id
-    assert draw_of(UUID(one)) == _draw(one)
 
 
 async def test_complaints_are_sealed_and_go_with_their_call(database_url: str, tmp_path: Path) -> None:
