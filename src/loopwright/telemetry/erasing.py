@@ -71,23 +71,7 @@ async def forget(
         "value": value,
         "trace": trace_id,
     }
-    spans, calls = _CONDITIONS[named[0]]
-    logs = _OF_LOGS.get(named[0], "false")
-    find = f"""
-        with named as (
-            select s.project_id, s.trace_id from spans s
-            where {spans} and s.started_ns < %(before)s and (%(project)s::int is null or s.project_id = %(project)s)
-            union
-            select c.project_id, c.trace_id from calls c
-            where {calls} and {TRACED} and (%(project)s::int is null or c.project_id = %(project)s)
-            union
-            select l.project_id, l.trace_id from span_logs l
-            where {logs} and l.trace_id is not null and (%(project)s::int is null or l.project_id = %(project)s)
-        )
-        select n.project_id, n.trace_id from named n
-        where exists (select from spans s where s.trace_id = n.trace_id and s.project_id = n.project_id)
-           or exists (select from span_logs l where l.trace_id = n.trace_id and l.project_id = n.project_id)
-        limit {_CHUNK}"""  # noqa: S608
+    find = _found_by(named[0])
     gone, packer = 0, Packer(seal)
     while True:
         async with db.transaction() as connection:
@@ -105,6 +89,27 @@ async def forget(
         if not some:
             return gone
         gone += some
+
+
+def _found_by(by: str) -> str:
+    """Traces that are to go, some at a time."""
+    spans, calls = _CONDITIONS[by]
+    logs = _OF_LOGS.get(by, "false")
+    return f"""
+        with named as (
+            select s.project_id, s.trace_id from spans s
+            where {spans} and s.started_ns < %(before)s and (%(project)s::int is null or s.project_id = %(project)s)
+            union
+            select c.project_id, c.trace_id from calls c
+            where {calls} and {TRACED} and (%(project)s::int is null or c.project_id = %(project)s)
+            union
+            select l.project_id, l.trace_id from span_logs l
+            where {logs} and l.trace_id is not null and (%(project)s::int is null or l.project_id = %(project)s)
+        )
+        select n.project_id, n.trace_id from named n
+        where exists (select from spans s where s.trace_id = n.trace_id and s.project_id = n.project_id)
+           or exists (select from span_logs l where l.trace_id = n.trace_id and l.project_id = n.project_id)
+        limit {_CHUNK}"""  # noqa: S608
 
 
 async def _remove(connection: Connection, table: str, traces: Sequence[tuple[int, UUID]], packer: Packer) -> int:
