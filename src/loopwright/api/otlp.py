@@ -86,7 +86,9 @@ def otlp(app: App) -> Starlette:
     }
     routes = Starlette(
         routes=[
-            Route(f"/otlp/v1/{signal}", _endpoint(signal, takes[signal], gate), methods=["POST"]) for signal in takes
+            Route("/otlp/v1/traces", _endpoint("traces", takes["traces"], gate), methods=["POST"]),
+            Route("/otlp/v1/metrics", _endpoint("metrics", takes["metrics"], gate), methods=["POST"]),
+            Route("/otlp/v1/logs", _endpoint("logs", takes["logs"], gate), methods=["POST"]),
         ],
         exception_handlers={
             LoopwrightError: _refused,
