@@ -84,11 +84,12 @@ def otlp(app: App) -> Starlette:
         "metrics": lambda body, form, who, _: intake.points(body, form, who),
         "logs": lambda body, form, who, _: intake.logs(body, form, who),
     }
+    ends = {signal: _endpoint(signal, take, gate) for signal, take in takes.items()}
     routes = Starlette(
         routes=[
-            Route("/otlp/v1/traces", _endpoint("traces", takes["traces"], gate), methods=["POST"]),
-            Route("/otlp/v1/metrics", _endpoint("metrics", takes["metrics"], gate), methods=["POST"]),
-            Route("/otlp/v1/logs", _endpoint("logs", takes["logs"], gate), methods=["POST"]),
+            Route("/otlp/v1/traces", ends["traces"], methods=["POST"]),
+            Route("/otlp/v1/metrics", ends["metrics"], methods=["POST"]),
+            Route("/otlp/v1/logs", ends["logs"], methods=["POST"]),
         ],
         exception_handlers={
             LoopwrightError: _refused,
