@@ -10,7 +10,7 @@ from loopwright.kit.rest import Rest
 class CostRest(Rest):
     """Money, savings, energy and CO2 over REST."""
 
-    def cost(self, by: str = "model", **where: str | int | float | None) -> dict[str, Any]:
+    def cost(self, by: str = "model", **where: str | float | None) -> dict[str, Any]:
         """What calls cost, of the last day unless `since` says otherwise: sums, `groups`, `energy`, `saved`, `month`.
 
         `by` is a dimension (model, task, variant, key, target, provider, client, session …) or `tag:NAME`; `where`
