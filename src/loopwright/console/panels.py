@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlencode
 
 from loopwright.calls.charted import label_of, where_of
@@ -107,12 +107,7 @@ def panel(
                 Entry(name=f"from {before.since:%Y-%m-%d %H:%M}", look=_BEFORE, filled=False, change="", calls=None,
                       total=show(before.total.totals[measure])),
             ]  # fmt: skip
-    earlier = {} if before is None else {group.name: group for group in before.groups}
-    groups = [group for group in now.groups if not found.adds or group.totals[measure] or _was(earlier, group, measure)]
-    for place, group in enumerate(groups):
-        name = label_of(split or "", group.name, names)
-        look = _OUTCOMES.get(str(group.name), "g7") if split == "outcome" else LOOKS[place % len(LOOKS)]
-        where = where_of(split or "", group.name) if linked else None
+    for name, look, group, old, where in _parts(now, before, measure, split, names, adds=found.adds):
         lines.append(Line(name=name, look=look, values=group.values[measure]))
         entries.append(
             Entry(
@@ -120,38 +115,31 @@ def panel(
                 look=look,
                 filled=found.adds,
                 total=show(group.totals[measure]),
-                change="" if before is None else change(group, earlier.get(group.name), measure),
-                calls=None if where is None else calls_of(asked, where),
+                change="" if before is None else change(group, old, measure),
+                calls=None if where is None or not linked else calls_of(asked, where),
             )
         )
-    if now.rest is not None and (not found.adds or now.rest.totals[measure]):
-        name = f"{now.others:,} more"
-        lines.append(Line(name=name, look=_REST, values=now.rest.values[measure]))
-        entries.append(
-            Entry(
-                name=name,
-                look=_REST,
-                filled=found.adds,
-                total=show(now.rest.totals[measure]),
-                change="" if before is None else change(now.rest, before.rest, measure),
-                calls=None,
-            )
-        )
-    kind = "bars" if found.adds else "lines"
-    chart = draw(
-        f"panel-{number}",
-        found.title,
-        now.times,
-        lines,
-        kind="bars" if kind == "bars" else "lines",
-        show=show,
-        over=over,
-    )
+    kind: Literal["bars", "lines"] = "bars" if found.adds else "lines"
+    chart = draw(f"panel-{number}", found.title, now.times, lines, kind=kind, show=show, over=over)
     return _whole(
         chart, entries, now, asked if linked else None, measure=measure, split=split, own=own, about=found.about,
         total=show(now.total.totals[measure]),
         change="" if before is None else change(now.total, before.total, measure),
     )  # fmt: skip
+
+
+def _parts(
+    now: Chart, before: Chart | None, measure: str, split: str | None, names: Mapping[int, str], *, adds: bool
+) -> Iterator[tuple[str, str, ChartGroup, ChartGroup | None, Mapping[str, str] | None]]:
+    """What a chart is split into: (name, look, group, the same before, what selects its calls); none of zeros that add."""
+    earlier = {} if before is None else {group.name: group for group in before.groups}
+    groups = [group for group in now.groups if not adds or group.totals[measure] or _was(earlier, group, measure)]
+    for place, group in enumerate(groups):
+        look = _OUTCOMES.get(str(group.name), "g7") if split == "outcome" else LOOKS[place % len(LOOKS)]
+        name = label_of(split or "", group.name, names)
+        yield name, look, group, earlier.get(group.name), where_of(split or "", group.name)
+    if now.rest is not None and (not adds or now.rest.totals[measure]):
+        yield f"{now.others:,} more", _REST, now.rest, None if before is None else before.rest, None
 
 
 def _was(earlier: Mapping[str | int | None, ChartGroup], group: ChartGroup, measure: str) -> bool:
