@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -25,8 +26,9 @@ from tests.flows.tracking import tracking_server
 
 CONFIG = """
 server: {workers: 1}
-providers: {s: {kind: scripted, args: {otherwise: "said: $last"}}}
+providers: {s: {kind: scripted, own: true, args: {otherwise: "said: $last"}}}
 models: {s: {provider: s, price: {input: 1.0, output: 2.0}}}
+privacy: {projects: {shut: {residency: [own]}}}
 exports:
   flow: {kind: mlflow, texts: true, args: {url: "MLFLOW", experiment: calls}}
   fuse: {kind: langfuse, texts: true, args: {url: "FUSE", public_key: pk-1, secret_key: "${FUSE_SECRET}"}}
@@ -203,6 +205,22 @@ def test_a_mirror_that_is_killed_goes_on(house: House, fuse: Fuse) -> None:
     wait(lambda: set(ids) <= told())
 
 
+def test_words_that_a_policy_holds_back_are_not_mirrored(house: House, fuse: Fuse) -> None:
+    assert house.api("POST", "/api/projects", json={"name": "shut"}).status_code == 201
+    key = house.api("POST", "/api/keys", json={"name": "shut", "project": "shut"}).json()["secret"]
+    body = {"model": "s", "messages": [{"role": "user", "content": "kept within"}]}
+    done = house.api("POST", "/v1/chat/completions", key=key, json=body)
+    assert done.status_code == 200, done.text
+    call = done.headers["x-loopwright-call-id"]
+
+    def told() -> list[dict[str, Any]]:
+        spans = [each for spans in fuse.traces.values() for each in spans.values()]
+        return [each for each in spans if each["langfuse.observation.metadata.loopwright_call"] == call]
+
+    wait(told)
+    assert "kept within" not in json.dumps(told())
+
+
 def test_files_hold_what_was_asked_for(house: House, tmp_path: Path) -> None:
     call = ask(house, "to be taken out", tags={"team": "files"})
     house.settled()
@@ -227,6 +245,30 @@ def test_files_hold_what_was_asked_for(house: House, tmp_path: Path) -> None:
     whole = house.api("GET", "/api/calls/export", params={"texts": "false"})
     assert len(whole.text.splitlines()) == len(house.calls())
     assert "to be taken out" not in whole.text
+
+
+def test_an_export_that_breaks_on_the_way_is_no_whole_answer(house: House) -> None:
+    for number in range(40):
+        ask(house, f"{number} " + "x" * 300_000, tags={"size": "large"})
+    house.settled()
+    lines = (house.folder / ".loopwright" / "pg" / "postmaster.pid").read_text().splitlines()
+    url = f"postgresql://loopwright@/loopwright?host={lines[4].strip()}&port={lines[3]}"
+    headers = {"authorization": f"Bearer {house.key}"}
+    with (
+        psycopg.connect(url, autocommit=True) as database,
+        httpx.stream(
+            "GET", f"{house.url}/api/calls/export", params={"tag": "size:large"}, headers=headers, timeout=60
+        ) as answer,
+    ):
+        assert answer.status_code == 200
+        pieces = answer.iter_bytes(65_536)
+        next(pieces)
+        database.execute("alter table feedback_scores rename to hidden")
+        try:
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(pieces)
+        finally:
+            database.execute("alter table hidden rename to feedback_scores")
 
 
 def _value(assessment: dict[str, Any]) -> Any:
