@@ -25,7 +25,6 @@ from rich.table import Table
 
 from calls_text import Traffic, Writer
 from calls_usual import usual_way
-from processes import postgres_cpu
 from loopwright.calls.drain import Drain
 from loopwright.calls.indexer import Indexer
 from loopwright.calls.query import CallFilter, Calls
@@ -38,6 +37,7 @@ from loopwright.kit.migrations import migrate
 from loopwright.kit.postgres import EmbeddedPostgres
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CallsSettings
+from processes import postgres_cpu
 
 CHUNK = 50_000
 """Calls that are made and spooled, untimed, before they are drained, timed."""

@@ -85,7 +85,7 @@ def test_only_libraries_are_postponed() -> None:
         f"{shown(path)} postpones {name}"
         for path in package_files()
         for name in _postponed(path)
-        if not re.fullmatch(r"[a-z_.]+", name) or name.partition(".")[0] in {"loopwright", *sys.stdlib_module_names}
+        if not re.fullmatch(r"[a-z0-9_.]+", name) or name.partition(".")[0] in {"loopwright", *sys.stdlib_module_names}
     }
     assert not own
 

@@ -12,8 +12,8 @@ from loopwright.console.assets import Assets
 from loopwright.console.batch_list import BatchList
 from loopwright.console.budgets import Budgets
 from loopwright.console.collection_pages import CollectionPages
-from loopwright.console.dashboard_pages import DashboardPages
 from loopwright.console.cost_pages import CostPages
+from loopwright.console.dashboard_pages import DashboardPages
 from loopwright.console.dataset_pages import DatasetPages
 from loopwright.console.detail import Detail
 from loopwright.console.document_pages import DocumentPages

@@ -7,8 +7,10 @@ GATEWAY_MODEL goes through the house. Prints the ids of the traces by who made t
 import json
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import openai
 from langchain_core.tools import tool
@@ -18,7 +20,6 @@ from openinference.instrumentation import using_session
 from openinference.instrumentation.langchain import LangChainInstrumentor
 from openinference.instrumentation.llama_index import LlamaIndexInstrumentor
 from openinference.instrumentation.openai import OpenAIInstrumentor
-from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.openai import OpenAIInstrumentor as Traceloop
 from opentelemetry.sdk.resources import Resource
@@ -59,25 +60,26 @@ provider = TracerProvider(resource=Resource.create({"service.name": "frameworks"
 provider.add_span_processor(
     BatchSpanProcessor(OTLPSpanExporter(f"{OTLP}/v1/traces", headers={"authorization": f"Bearer {KEY}"}))
 )
-trace.set_tracer_provider(provider)
-tracer = trace.get_tracer("flows")
-ASKED = [{"role": "user", "content": "What is the weather?"}]
+tracer = provider.get_tracer("flows")
+ASKED: Any = [{"role": "user", "content": "What is the weather?"}]
 found: dict[str, str] = {}
 
 
-@tool
-def weather(city: str) -> str:
+def _weather(city: str) -> str:
     """The weather of a city."""
     return f"fine in {city}"
 
 
-def traced(name: str, ask: object) -> None:
+weather = tool("weather")(_weather)
+
+
+def traced(name: str, ask: Callable[[], object]) -> None:
     with tracer.start_as_current_span(name) as span, using_session(f"talk of {name}"):
         found[name] = f"{span.get_span_context().trace_id:032x}"
         ask()
 
 
-def instrumented(instrumentor: object, name: str, ask: object) -> None:
+def instrumented(instrumentor: Any, name: str, ask: Callable[[], object]) -> None:
     instrumentor.instrument(tracer_provider=provider)
     try:
         traced(name, ask)
