@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from loopwright.kit.postgres import EmbeddedPostgres
 from tests.databases import lent
 
 # A shell that runs the tests behind it has them ignore Ctrl-C, and so would every program that they start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long one example takes says how busy the machine is.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,13 @@ def stocked(house: House) -> None:
     """Calls of a task of its own, so that other tests' are nothing to these."""
     dear: dict[str, Any] = {
         "task": "dear",
-        "tags": {"team": "red"},
+        "tags": {"crew": "red"},
         "provider": "openai",
         "target": "gpt-4o-mini",
         "output_tokens": 100,
     }
     house.call(**dear, cost_nano=2 * NANO)
-    house.call(**{**dear, "tags": {"team": ATTACK}}, cost_nano=NANO)
+    house.call(**{**dear, "tags": {"crew": ATTACK}}, cost_nano=NANO)
     house.call(task="dear", cost_nano=None, model="mynah", provider="nobody")
     house.call(
         task="dear", model="lyrebird", provider="cache", cost_nano=0,
@@ -55,9 +55,9 @@ def test_any_dimension_splits_and_opens_its_calls(house: House, boss: httpx.Clie
     for by in ("task", "variant", "prompt_version", "key", "provider", "target", "operation", "client", "session"):
         answer = boss.get("/cost", params={"task": "dear", "by": by, "range": "24h"})
         assert answer.status_code == 200, (by, answer.text)
-    page = boss.get("/cost", params={"task": "dear", "by": "tag:team", "range": "24h"}).text
+    page = boss.get("/cost", params={"task": "dear", "by": "tag:crew", "range": "24h"}).text
     assert ATTACK not in page
-    address, *_ = re.findall(r'href="(/calls\?[^"]*tag=team%3Ared[^"]*)"[^>]*>red</a>', page)
+    address, *_ = re.findall(r'href="(/calls\?[^"]*tag=crew%3Ared[^"]*)"[^>]*>red</a>', page)
     listed = boss.get(address.replace("&amp;", "&").replace("/calls?", "/calls.json?")).json()["calls"]
     assert [call["cost_usd"] for call in listed] == ["2"]
     assert ">clerk</a>" in boss.get("/cost", params={"task": "dear", "by": "key", "range": "24h"}).text

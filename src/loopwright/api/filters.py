@@ -10,7 +10,6 @@ from fastapi import Depends, Query
 
 from loopwright.api.asking import Seen
 from loopwright.calls.query import CallFilter
-from loopwright.core.call import Outcome
 from loopwright.core.errors import BadRequest
 from loopwright.core.money import NANO
 
@@ -39,7 +38,10 @@ def filtered(
     *,
     model: str | None = None,
     key: Annotated[int | None, Query(description="Id of a key.")] = None,
-    outcome: Annotated[Outcome | Literal["failed"] | None, Query(description="failed: error or interrupted.")] = None,
+    outcome: Annotated[
+        Literal["ok", "error", "refused", "cancelled", "interrupted", "failed"] | None,
+        Query(description="failed: error or interrupted."),
+    ] = None,
     error_code: str | None = None,
     task: str | None = None,
     variant: str | None = None,

@@ -14,7 +14,7 @@ class DriftSettings:
 
     watch: tuple[str, ...] = ()
     """Tasks (`task/NAME`) and models that are watched in project `default` from the start."""
-    embedder: str = ""
+    embedder: str | None = None
     """Model that makes vectors of inputs and answers; without one, the first that embeds."""
     every: Seconds = 60.0
     """Time between two looks."""
