@@ -8,7 +8,7 @@ import pytest
 from tests.flows.house import House
 from tests.flows.outside import SCRIPT, ran
 
-EXAMPLES = 6
+EXAMPLES = 3
 
 
 @pytest.fixture(scope="module")
