@@ -236,8 +236,7 @@ async def test_money_of_a_day_holds_on_all_machines_together(database_url: str, 
         assert counts["refusal", "scored"] == 20
         spent = await here.db.row("select nano from monitor_spend")
         assert spent is not None
-        # What is set aside for judgements that were broken off counts as spent.
-        assert counts["helpful", "scored"] * 10_000_000 <= spent["nano"] <= 50_000_000
+        assert spent["nano"] == 10_000_000 * sum(here.judge.asked.values())
         assert await here.due() == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -118,6 +118,8 @@ class Done:
     findings: Sequence[Finding]
     held_nano: int = 0
     """Money that was set aside for it."""
+    held_on: date | None = None
+    """The day of whose budget it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Books:
     async def keep(self, done: Sequence[Done], now: datetime, *, explained: bool = True) -> int:
         """Keep findings with all that is counted of them, and let go of what was due; how many were still due.
 
-        What another process has kept meanwhile counts there, not here. Scores of the same call, name, source and author take
+        What another process has kept meanwhile counts there, not here, but for what it took. Scores of the same
         each other's place. A call that is being deleted is scored before, and then forgotten with it, or not at all.
 
         Raises:
@@ -153,7 +155,7 @@ class Books:
                     if finding.said and str(each.due.call_id) in there:
                         await self._fault(connection, each.due, finding)
             await self.feedback.put_many(connection, said)
-            await _pay(connection, [each for each in done if (each.due.call_id, each.due.name) in ours], now)
+            await _pay(connection, done, now)
             await tally.write(connection, now)
         return len(ours)
 
@@ -227,15 +229,17 @@ def _said(call: Call, finding: Finding, *, explained: bool) -> Said:
 
 
 async def _pay(connection: Connection, done: Iterable[Done], now: datetime) -> None:
-    """What it took in place of what was set aside for it."""
-    took: dict[tuple[int, str], list[int]] = {}
+    """What it took in place of what was set aside for it; also of what another has kept meanwhile: its judge was paid, too."""
+    took: dict[tuple[int, str, date], list[int]] = {}
     for each in done:
-        line = took.setdefault((each.due.project_id, each.due.task), [0, 0])
-        line[0] += sum(finding.nano for finding in each.findings) - each.held_nano
+        line = took.setdefault((each.due.project_id, each.due.task, now.date()), [0, 0])
+        line[0] += sum(finding.nano for finding in each.findings)
         line[1] += sum(finding.engine_us for finding in each.findings)
-    lines = [
-        (project, task, now.date(), nano, us) for (project, task), (nano, us) in sorted(took.items()) if nano or us
-    ]
+        if each.held_nano:
+            took.setdefault((each.due.project_id, each.due.task, each.held_on or now.date()), [0, 0])[0] -= (
+                each.held_nano
+            )
+    lines = [(*place, nano, us) for place, (nano, us) in sorted(took.items()) if nano or us]
     if lines:
         await connection.execute(
             b"""insert into monitor_spend as m (project_id, task, day, nano, engine_us)

@@ -187,7 +187,7 @@ class Asked:
         if held is None:
             return online.nothing(due, plan, "budget")
         try:
-            return replace(await self._ask(due, plan, watch, detail, evaluator, meter), held_nano=held)
+            return replace(await self._ask(due, plan, watch, detail, evaluator, meter), held_nano=held, held_on=day)
         except LoopwrightError as error:
             await online.purse.give_back(due.project_id, due.task, day, held)
             online.purse.landed(due.project_id, due.task, held)
