@@ -15,9 +15,10 @@ from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.run_examples import with_examples
 from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
 from loopwright.client import Client
+from loopwright.client.carrying import keep, take
 from loopwright.core.errors import BadRequest, NotFound, StartError
 from loopwright.kit.plugins import Registry
-from loopwright.runs.bundle import Tracker, keep, take
+from loopwright.runs.bundle import Tracker
 from loopwright.runs.run import STATUSES
 
 app = typer.Typer(

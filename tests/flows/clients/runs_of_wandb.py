@@ -9,7 +9,7 @@ import sys
 import wandb
 
 from loopwright import Client
-from loopwright.runs.bundle import keep, take
+from loopwright.client.carrying import keep, take
 from loopwright.runs.wandb_offline import Wandb
 
 

@@ -1,4 +1,4 @@
-"""The client's half of traces and sessions."""
+"""What the thin client asks of traces and sessions. Stands on the standard library alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's half of taking calls out: files, and mirrors elsewhere."""
+"""What the thin client asks of taking calls out: files, and mirrors elsewhere. Stands on the standard library alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's half of what calls cost."""
+"""What the thin client asks about costs. Stands on the standard library alone."""
 
 from __future__ import annotations
 
