@@ -6,32 +6,31 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from loopwright.batches.sealed import batches_by_key
 from loopwright.cache import resealing as answers
 from loopwright.calls import resealing as texts
 from loopwright.core.errors import BadRequest, Conflict, NotFound, StartError
 from loopwright.datasets import resealing as examples
-from loopwright.evals import resealing as evaluations
 from loopwright.evals.ledger import keys_of_files
-from loopwright.feedback import resealing as feedback
+from loopwright.evals.resealing import SEALED as EVALUATIONS
+from loopwright.feedback.resealing import SEALED as FEEDBACK
 from loopwright.kit.blobs import Blobs
 from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.memory import resealing as memory
-from loopwright.monitoring import drift_resealing as drift
-from loopwright.monitoring import fault_resealing as complaints
-from loopwright.prompts import resealing as prompts
+from loopwright.monitoring.resealing import COMPLAINTS, DRIFT
+from loopwright.prompts.resealing import SEALED as PROMPTS
 from loopwright.retrieval import rehashing as terms
-from loopwright.retrieval import resealing as documents
-from loopwright.retrieval.intake import FOLDER as DOCUMENTS
+from loopwright.retrieval.intake import FOLDER as WAITING
+from loopwright.retrieval.resealing import SEALED as DOCUMENTS
 from loopwright.runs.store import FOLDER as ARTIFACTS
-from loopwright.tasks import resealing as tasks
+from loopwright.tasks.resealing import SEALED as TASKS
 from loopwright.telemetry import resealing as spans
 
-BLOBS: Final = ("blobs", ARTIFACTS, DOCUMENTS)
+BLOBS: Final = ("blobs", ARTIFACTS, WAITING)
 """Folders of the data folder: files that clients uploaded and batches wrote, of runs, and documents that wait to be read."""
 JOURNALS: Final = "batches"
 """Folder of the finished lines of batches at work, in the data folder."""
@@ -42,6 +41,35 @@ _FILES: Final = 8
 
 ByKey = Mapping[str | None, int]
 """How many by the id of their key; None is not sealed."""
+
+
+class Rows(Protocol):
+    """Rows of the database that are sealed."""
+
+    async def keys_used(self, db: Database) -> ByKey:
+        """How many by the id of their key."""
+        ...
+
+    async def reseal(self, db: Database, seal: Seal) -> int:
+        """Seal some with the first key; how many, 0 when all are."""
+        ...
+
+
+_ROWS: Final[Mapping[str, Rows]] = {
+    "answers": answers,
+    "feedback": FEEDBACK,
+    "memory": memory,
+    "prompts": PROMPTS,
+    "tasks": TASKS,
+    "examples": examples,
+    "evaluations": EVALUATIONS,
+    "documents": DOCUMENTS,
+    "terms": terms,
+    "spans": spans,
+    "drift": DRIFT,
+    "complaints": COMPLAINTS,
+}
+"""By kind, in the order in which they are told of and sealed anew. Texts of calls are too many for that: see `step`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +93,8 @@ class Encryption:
     async def used(self) -> dict[str, ByKey]:
         """How many by kind and key.
 
-        `texts` are blocks of up to 32 calls, `words` groups of the index, `answers` those of the cache, `feedback`
-        corrections, explanations and what is reviewed, `memory` corrections that are shown again, `prompts` their versions, `tasks` their definitions, `examples` those of datasets,
-        `evaluations` answers, verdicts and templates, `documents` those of collections and their chunks, `terms` the words of those, `spans` of telemetry, `drift` vectors and canaries, `complaints` those of evaluators,
-        `streams` beginnings of streams; `spool`, `files`, `batches` and `ledgers`
-        (of batches and evaluations at work) lie on this machine.
+        What each kind is stands in `_NAMES`; a block of `texts` holds up to 32 calls. `spool`, `files`, `batches` and
+        `ledgers` lie on this machine.
 
         Raises:
             Unavailable: the database cannot answer now.
@@ -77,18 +102,7 @@ class Encryption:
         return {
             "texts": await texts.texts_by_key(self.db),
             "words": await texts.words_by_key(self.db),
-            "answers": await answers.keys_used(self.db),
-            "feedback": await feedback.keys_used(self.db),
-            "memory": await memory.keys_used(self.db),
-            "prompts": await prompts.keys_used(self.db),
-            "tasks": await tasks.keys_used(self.db),
-            "examples": await examples.keys_used(self.db),
-            "evaluations": await evaluations.keys_used(self.db),
-            "documents": await documents.keys_used(self.db),
-            "terms": await terms.keys_used(self.db),
-            "spans": await spans.keys_used(self.db),
-            "drift": await drift.keys_used(self.db),
-            "complaints": await complaints.keys_used(self.db),
+            **{kind: await rows.keys_used(self.db) for kind, rows in _ROWS.items()},
             "streams": await texts.streams_by_key(self.db),
             "spool": await asyncio.to_thread(texts.spooled_by_key, self.settings.home / "spool"),
             "files": await asyncio.to_thread(self._files),
@@ -146,18 +160,9 @@ class Encryption:
             raise Conflict("there is no key to seal with: set LOOPWRIGHT_ENCRYPTION_KEYS and start again")
         stage, _, place = (after or "answers:").partition(":")
         if stage == "answers":
-            done = await texts.reseal_streams(self.db, self.seal) + await answers.reseal(self.db, self.seal)
-            done += await feedback.reseal(self.db, self.seal)
-            done += await memory.reseal(self.db, self.seal)
-            done += await prompts.reseal(self.db, self.seal)
-            done += await tasks.reseal(self.db, self.seal)
-            done += await examples.reseal(self.db, self.seal)
-            done += await evaluations.reseal(self.db, self.seal)
-            done += await documents.reseal(self.db, self.seal)
-            done += await terms.rehash(self.db, self.seal)
-            done += await spans.reseal(self.db, self.seal)
-            done += await drift.reseal(self.db, self.seal)
-            done += await complaints.reseal(self.db, self.seal)
+            done = await texts.reseal_streams(self.db, self.seal)
+            for rows in _ROWS.values():
+                done += await rows.reseal(self.db, self.seal)
             return Step(done=done, after="answers:" if done else "files:")
         if stage == "files":
             done, last = await asyncio.to_thread(self._reseal_files, place)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loopwright.evals import results
-from loopwright.evals.resealing import keys_used, reseal
+from loopwright.evals.resealing import SEALED
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
 from tests.evals.running import Script, numbers, room
@@ -18,11 +18,11 @@ async def test_all_of_an_evaluation_is_sealed_anew(database_url: str, tmp_path: 
     async with room(database_url, tmp_path, numbers(5), seal=Seal((old,))) as made:
         name = await made.create("m")
         await made.run(Script())
-        assert await keys_used(made.db) == {"old": 11}
+        assert await SEALED.keys_used(made.db) == {"old": 11}
         seal = Seal((new, old))
-        while await reseal(made.db, seal):
+        while await SEALED.reseal(made.db, seal):
             pass
-        assert await keys_used(made.db) == {"new": 11}
+        assert await SEALED.keys_used(made.db) == {"new": 11}
         made.store.seal = Seal((new,))
         found = await made.show(name)
         rows = await results.page(made.store, found)

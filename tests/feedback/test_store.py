@@ -6,9 +6,9 @@ import pytest
 
 from loopwright.core.call import CallDetail
 from loopwright.core.errors import BadRequest, NotFound, Sealed
-from loopwright.feedback import resealing
 from loopwright.feedback.given import score_of
 from loopwright.feedback.queues import Reviews
+from loopwright.feedback.resealing import SEALED
 from loopwright.feedback.speaking import Speaking
 from loopwright.feedback.store import Feedback
 from loopwright.feedback.turns import Turns
@@ -113,13 +113,13 @@ async def test_texts_are_sealed_for_their_place_and_sealed_anew(db: Database) ->
         bytes(row["body"]) for row in await db.rows("select body from feedback_corrections where sealed_by = 'one'")
     ]
     assert not any(b"rhododendron" in body for body in bodies)
-    assert await resealing.keys_used(db) == {"one": 2 + 2 + 80 + 1, None: 1}
+    assert await SEALED.keys_used(db) == {"one": 2 + 2 + 80 + 1, None: 1}
     ring = Seal([TWO, ONE])
     done = 0
-    while step := await resealing.reseal(db, ring):
+    while step := await SEALED.reseal(db, ring):
         done += step
     assert done == 86
-    assert await resealing.keys_used(db) == {"two": 86}
+    assert await SEALED.keys_used(db) == {"two": 86}
     after = Feedback(db, Seal([TWO]))
     assert [each.output for each in await after.corrections(one.id)] == ["rhododendron"]
     assert [each.score.explanation for each in await after.scores([one.id])] == ["because"]

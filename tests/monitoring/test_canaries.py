@@ -22,8 +22,8 @@ from loopwright.monitoring.canaries import CanaryRound
 from loopwright.monitoring.canaries_compared import corrected, difference, meaning_moved, score_moved, words_changed
 from loopwright.monitoring.canaries_findings import accept
 from loopwright.monitoring.canaries_store import Canaries, Canary
-from loopwright.monitoring.drift_resealing import keys_used, reseal
 from loopwright.monitoring.forgetting import forget_watched
+from loopwright.monitoring.resealing import DRIFT
 from tests.evals.running import QUICK, Answer, Script
 from tests.monitoring.drifting import embedder_of
 
@@ -214,8 +214,8 @@ async def test_answers_are_sealed_and_go_with_their_calls(database_url: str) -> 
     old, new = SealingKey(id="old", secret=b"o" * 32), SealingKey(id="new", secret=b"n" * 32)
     async with aviary(database_url, seal=Seal([old])) as here:
         canary = await here.go(said)
-        assert set(await keys_used(here.canaries.db)) == {"old"}
-        while await reseal(here.canaries.db, Seal([new, old])):
+        assert set(await DRIFT.keys_used(here.canaries.db)) == {"old"}
+        while await DRIFT.reseal(here.canaries.db, Seal([new, old])):
             pass
         here.canaries.seal = Seal([new])
         assert canary.baseline_id is not None

@@ -9,9 +9,9 @@ from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
 from loopwright.monitoring.alerts import Alerts
 from loopwright.monitoring.drift_findings import accept, dismiss
-from loopwright.monitoring.drift_resealing import keys_used, reseal
 from loopwright.monitoring.drift_shown import distributions, examples
 from loopwright.monitoring.forgetting import forget_watched
+from loopwright.monitoring.resealing import DRIFT
 from tests.monitoring.drifting import STRANGE, TOPICS, watched
 
 pytestmark = pytest.mark.anyio
@@ -151,11 +151,11 @@ async def test_vectors_are_sealed_and_sealed_anew(database_url: str, tmp_path: P
     async with watched(database_url, tmp_path, seal=Seal([old]), reference=60, window=60) as here:
         await here.ask(70)
         await here.round()
-        assert set(await keys_used(here.house.db)) == {"old"}
+        assert set(await DRIFT.keys_used(here.house.db)) == {"old"}
         both = Seal([new, old])
-        while await reseal(here.house.db, both):
+        while await DRIFT.reseal(here.house.db, both):
             pass
-        assert set(await keys_used(here.house.db)) == {"new"}
+        assert set(await DRIFT.keys_used(here.house.db)) == {"new"}
         here.drift.seal = Seal([new])
         await here.ask(20)
         await here.round()

@@ -24,10 +24,10 @@ from loopwright.kit.settings_tasks import TaskSettings
 from loopwright.monitoring.arriving import arriving
 from loopwright.monitoring.books import Books
 from loopwright.monitoring.drawing import Drawing
-from loopwright.monitoring.fault_resealing import keys_used, reseal
 from loopwright.monitoring.metered import Meter, Yielded
 from loopwright.monitoring.online import Asked, Computed, Online
 from loopwright.monitoring.purse import Purse
+from loopwright.monitoring.resealing import COMPLAINTS
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.scores import ScoreFilter, Scores
 from loopwright.monitoring.standing import Standing
@@ -340,12 +340,12 @@ async def test_complaints_are_sealed_and_go_with_their_call(database_url: str, t
         assert "expected" in told["evaluators"][0]["faults"][0]["said"]
         closed = await Standing(here.db, two).of(plan, 1)
         assert "expected" not in closed["evaluators"][0]["faults"][0]["said"]
-        assert await reseal(here.db, both) == 1
-        assert await keys_used(here.db) == {"bb": 1}
-        assert await reseal(here.db, both) == 0
+        assert await COMPLAINTS.reseal(here.db, both) == 1
+        assert await COMPLAINTS.keys_used(here.db) == {"bb": 1}
+        assert await COMPLAINTS.reseal(here.db, both) == 0
         await here.calls.delete(project_id=1, call_id=call.id)
         await forget_faults(here.db)
-        assert await keys_used(here.db) == {}
+        assert await COMPLAINTS.keys_used(here.db) == {}
 
 
 async def test_a_call_that_ends_the_process_again_and_again_is_passed_over(database_url: str, tmp_path: Path) -> None:

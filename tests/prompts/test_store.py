@@ -17,7 +17,7 @@ from loopwright.kit.keyring import SealingKey
 from loopwright.kit.migrations import migrate
 from loopwright.kit.seal import Seal
 from loopwright.prompts.held import NEWEST, Held
-from loopwright.prompts.resealing import keys_used, reseal
+from loopwright.prompts.resealing import SEALED
 from loopwright.prompts.store import Prompts
 
 pytestmark = pytest.mark.anyio
@@ -216,11 +216,11 @@ async def test_texts_are_sealed_and_sealed_anew(database_url: str) -> None:
         rows = await db.rows("select definition from prompt_versions order by number")
         assert b"plain" in bytes(rows[0]["definition"])
         assert b"secret" not in bytes(rows[1]["definition"])
-        assert await keys_used(db) == {None: 1, "a": 1}
+        assert await SEALED.keys_used(db) == {None: 1, "a": 1}
         with pytest.raises(Sealed):
             await Prompts(db).version(1, "p")
-        assert await reseal(db, keys("b", "a")) == 2
-        assert await reseal(db, keys("b", "a")) == 0
+        assert await SEALED.reseal(db, keys("b", "a")) == 2
+        assert await SEALED.reseal(db, keys("b", "a")) == 0
         assert (await Prompts(db, keys("b")).version(1, "p")).render({"q": "?"})[0]["content"] == "secret words ?"
         held = Held(db, keys("b"))
         await held.load()

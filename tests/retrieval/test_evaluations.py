@@ -16,7 +16,7 @@ from loopwright.laboratory.retrieval_figures import rows_of, summary_of
 from loopwright.retrieval.assessing import Answered, Assessing
 from loopwright.retrieval.evaluations import Evaluations, ordered
 from loopwright.retrieval.labelled import Judged, Plan, Way, judged_of, lines_of
-from loopwright.retrieval.resealing import keys_used, reseal
+from loopwright.retrieval.resealing import SEALED
 from loopwright.retrieval.search import Searcher
 from tests.retrieval.stocked import Doc, Shelf
 
@@ -71,8 +71,8 @@ async def test_measurements_are_kept_sealed_and_the_newest_stay(shelf: Shelf) ->
     [stored] = await shelf.db.rows("select details from collection_evaluations where id = %s", (made.id,))
     assert b"strings" not in bytes(stored["details"])
     both = Seal([second, first])
-    assert await keys_used(shelf.db)
-    while await reseal(shelf.db, both):
+    assert await SEALED.keys_used(shelf.db)
+    while await SEALED.reseal(shelf.db, both):
         pass
     assert await Evaluations(shelf.db, Seal([second])).rows(made) == rows
     for _ in range(2):

@@ -7,9 +7,9 @@ from loopwright.core.errors import StartError
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings_collections import CollectionSettings
-from loopwright.retrieval import resealing
 from loopwright.retrieval.filling import Filling
 from loopwright.retrieval.reading import Which
+from loopwright.retrieval.resealing import SEALED
 from loopwright.retrieval.rows import chunk_of
 from loopwright.retrieval.shelving import Shelving
 from tests.retrieval.ingested import ANN, House, offer, opened
@@ -205,11 +205,11 @@ async def test_documents_are_sealed_anew_with_the_first_key(database_url: str, t
         await house.take(made, {"bad.bin": "\x00\x01\x02\x03" * 50})
         await house.work()
         await house.take(made, {"0.md": "It waits."})
-        assert await resealing.keys_used(house.db) == {"old": 12}
+        assert await SEALED.keys_used(house.db) == {"old": 12}
         both = Seal([new, old])
-        while await resealing.reseal(house.db, both):
+        while await SEALED.reseal(house.db, both):
             pass
-        assert await resealing.keys_used(house.db) == {"new": 12}
+        assert await SEALED.keys_used(house.db) == {"new": 12}
     async with opened(database_url, tmp_path, seal=Seal([new])) as house:
         document = await house.store.named(made, "1.md", None)
         assert (await house.store.content(document)).text.startswith("# Title 1")

@@ -12,9 +12,9 @@ from loopwright.core.passage import Found, Query
 from loopwright.core.who import HOUSE, Principal
 from loopwright.kit.keyring import SealingKey
 from loopwright.kit.seal import Seal
+from loopwright.retrieval import rehashing
 from loopwright.retrieval.collection import Collection, Content
-from loopwright.retrieval.rehashing import keys_used, rehash
-from loopwright.retrieval.resealing import reseal
+from loopwright.retrieval.resealing import SEALED
 from loopwright.retrieval.rows import sealed_content
 from loopwright.retrieval.search import Searcher
 from tests.retrieval.stocked import Doc, Shelf, Toy
@@ -237,12 +237,12 @@ async def test_words_are_hashed_anew_under_another_key(shelf: Shelf) -> None:
     sealed = Shelf(shelf.db, Seal([one]))
     made = await stocked(sealed, "rotated")
     turned = Shelf(shelf.db, Seal([two, one]))
-    while await reseal(shelf.db, turned.seal):
+    while await SEALED.reseal(shelf.db, turned.seal):
         pass
-    while await rehash(shelf.db, turned.seal):
+    while await rehashing.reseal(shelf.db, turned.seal):
         pass
     alone = Shelf(shelf.db, Seal([two]))
-    assert set(await keys_used(shelf.db)) == {"two"}
+    assert set(await rehashing.keys_used(shelf.db)) == {"two"}
     # What other tests stocked without a key is hashed under it now, too.
     found = await search(alone, "cats that sleep", made.name, mode="lexical")
     assert found.passages[0].text == "cats sleep all day long"

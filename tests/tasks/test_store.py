@@ -14,7 +14,7 @@ from loopwright.kit.migrations import migrate
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings_tasks import TaskSettings, VariantSettings
 from loopwright.tasks.held import Held
-from loopwright.tasks.resealing import keys_used, reseal
+from loopwright.tasks.resealing import SEALED
 from loopwright.tasks.store import Tasks
 
 pytestmark = pytest.mark.anyio
@@ -111,12 +111,12 @@ async def test_definitions_are_sealed_and_sealed_anew(database_url: str) -> None
         await Tasks(db).put(1, "plain", told("open words"), author="ada")
         tasks = Tasks(db, Seal([old]))
         await tasks.put(1, "t", told("secret words"), author="ada")
-        assert await keys_used(db) == {None: 1, "old": 1}
+        assert await SEALED.keys_used(db) == {None: 1, "old": 1}
         rows = await db.rows("select definition from task_definitions where sealed_by = 'old'")
         assert b"secret" not in bytes(rows[0]["definition"])
         both = Seal([new, old])
-        assert await reseal(db, both) == 2
-        assert await reseal(db, both) == 0
-        assert await keys_used(db) == {"new": 2}
+        assert await SEALED.reseal(db, both) == 2
+        assert await SEALED.reseal(db, both) == 0
+        assert await SEALED.keys_used(db) == {"new": 2}
         assert [each.name for each in await Tasks(db, Seal([new])).all()] == ["plain", "t"]
         assert await Tasks(db, Seal([old])).all() == []

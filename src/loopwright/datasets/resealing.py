@@ -1,4 +1,4 @@
-"""Which keys datasets are sealed with, and sealing them anew with the first. Any number may run, at any time."""
+"""Where datasets lie sealed: examples, and what they know as boilerplate, whose own first bytes name the key."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from typing import Final
 
 from loopwright.datasets.rows import about, about_boilerplate
 from loopwright.kit.db import Database
+from loopwright.kit.resealing import SealedTable, SealedTables
 from loopwright.kit.seal import Seal, key_of
 
-_BATCH: Final = 256
+_EXAMPLES: Final = SealedTables(
+    (
+        SealedTable(
+            name="dataset_examples",
+            key=("dataset_id", "position"),
+            needs=("sha",),
+            texts={"content": lambda row: about(bytes(row["sha"]))},
+        ),
+    )
+)
 
 
 async def keys_used(db: Database) -> Mapping[str | None, int]:
@@ -19,8 +29,7 @@ async def keys_used(db: Database) -> Mapping[str | None, int]:
     Raises:
         Unavailable: the database cannot answer now.
     """
-    rows = await db.rows("select sealed_by, count(*) as examples from dataset_examples group by sealed_by")
-    found: Counter[str | None] = Counter({row["sealed_by"]: row["examples"] for row in rows})
+    found = Counter(await _EXAMPLES.keys_used(db))
     heads = await db.rows("select substring(boilerplate for 256) as head from datasets where boilerplate is not null")
     found.update(key_of(bytes(row["head"])) for row in heads)
     return found
@@ -33,21 +42,7 @@ async def reseal(db: Database, seal: Seal) -> int:
         Unavailable: the database cannot answer now.
         Sealed: one cannot be opened.
     """
-    async with db.transaction() as connection:
-        cursor = await connection.execute(
-            b"select dataset_id, position, sha, content from dataset_examples where sealed_by is distinct from %s"
-            b" order by dataset_id, position limit %s for update skip locked",
-            (seal.first, _BATCH),
-        )
-        rows = await cursor.fetchall()
-        for row in rows:
-            place = about(bytes(row["sha"]))
-            content = seal.seal(seal.open(bytes(row["content"]), place), place)
-            await connection.execute(
-                b"update dataset_examples set content = %s, sealed_by = %s where dataset_id = %s and position = %s",
-                (content, seal.first, row["dataset_id"], row["position"]),
-            )
-    return len(rows) or await _reseal_boilerplate(db, seal)
+    return await _EXAMPLES.reseal(db, seal) or await _reseal_boilerplate(db, seal)
 
 
 async def _reseal_boilerplate(db: Database, seal: Seal) -> int:

@@ -24,7 +24,7 @@ async def keys_used(db: Database) -> Mapping[str | None, int]:
     return {row["hashed_by"]: row["segments"] for row in rows}
 
 
-async def rehash(db: Database, seal: Seal) -> int:
+async def reseal(db: Database, seal: Seal) -> int:
     """Hash the words of a segment anew under the first key; 1, or 0 when all are.
 
     Raises:
