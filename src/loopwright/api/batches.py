@@ -1,29 +1,24 @@
-"""OpenAI's batches under `/v1/batches`, and those of all projects under `/api/batches`."""
+"""OpenAI's batches under `/v1/batches`. Those of all projects, under `/api/batches`, are in `batch_list.py`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Query
-from fastapi import Request as ApiRequest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loopwright.api.asking import Asker, House, actor, scope_of
 from loopwright.api.callers import caller, house
 from loopwright.api.files import acting, page, whole_number
 from loopwright.api.lines import check_kept
 from loopwright.api.spoken import dialects
 from loopwright.app import App
-from loopwright.batches.batch import Batch, Status
 from loopwright.batches.files import LONGEST, SHORTEST
 from loopwright.core.errors import BadRequest, Refused, TooLarge
 from loopwright.core.who import Principal
 from loopwright.kit import wire
 
-router = APIRouter(prefix="/api")
 _BODY: Final = 1_000_000
 _MOST: Final = 100
 
@@ -114,36 +109,3 @@ ROUTES: Final = (
     Route("/v1/batches/{batch_id}", _get, methods=["GET"]),
     Route("/v1/batches/{batch_id}/cancel", _cancel, methods=["POST"]),
 )
-
-
-@router.get("/batches", tags=["batches"])
-async def list_batches(
-    app: House,
-    who: Asker,
-    *,
-    status: Status | None = None,
-    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-) -> dict[str, Any]:
-    """Batches, newest first; of the asker's project, for administrators of all."""
-    found = await app.batches.list(project_id=scope_of(who), status=status, after=before, limit=limit + 1)
-    shown = found[:limit]
-    return {"batches": [_detail(batch) for batch in shown], "next": shown[-1].id if len(found) > limit else None}
-
-
-@router.get("/batches/{batch_id}", tags=["batches"])
-async def get_batch(app: House, who: Asker, batch_id: str) -> dict[str, Any]:
-    """One batch, with what it cost."""
-    return _detail(await app.batches.show(batch_id, project_id=scope_of(who)))
-
-
-@router.post("/batches/{batch_id}/cancel", tags=["batches"])
-async def cancel_batch(app: House, who: Asker, batch_id: str, request: ApiRequest) -> dict[str, Any]:
-    """End a batch early; what is answered by then is in its files."""
-    batch = await app.batches.show(batch_id, project_id=scope_of(who))
-    await app.audit.note(actor(who, request), "batch.cancel", batch.id, {}, project_id=batch.project_id)
-    return _detail(await app.batches.cancel(batch.id, project_id=scope_of(who)))
-
-
-def _detail(batch: Batch) -> dict[str, Any]:
-    return batch.detailed()

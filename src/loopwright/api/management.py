@@ -1,46 +1,16 @@
-"""The management REST under `/api`: what the command line, the console's scripts and your programs use."""
+"""What the management REST says of the house itself: calls, models, keys, projects, status."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from loopwright import __version__
-from loopwright.api import alerts, allowances, cache, encryption, exports, shapes
-from loopwright.api.asking import Acting, Administrator, Asker, House, actor, say_errors, scope_of
-from loopwright.api.batches import router as list_of_batches
-from loopwright.api.calibration import router as calibration
-from loopwright.api.canaries import router as canaries
-from loopwright.api.charts import router as charts
-from loopwright.api.collections import router as collections
-from loopwright.api.cost import router as cost
-from loopwright.api.datasets import router as datasets
-from loopwright.api.datasets_in import router as datasets_in
-from loopwright.api.described import describe
-from loopwright.api.documents import router as documents
-from loopwright.api.documents_in import router as documents_in
-from loopwright.api.drift import router as drift
-from loopwright.api.evaluations import router as evaluations
-from loopwright.api.feedback import router as feedback
+from loopwright.api import shapes
+from loopwright.api.asking import Acting, Administrator, Asker, House, actor, scope_of
 from loopwright.api.filters import Filtered, Picked
-from loopwright.api.judges import router as judges
-from loopwright.api.memory import router as memory
-from loopwright.api.mlflow import router as mlflow
-from loopwright.api.prompts import router as prompts
-from loopwright.api.retrieval_costs import router as retrieval_costs
-from loopwright.api.retrieval_evaluations import router as retrieval_evaluations
-from loopwright.api.retrieval_questions import router as retrieval_questions
-from loopwright.api.reviews import router as reviews
-from loopwright.api.routes import router as list_of_routes
-from loopwright.api.runs import router as experiments
-from loopwright.api.scores import router as scores
-from loopwright.api.searching import router as searching
-from loopwright.api.tasks import router as tasks
-from loopwright.api.telemetry import router as telemetry
-from loopwright.api.traces import router as traces
-from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.errors import BadRequest, Refused, Unavailable
 from loopwright.monitoring.scores import Scores
@@ -180,53 +150,3 @@ async def status(app: House, _who: Asker) -> shapes.Status:
         waiting_bytes=behind.bytes,
         waiting_seconds=behind.seconds,
     )
-
-
-def management(app: App) -> FastAPI:
-    """The REST application over `app`."""
-    api = FastAPI(
-        title="Loopwright",
-        version=__version__,
-        description="Model calls under `/v1`, in the dialects of OpenAI and Anthropic; management under `/api`.",
-        openapi_url="/api/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-    )
-    api.state.house = app
-    api.include_router(exports.router)  # before calls by their id: `/api/calls/export` is none
-    api.include_router(router)
-    api.include_router(alerts.router)
-    api.include_router(allowances.router)
-    api.include_router(list_of_batches)
-    api.include_router(charts)
-    api.include_router(cost)
-    api.include_router(cache.router)
-    api.include_router(canaries)
-    api.include_router(drift)
-    api.include_router(encryption.router)
-    api.include_router(list_of_routes)
-    api.include_router(tasks)
-    api.include_router(traces)
-    api.include_router(telemetry)
-    api.include_router(prompts)
-    api.include_router(feedback)
-    api.include_router(scores)
-    api.include_router(reviews)
-    api.include_router(memory)
-    api.include_router(judges)
-    api.include_router(evaluations)
-    api.include_router(experiments)
-    api.include_router(mlflow)
-    api.include_router(datasets)
-    api.include_router(datasets_in)
-    api.include_router(retrieval_costs)  # before those that take any name
-    api.include_router(collections)
-    api.include_router(searching)
-    api.include_router(calibration)
-    api.include_router(documents)
-    api.include_router(documents_in)
-    api.include_router(retrieval_evaluations)
-    api.include_router(retrieval_questions)
-    say_errors(api)
-    describe(api)
-    return api

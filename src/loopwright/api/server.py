@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -19,17 +20,19 @@ from loopwright.api.asgi import AsgiExchange
 from loopwright.api.exchange import Exchange
 from loopwright.api.hot import HotRoutes
 from loopwright.api.lane import lane
+from loopwright.api.later import Asgi, Later
 from loopwright.api.limited import Limited
-from loopwright.api.management import management
 from loopwright.api.messages import Counting
 from loopwright.api.metrics import metrics
 from loopwright.api.otlp import otlp
 from loopwright.api.public import public
+from loopwright.api.rest import Rest
 from loopwright.api.spoken import dialects
 from loopwright.app import App
 from loopwright.laboratory.figures import Figures
 
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+Console = Callable[[App], Sequence[BaseRoute]]
+"""Makes its routes."""
 KEEP_ALIVE = 75
 """Seconds an idle connection stays open: longer than the SDKs and load balancers keep theirs."""
 _YOUNG: Final = 10_000
@@ -65,16 +68,14 @@ def routes(app: App) -> Door:
     return Door(hot, others)
 
 
-def asgi(app: App, door: Door, console: Sequence[BaseRoute], figures: Figures | None = None) -> Asgi:
+def asgi(app: App, door: Door, console: Console, figures: Figures | None = None) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
-    limit = app.settings.server.body_limit
-    rest = Limited(management(app), limit)
+    limit, alone = app.settings.server.body_limit, asyncio.Lock()
+    rest = Limited(Rest(app, alone), limit)
     open_routes = public(app)
     telemetry = otlp(app)
     told = metrics(app, figures or Figures(app))
-    console_pages = Starlette(routes=list(console))
-    console_pages.state.house = app
-    pages = Limited(console_pages, limit)
+    pages = Limited(Later(partial(_pages, app, console), alone), limit)
     hot_paths = frozenset(door.paths)
 
     async def dispatch(scope: Any, receive: Any, send: Any) -> None:
@@ -105,7 +106,13 @@ def asgi(app: App, door: Door, console: Sequence[BaseRoute], figures: Figures | 
     return dispatch
 
 
-async def serve(app: App, listening: socket.socket, console: Sequence[BaseRoute]) -> None:
+def _pages(app: App, console: Console) -> Asgi:
+    made = Starlette(routes=list(console(app)))
+    made.state.house = app
+    return made
+
+
+async def serve(app: App, listening: socket.socket, console: Console) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being answered (for `server.drain_timeout` at most)."""
     server = app.settings.server
     door, figures = routes(app), Figures(app)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 import uvloop
+from starlette.routing import BaseRoute
 
 from loopwright.api.server import serve
-from loopwright.app import build
+from loopwright.app import App, build
 from loopwright.cli.starting import LISTEN_FD, raise_file_limit, start_log
-from loopwright.console.site import console
+from loopwright.console.sessions import secret_of
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
 
@@ -30,6 +33,13 @@ def gateway() -> None:
 async def _gateway(settings: Settings, listening: socket.socket) -> None:
     house = await build(settings)
     try:
-        await serve(house, listening, console(house))
+        secret_of(settings.home)  # a folder that cannot hold it is told of now, not to the first who opens a page
+        await serve(house, listening, console)
     finally:
         await house.close()
+
+
+def console(app: App) -> Sequence[BaseRoute]:
+    """The routes of its pages, imported now: most workers never show one."""
+    made: Sequence[BaseRoute] = import_module("loopwright.console.site").console(app)
+    return made

@@ -5,7 +5,6 @@ Exit codes: 0 it worked, 1 the thing asked failed, 2 wrong usage or a wrong conf
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -22,6 +21,7 @@ from typer.main import get_command
 from loopwright import __version__
 from loopwright.cli.screen import complain
 from loopwright.core.errors import BadRequest, LoopwrightError, SettingsError
+from loopwright.kit.postponed import at_rest
 
 RUN: Final = "Run"
 USE: Final = "Use"
@@ -137,15 +137,10 @@ class Later(TyperCommand):
 
 
 def _imported(name: str) -> ModuleType:
-    """Import with the collector at rest: what modules make stays, and looking for garbage in it takes a third of it all."""
     if name in sys.modules:
         return sys.modules[name]
-    gc.disable()
-    try:
+    with at_rest():
         return importlib.import_module(name)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 class Commands(TyperGroup):
