@@ -55,9 +55,14 @@ def test_tools_and_parts_are_text_and_pictures_are_not() -> None:
             {"role": "assistant", "tool_calls": [{"function": {"name": "lookup", "arguments": '{"city": "Oslo"}'}}]},
         ]
     }
-    words = all_words_of(Payload(json.dumps(request).encode(), b"not json"))
+    words = set(all_words_of(Payload(json.dumps(request).encode(), b"not json")))
     assert {"describe", "lookup", "oslo", "not", "json"} <= words
     assert "secret" not in words
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_words_of_ascii_are_those_of_any_text(text: str) -> None:
+    assert [*words_of(text), "é"] == words_of(f"{text} é")
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -252,11 +252,11 @@ class Indexer:
                     hashes.append(self._hashed(all_words_of(payload)))
         return members, hashes
 
-    def _hashed(self, words: set[str]) -> set[int]:
+    def _hashed(self, words: Collection[str]) -> set[int]:
         known = self._hashes
         numbers = set(map(known.get, words))
         if None in numbers:
-            known |= {word: hash_of(word, self._secret) for word in words if word not in known}
+            known |= {word: hash_of(word, self._secret) for word in set(words).difference(known)}
             numbers = set(map(known.get, words))
         return cast("set[int]", numbers)
 

@@ -25,6 +25,8 @@ _SPACELESS: Final = (
 )
 _WORD: Final = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+")
 _TERM: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
+_ASCII: Final = "".join(char.lower() if char.isalnum() or char == "_" else " " for char in map(chr, range(128)))
+"""What each ASCII character is in a word; a blank parts words."""
 _MOST_TERMS: Final = 32
 _DEEPEST: Final = 8
 _decode: Final = msgspec.json.Decoder().decode
@@ -34,8 +36,10 @@ Phrase = tuple[str, ...]
 
 def words_of(text: str) -> list[str]:
     """The words of `text` in order."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+    if text.isascii():
+        # The same by table: an eighth of what the pattern takes, and this is most of what filling full text does.
+        return text.translate(_ASCII).split()
+    text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text.casefold())
 
 
@@ -72,9 +76,9 @@ def holds(payload: Payload, phrases: Iterable[Phrase]) -> bool:
     return all(any(f" {' '.join(phrase)} " in run for run in runs) for phrase in phrases)
 
 
-def all_words_of(payload: Payload) -> set[str]:
-    """The distinct words of a call."""
-    return set(words_of("\n".join(texts_of(payload))))
+def all_words_of(payload: Payload) -> list[str]:
+    """The words of a call, some more than once."""
+    return words_of("\n".join(texts_of(payload)))
 
 
 def texts_of(payload: Payload) -> Iterator[str]:
