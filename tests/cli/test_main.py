@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from loopwright import __version__
 from loopwright.cli.main import ENTRIES, app, main
-from tests.cli.stand_in import House
+from tests.cli.stand_in import SECRET, House
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -96,6 +97,18 @@ def test_a_wrong_configuration_is_2(run: Run) -> None:
     done = run("keys", "list", env={"LOOPWRIGHT_URL": "", "LOOPWRIGHT_SERVER_PORT": "many"})
     assert done.returncode == 2
     assert "LOOPWRIGHT_SERVER_PORT" in done.stderr
+
+
+def test_secrets_of_the_server_are_not_asked_of_a_shell_beside_it(run: Run, tmp_path: Path, house: House) -> None:
+    port = house.url.rpartition(":")[2]
+    text = f"server: {{port: {port}}}\nproviders: {{acme: {{base_url: 'http://127.0.0.1:9/v1', api_key: '${{NOT_HERE}}'}}}}\n"
+    (tmp_path / "loopwright.yaml").write_text(text, encoding="utf-8")
+    done = run("keys", "list", env={"LOOPWRIGHT_URL": "", "LOOPWRIGHT_API_KEY": SECRET})
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "loopwright.yaml").write_text("server: {port: many}\n", encoding="utf-8")
+    done = run("keys", "list", env={"LOOPWRIGHT_URL": "", "LOOPWRIGHT_API_KEY": SECRET})
+    assert done.returncode == 2
+    assert "server.port" in done.stderr
 
 
 def test_main_returns_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from loopwright.cli.quantities import local_text, moment_ahead, seconds_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, say, show_json, show_table
+from loopwright.cli.screen import Column, say, show_done, show_json, show_rows
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.kit.nearest import hint
@@ -31,7 +31,7 @@ def create(
         list[str] | None,
         typer.Option(
             help="May use only this route of /v1: chat, completion, embeddings, responses, messages, files, batches, "
-            "moderations or rerank; repeat for more."
+            "moderations or rerank; or telemetry (/otlp), metrics (/metrics); repeat for more."
         ),
     ] = None,
     label: Annotated[
@@ -79,9 +79,6 @@ def list_keys(
     """List the keys, oldest first."""
     with reach(url, api_key) as client:
         keys = client.keys(project, revoked=revoked)
-    if as_json:
-        show_json({"keys": keys})
-        return
     columns = (
         Column(title="id", right=True),
         Column(title="name", least=12),
@@ -92,8 +89,12 @@ def list_keys(
         Column(title="created", weight=3),
         *([Column(title="revoked", weight=1)] if revoked else []),
     )
-    show_table(
-        columns, [_row(key, revoked=revoked) for key in keys], empty="No keys. `loopwright keys create NAME` makes one."
+    show_rows(
+        {"keys": keys},
+        columns,
+        (_row(key, revoked=revoked) for key in keys),
+        as_json=as_json,
+        empty="No keys. `loopwright keys create NAME` makes one.",
     )
 
 
@@ -129,10 +130,7 @@ def revoke(
     with reach(url, api_key) as client:
         key = find(client, which)
         gone = client.revoke_key(key["id"])
-    if as_json:
-        show_json({"key": gone or key})
-    else:
-        say(f"Revoked key {key['id']} ({key['name']}, {key['prefix']}…).", style="green")
+    show_done({"key": gone or key}, f"Revoked key {key['id']} ({key['name']}, {key['prefix']}…).", as_json=as_json)
 
 
 def find(client: Client, which: str) -> dict[str, Any]:

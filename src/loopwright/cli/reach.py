@@ -10,7 +10,7 @@ import typer
 
 from loopwright.client import Client
 from loopwright.kit.settings import Settings
-from loopwright.kit.settings_file import load
+from loopwright.kit.settings_file import examine, load
 
 Url = Annotated[
     str | None,
@@ -42,11 +42,23 @@ def reach(url: str | None, api_key: str | None, *, timeout: float = 60.0, settin
     """A client of the server that is meant; `settings` when they are read already.
 
     Raises:
-        SettingsError: neither option nor environment says where it is, and the configuration is wrong.
+        SettingsError: neither option nor environment says where it is, and the configuration does not either.
     """
     if url and api_key:
         return Client(url, api_key, timeout=timeout)
-    settings = settings or load(env=os.environ)
+    settings = settings or _place()
     host = settings.server.host
     here = "127.0.0.1" if host in {"0.0.0.0", ""} else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104 - reading, not binding
     return Client(url or f"http://{here}:{settings.server.port}", api_key, home=settings.home, timeout=timeout)
+
+
+def _place() -> Settings:
+    """The settings, of which only `server` and `home` have to be right.
+
+    A shell beside the server's has none of the secrets that its providers and channels name.
+    """
+    examined = examine(env=os.environ)
+    needed = ("", "server", "home")
+    if any(each.source == "environment" or each.key.partition(".")[0] in needed for each in examined.problems):
+        return load(env=os.environ)
+    return examined.settings
