@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from loopwright.cli.quantities import local_text, seconds_of
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clean, clip, console, say, show_facts, show_json, show_table
+from loopwright.cli.screen import (
+    Column,
+    clean,
+    clip,
+    console,
+    say,
+    show_done,
+    show_facts,
+    show_json,
+    show_rows,
+    show_table,
+)
 from loopwright.core.errors import BadRequest, LoopwrightError
 
 app = typer.Typer(
@@ -121,7 +132,7 @@ def acknowledge(which: Which, *, url: Url = None, api_key: ApiKey = None, as_jso
     """Say that you have seen it: no more reminders."""
     with reach(url, api_key) as client:
         alert = client.acknowledge_alert(which)
-    _done(alert, f"Alert {which} is acknowledged by {alert['acknowledged_by']}.", as_json=as_json)
+    show_done(alert, f"Alert {which} is acknowledged by {alert['acknowledged_by']}.", as_json=as_json)
 
 
 @app.command("resolve")
@@ -129,7 +140,7 @@ def resolve(which: Which, *, url: Url = None, api_key: ApiKey = None, as_json: J
     """Say that it is over; should it still hold, it is raised anew."""
     with reach(url, api_key) as client:
         alert = client.resolve_alert(which)
-    _done(alert, f"Alert {which} is resolved.", as_json=as_json)
+    show_done(alert, f"Alert {which} is resolved.", as_json=as_json)
 
 
 @app.command("silence")
@@ -160,7 +171,7 @@ def silence(
         made = client.silence(
             wanted, seconds_of(until, "--for"), reason=reason, every_project=every_project, project=project
         )
-    _done(made, f"Silence {made['id']} holds until {local_text(made['ends_at'])}.", as_json=as_json)
+    show_done(made, f"Silence {made['id']} holds until {local_text(made['ends_at'])}.", as_json=as_json)
 
 
 @app.command("silences")
@@ -175,9 +186,6 @@ def silences(
     """List silences that hold."""
     with reach(url, api_key) as client:
         found = client.silences(ended=ended, project=project)
-    if as_json:
-        show_json({"silences": found})
-        return
     columns = (
         Column(title="id", right=True),
         Column(title="matches", least=20),
@@ -185,14 +193,16 @@ def silences(
         Column(title="by"),
         Column(title="reason", least=10, weight=1),
     )
-    rows = [
+    rows = (
         [
             each["id"], ", ".join(f"{name}={pattern}" for name, pattern in each["matchers"].items()),
             local_text(each["ends_at"]), each["made_by"], clip(each["reason"], 60),
         ]
         for each in found
-    ]  # fmt: skip
-    show_table(columns, rows, empty="No silences. `loopwright alerts silence` makes one.")
+    )  # fmt: skip
+    show_rows(
+        {"silences": found}, columns, rows, as_json=as_json, empty="No silences. `loopwright alerts silence` makes one."
+    )
 
 
 @app.command("unsilence")
@@ -206,7 +216,7 @@ def unsilence(
     """End a silence now; what still fires is told."""
     with reach(url, api_key) as client:
         ended = client.end_silence(which)
-    _done(ended, f"Silence {which} has ended.", as_json=as_json)
+    show_done(ended, f"Silence {which} has ended.", as_json=as_json)
 
 
 @app.command("channels")
@@ -214,9 +224,6 @@ def channels(*, url: Url = None, api_key: ApiKey = None, as_json: Json = False) 
     """List where notices go, and how each channel did in the last day."""
     with reach(url, api_key) as client:
         found = client.channels()
-    if as_json:
-        show_json({"channels": found})
-        return
     columns = (
         Column(title="name"),
         Column(title="kind"),
@@ -227,14 +234,20 @@ def channels(*, url: Url = None, api_key: ApiKey = None, as_json: Json = False) 
         Column(title="given up", right=True),
         Column(title="what went wrong last", weight=1, least=12),
     )
-    rows = [
+    rows = (
         [
             each["name"], each["kind"], each["where"], each["severity"], each["delivered"], each["waiting"],
             each["given_up"], clip(each["error"] or "", 80),
         ]
         for each in found
-    ]  # fmt: skip
-    show_table(columns, rows, empty="No channels. They are configured: monitoring.alerts.channels in loopwright.yaml.")
+    )  # fmt: skip
+    show_rows(
+        {"channels": found},
+        columns,
+        rows,
+        as_json=as_json,
+        empty="No channels. They are configured: monitoring.alerts.channels in loopwright.yaml.",
+    )
 
 
 @app.command("test")
@@ -260,10 +273,3 @@ def send_test(
         raise LoopwrightError(f"channel {name} did not take the test: {why}")
     if not as_json:
         say(f"Channel {name} took the test.", style="green")
-
-
-def _done(value: dict[str, Any], line: str, *, as_json: bool) -> None:
-    if as_json:
-        show_json(value)
-    else:
-        say(line, style="green")

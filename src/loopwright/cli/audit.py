@@ -9,7 +9,7 @@ import typer
 
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, show_json, show_table
+from loopwright.cli.screen import Column, show_rows
 
 app = typer.Typer(help="Who did what as administrator.", no_args_is_help=True, add_completion=False)
 
@@ -32,9 +32,6 @@ def list_acts(
     """List administrative acts, newest first. Nobody can change or remove one."""
     with reach(url, api_key) as client:
         acts = client.acts(act=act, subject=subject, limit=limit)
-    if as_json:
-        show_json({"acts": acts})
-        return
     columns = (
         Column(title="when"),
         Column(title="who", least=10),
@@ -43,8 +40,8 @@ def list_acts(
         Column(title="to", least=8),
         Column(title="detail", weight=1, least=12),
     )
-    rows = [
+    rows = (
         [local_text(each["at"]), each["who"], each["origin"], each["act"], each["subject"], json.dumps(each["detail"])]
         for each in acts
-    ]
-    show_table(columns, rows, empty="Nothing was done.")
+    )
+    show_rows({"acts": acts}, columns, rows, as_json=as_json, empty="Nothing was done.")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from loopwright.cli.download_bar import download_bar
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, console, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, console, say, show_done, show_facts, show_json, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
 
@@ -144,10 +144,7 @@ def cancel(batch_id: BatchId, *, url: Url = None, api_key: ApiKey = None, as_jso
     """End a batch early; what is answered by then can be fetched."""
     with reach(url, api_key) as client:
         batch = client.cancel_batch(_named(client, batch_id))
-    if as_json:
-        show_json(batch)
-    else:
-        say(f"Batch {batch['id']} is {batch['status']}.", style="green")
+    show_done(batch, f"Batch {batch['id']} is {batch['status']}.", as_json=as_json)
 
 
 def _named(client: Client, which: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from loopwright.cli.datasets_text import progress, tell
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, say, show_json, show_table
+from loopwright.cli.screen import Column, say, show_rows
 from loopwright.evals.benchmarks import BENCHMARKS, Benchmark, as_lines, examples, named
 
 app = typer.Typer(
@@ -24,16 +24,13 @@ _LONG = 6 * 3600.0
 @app.command("list")
 def list_benchmarks(*, as_json: Json = False) -> None:
     """List the benchmarks whose files can be read."""
-    if as_json:
-        show_json({"benchmarks": [_shown(each) for each in BENCHMARKS.values()]})
-        return
     columns = (
         Column(title="name", least=13),
         Column(title="evaluators", least=12, weight=2),
         Column(title="what it measures", weight=4),
     )
-    rows = [[each.name, ", ".join(map(_called, each.evaluators)), each.doc] for each in BENCHMARKS.values()]
-    show_table(columns, rows, empty="")
+    rows = ([each.name, ", ".join(map(_called, each.evaluators)), each.doc] for each in BENCHMARKS.values())
+    show_rows({"benchmarks": [_shown(each) for each in BENCHMARKS.values()]}, columns, rows, as_json=as_json, empty="")
 
 
 @app.command("import")

@@ -10,7 +10,7 @@ import typer
 
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, clip, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.core.errors import BadRequest
 
 app = typer.Typer(
@@ -45,10 +45,9 @@ def create(
     }  # fmt: skip
     with reach(url, api_key) as client:
         made = client.create_canary(name, dataset=dataset, model=model, project=project, **told)
-    if as_json:
-        show_json(made)
-        return
-    say(f"{made['name']} asks {made['model']} {made['examples']} examples of {made['dataset']}.", style="green")
+    show_done(
+        made, f"{made['name']} asks {made['model']} {made['examples']} examples of {made['dataset']}.", as_json=as_json
+    )
 
 
 @app.command("list")
@@ -56,9 +55,6 @@ def list_canaries(*, project: Project = None, url: Url = None, api_key: ApiKey =
     """List canaries by name."""
     with reach(url, api_key) as client:
         found = client.canaries(project=project)
-    if as_json:
-        show_json({"canaries": found})
-        return
     columns = (
         Column(title="number", right=True),
         Column(title="name", least=10),
@@ -68,14 +64,20 @@ def list_canaries(*, project: Project = None, url: Url = None, api_key: ApiKey =
         Column(title="next", weight=1),
         Column(title="problem", least=10, weight=2),
     )
-    rows = [
+    rows = (
         [
             each["id"], each["name"], each["model"], each["state"], each["examples"], local_text(each["next_at"]),
             each["problem"] or "",
         ]
         for each in found
-    ]  # fmt: skip
-    show_table(columns, rows, empty="No canaries. `loopwright canaries create NAME --dataset … --model …` makes one.")
+    )  # fmt: skip
+    show_rows(
+        {"canaries": found},
+        columns,
+        rows,
+        as_json=as_json,
+        empty="No canaries. `loopwright canaries create NAME --dataset … --model …` makes one.",
+    )
 
 
 @app.command("show")
@@ -164,19 +166,13 @@ def delete(canary_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json
     """Remove it with all its answers."""
     with reach(url, api_key) as client:
         gone = client.delete_canary(canary_id)
-    if as_json:
-        show_json(gone)
-        return
-    say(f"Canary {canary_id} is gone.")
+    show_done(gone, f"Canary {canary_id} is gone.", as_json=as_json, style="")
 
 
 def _act(canary_id: int, act: str, says: str, url: str | None, api_key: str | None, *, as_json: bool) -> None:
     with reach(url, api_key) as client:
         told = client.act_on_canary(canary_id, act)
-    if as_json:
-        show_json(told)
-        return
-    say(f"{told['name']} {says}.", style="green")
+    show_done(told, f"{told['name']} {says}.", as_json=as_json)
 
 
 def _parsed(text: str) -> dict[str, Any]:

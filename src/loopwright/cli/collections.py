@@ -17,7 +17,7 @@ from loopwright.cli.collections_eval import evaluate
 from loopwright.cli.collections_ingest import Name, bar, ingest, pairs
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clean, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, clean, say, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.client import Client
 from loopwright.core.errors import NotFound
 
@@ -61,10 +61,7 @@ def create(
         made = client.create_collection(
             name, project=project, description=description, embedder=embedder, chunking=chunking or None
         )
-    if as_json:
-        show_json(made)
-    else:
-        say(f"Made collection {name} with vectors of {made['embedder']}.", style="green")
+    show_done(made, f"Made collection {name} with vectors of {made['embedder']}.", as_json=as_json)
 
 
 @app.command("list")
@@ -74,9 +71,6 @@ def list_collections(
     """List collections by name."""
     with reach(url, api_key) as client:
         found = client.collections(project=project)
-    if as_json:
-        show_json({"collections": found})
-        return
     columns = (
         Column(title="name", least=12),
         Column(title="documents", right=True),
@@ -85,7 +79,7 @@ def list_collections(
         Column(title="version", right=True, weight=2),
         Column(title="description", least=10, weight=3),
     )
-    rows = [
+    rows = (
         [
             each["name"],
             f"{each['documents']:,}",
@@ -95,8 +89,14 @@ def list_collections(
             each["description"],
         ]
         for each in found
-    ]
-    show_table(columns, rows, empty="No collections. `loopwright collections create NAME` makes one.")
+    )
+    show_rows(
+        {"collections": found},
+        columns,
+        rows,
+        as_json=as_json,
+        empty="No collections. `loopwright collections create NAME` makes one.",
+    )
 
 
 @app.command("show")
@@ -262,10 +262,7 @@ def delete(
             answer: dict[str, Any] = {"deleted": gone}
         else:
             answer = client.delete_collection(name, project=project)
-    if as_json:
-        show_json(answer)
-    else:
-        say(f"Removed {f'{gone:,} documents of {name}' if which or picked else what}.", style="green")
+    show_done(answer, f"Removed {f'{gone:,} documents of {name}' if which or picked else what}.", as_json=as_json)
 
 
 def _number(client: Client, name: str, document: str, project: str | None) -> int:

@@ -13,7 +13,7 @@ import typer
 from loopwright.cli.collections_ingest import Name, Telling, bar
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clip, say, show_json, show_table
+from loopwright.cli.screen import Column, clip, say, show_json, show_rows, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest
 from loopwright.retrieval.labelled import lines_of
@@ -141,9 +141,6 @@ def _take_in(client: Client, name: str, corpus: Path, project: str | None, told:
 
 
 def _list(page: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        show_json(page)
-        return
     columns = (
         Column(title="id", right=True),
         Column(title="made"),
@@ -154,7 +151,7 @@ def _list(page: Mapping[str, Any], *, as_json: bool) -> None:
         Column(title="ways", least=20),
         Column(title="note", least=10, weight=3),
     )
-    rows = [
+    rows = (
         [
             each["id"],
             local_text(each["made_at"]),
@@ -166,8 +163,8 @@ def _list(page: Mapping[str, Any], *, as_json: bool) -> None:
             each["note"],
         ]
         for each in page["evaluations"]
-    ]
-    show_table(columns, rows, empty="Nothing was measured yet.")
+    )
+    show_rows(page, columns, rows, as_json=as_json, empty="Nothing was measured yet.")
 
 
 def _tell(name: str, found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from loopwright.cli.doctor_exports import examine_exports
 from loopwright.cli.doctor_server import examine_port, examine_server
 from loopwright.cli.finding import Finding, State, fail, ok
 from loopwright.cli.reach import ApiKey, Config, Json, Url
-from loopwright.cli.screen import clean, console, say, show_json
+from loopwright.cli.screen import clean, console, show_done
 from loopwright.core.errors import LoopwrightError
 from loopwright.kit.settings_file import Examined, examine
 
@@ -46,10 +46,12 @@ def doctor(*, config: Config = None, url: Url = None, api_key: ApiKey = None, as
         if not as_json:
             _show(finding)
     states = Counter(finding.state for finding in findings)
-    if as_json:
-        show_json({"ok": not states["fail"], "findings": [asdict(finding) for finding in findings]})
-    else:
-        say(f"{states['ok']} ok, {states['warn']} to look at, {states['fail']} failed.")
+    show_done(
+        {"ok": not states["fail"], "findings": [asdict(finding) for finding in findings]},
+        f"{states['ok']} ok, {states['warn']} to look at, {states['fail']} failed.",
+        as_json=as_json,
+        style="",
+    )
     if states["fail"]:
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ import typer
 
 from loopwright.cli.quantities import local_text, moment_of
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, clip, say, show_done, show_facts, show_json, show_rows, show_table
 
 app = typer.Typer(
     help="Calls that are not like those before: watch, list, show, run, accept, dismiss.",
@@ -45,10 +45,7 @@ def watch(
     }  # fmt: skip
     with reach(url, api_key) as client:
         made = client.watch(subject, project=project, **told)
-    if as_json:
-        show_json(made)
-        return
-    say(f"{made['subject']} is watched (number {made['id']}).", style="green")
+    show_done(made, f"{made['subject']} is watched (number {made['id']}).", as_json=as_json)
 
 
 @app.command("list")
@@ -56,9 +53,6 @@ def list_watches(*, project: Project = None, url: Url = None, api_key: ApiKey = 
     """List what is watched."""
     with reach(url, api_key) as client:
         found = client.watches(project=project)
-    if as_json:
-        show_json({"watches": found})
-        return
     columns = (
         Column(title="number", right=True),
         Column(title="of", least=12),
@@ -68,7 +62,7 @@ def list_watches(*, project: Project = None, url: Url = None, api_key: ApiKey = 
         Column(title="moved", least=10),
         Column(title="problem", least=10, weight=2),
     )
-    rows = [
+    rows = (
         [
             each["id"],
             each["subject"],
@@ -79,8 +73,14 @@ def list_watches(*, project: Project = None, url: Url = None, api_key: ApiKey = 
             each["problem"] or "",
         ]
         for each in found
-    ]
-    show_table(columns, rows, empty="Nothing is watched. `loopwright drift watch task/NAME` begins.")
+    )
+    show_rows(
+        {"watches": found},
+        columns,
+        rows,
+        as_json=as_json,
+        empty="Nothing is watched. `loopwright drift watch task/NAME` begins.",
+    )
 
 
 @app.command("show")
@@ -144,9 +144,6 @@ def findings(
     """List what moved, newest first."""
     with reach(url, api_key) as client:
         found = client.findings(project=project, state=state)
-    if as_json:
-        show_json({"findings": found})
-        return
     columns = (
         Column(title="of", least=12),
         Column(title="state"),
@@ -154,7 +151,7 @@ def findings(
         Column(title="since", weight=1),
         Column(title="calls", right=True, weight=2),
     )
-    rows = [
+    rows = (
         [
             each["subject"],
             each["state"],
@@ -163,8 +160,8 @@ def findings(
             f"{each['calls']:,}",
         ]
         for each in found
-    ]
-    show_table(columns, rows, empty="Nothing moved.")
+    )
+    show_rows({"findings": found}, columns, rows, as_json=as_json, empty="Nothing moved.")
 
 
 @app.command("run")
@@ -209,16 +206,10 @@ def remove(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json:
     """Watch no more; what was found goes with it."""
     with reach(url, api_key) as client:
         gone = client.unwatch(watch_id)
-    if as_json:
-        show_json(gone)
-        return
-    say(f"Number {watch_id} is watched no more.")
+    show_done(gone, f"Number {watch_id} is watched no more.", as_json=as_json, style="")
 
 
 def _act(watch_id: int, act: str, says: str, url: str | None, api_key: str | None, *, as_json: bool) -> None:
     with reach(url, api_key) as client:
         told = client.act_on_watch(watch_id, act)
-    if as_json:
-        show_json(told)
-        return
-    say(f"{told['subject']}: {says}.", style="green")
+    show_done(told, f"{told['subject']}: {says}.", as_json=as_json)

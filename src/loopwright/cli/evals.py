@@ -11,7 +11,7 @@ from loopwright.cli.evals_text import show_comparisons, show_evaluation, show_pl
 from loopwright.cli.evals_words import numbers_of, slices_of, target_of
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, clip, say, show_json, show_table
+from loopwright.cli.screen import Column, clip, say, show_done, show_json, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, LoopwrightError, NotFound
 from loopwright.evals.evaluation import STATUSES
@@ -259,10 +259,7 @@ def cancel(evaluation_id: EvaluationId, *, url: Url = None, api_key: ApiKey = No
     """End an evaluation early; what was found by then stays."""
     with reach(url, api_key) as client:
         found = client.cancel_evaluation(_named(client, evaluation_id))
-    if as_json:
-        show_json(found)
-    else:
-        say(f"Evaluation {found['id']} is {found['status']}.", style="green")
+    show_done(found, f"Evaluation {found['id']} is {found['status']}.", as_json=as_json)
 
 
 def _named(client: Client, which: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from loopwright.cli.quantities import moment_of
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, say, show_json, show_table
+from loopwright.cli.screen import Column, show_done, show_rows
 
 app = typer.Typer(help="Mirrors of calls elsewhere: list, run.", no_args_is_help=True, add_completion=False)
 _COLUMNS = ("name", "kind", "state", "waiting", "sent", "scores", "forgotten", "refused", "problem")
@@ -19,12 +19,11 @@ def list_exports(*, url: Url = None, api_key: ApiKey = None, as_json: Json = Fal
     """List mirrors: how far each is, and what is wrong."""
     with reach(url, api_key) as client:
         found = client.exports()
-    if as_json:
-        show_json({"exports": found})
-        return
-    show_table(
+    show_rows(
+        {"exports": found},
         [Column(title=name) for name in _COLUMNS],
-        [[_cell(each.get(name)) for name in _COLUMNS] for each in found],
+        ([_cell(each.get(name)) for name in _COLUMNS] for each in found),
+        as_json=as_json,
         empty="No mirror is configured.",
     )
 
@@ -42,10 +41,7 @@ def run_export(
     """Mirror calls that are on record already; what is there is known again by its ids."""
     with reach(url, api_key) as client:
         found = client.run_export(name, since=moment_of(since, "--since"), until=moment_of(until, "--until"))
-    if as_json:
-        show_json(found)
-    else:
-        say(f"Queued {found['queued']:,} calls for {name}: loopwright exports list", style="green")
+    show_done(found, f"Queued {found['queued']:,} calls for {name}: loopwright exports list", as_json=as_json)
 
 
 def _cell(value: Any) -> str:

@@ -13,7 +13,7 @@ import typer
 from loopwright.cli.judges_text import LIST_COLUMNS, PAIRS_COLUMNS, pairs_row, row_of, show_card
 from loopwright.cli.judging import Plan, judged
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import say, show_json, show_table
+from loopwright.cli.screen import say, show_done, show_json, show_rows, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest
 from loopwright.evals.judge_card import KAPPA
@@ -47,11 +47,8 @@ def list_judges(
     """List the judges, with what is known of each by model."""
     with reach(url, api_key) as client:
         judges = client.judges(bar=bar, project=project)
-    if as_json:
-        show_json({"judges": judges})
-        return
-    rows = [row_of(judge, card) for judge in judges for card in judge["cards"] or [None]]
-    show_table(LIST_COLUMNS, rows, empty="No judges.")
+    rows = (row_of(judge, card) for judge in judges for card in judge["cards"] or [None])
+    show_rows({"judges": judges}, LIST_COLUMNS, rows, as_json=as_json, empty="No judges.")
 
 
 @app.command("show")
@@ -89,10 +86,7 @@ def add(
         raise BadRequest(f"{file}: an object is needed", param="FILE")
     with reach(url, api_key) as client:
         made = client.put_judge(name, definition, project=project)
-    if as_json:
-        show_json(made)
-    else:
-        say(f"Judge {made['name']} is at version {made['number']}.", style="green")
+    show_done(made, f"Judge {made['name']} is at version {made['number']}.", as_json=as_json)
 
 
 @app.command("calibrate")

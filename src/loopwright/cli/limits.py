@@ -9,7 +9,7 @@ import typer
 from loopwright.cli.keys import find
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import Column, say, show_json, show_table
+from loopwright.cli.screen import Column, show_done, show_rows
 from loopwright.core.errors import BadRequest
 
 app = typer.Typer(help="Limits and budgets: list, set, remove.", no_args_is_help=True, add_completion=False)
@@ -20,9 +20,6 @@ def list_limits(*, url: Url = None, api_key: ApiKey = None, as_json: Json = Fals
     """List the limits with what is used of each now, oldest first."""
     with reach(url, api_key) as client:
         limits = client.limits()
-    if as_json:
-        show_json({"limits": limits})
-        return
     columns = (
         Column(title="id", right=True),
         Column(title="of", least=16),
@@ -31,7 +28,13 @@ def list_limits(*, url: Url = None, api_key: ApiKey = None, as_json: Json = Fals
         Column(title="used", right=True),
         Column(title="begins anew", weight=1),
     )
-    show_table(columns, [_row(limit) for limit in limits], empty="No limits. `loopwright limits set` makes one.")
+    show_rows(
+        {"limits": limits},
+        columns,
+        (_row(limit) for limit in limits),
+        as_json=as_json,
+        empty="No limits. `loopwright limits set` makes one.",
+    )
 
 
 @app.command("set")
@@ -59,10 +62,7 @@ def set_limit(
         key_id = None if key is None else find(client, key)["id"]
         home = None if key is not None else project or "default"
         limit = client.put_limit(kind, amount, key=key_id, project=home, tag=tag, alert_at=alert_at)
-    if as_json:
-        show_json(limit)
-    else:
-        say(f"Limit {limit['id']}: {_scope(limit)} may have {limit['amount']} {kind}.", style="green")
+    show_done(limit, f"Limit {limit['id']}: {_scope(limit)} may have {limit['amount']} {kind}.", as_json=as_json)
 
 
 @app.command("remove")
@@ -76,10 +76,7 @@ def remove(
     """Lift a limit."""
     with reach(url, api_key) as client:
         gone = client.remove_limit(limit_id)
-    if as_json:
-        show_json(gone)
-    else:
-        say(f"Lifted limit {limit_id}.", style="green")
+    show_done(gone, f"Lifted limit {limit_id}.", as_json=as_json)
 
 
 def _scope(limit: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from loopwright.cli.memory_text import (
 )
 from loopwright.cli.quantities import moment_ahead
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import say, show_json, show_table
+from loopwright.cli.screen import say, show_done, show_json, show_table
 from loopwright.core.errors import BadRequest
 
 app = typer.Typer(
@@ -111,10 +111,7 @@ def delete(which: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Js
     """Forget an entry for ever; the correction it came from stays on its call."""
     with reach(url, api_key) as client:
         gone = client.delete_memory(which)
-    if as_json:
-        show_json(gone)
-    else:
-        say(f"Forgot entry {which}.", style="green")
+    show_done(gone, f"Forgot entry {which}.", as_json=as_json)
 
 
 @app.command("conflicts")
@@ -163,10 +160,7 @@ def resolve(
             tags = {"newer": _tags(newer), "older": _tags(older)}
             scopes = {found[0][side]["id"]: said for side, said in tags.items() if said}
         decided = client.resolve_conflict(conflict_id, keep, scopes=scopes)
-    if as_json:
-        show_json(decided)
-    else:
-        say(f"Conflict {conflict_id} is decided: {decided['state']}.", style="green")
+    show_done(decided, f"Conflict {conflict_id} is decided: {decided['state']}.", as_json=as_json)
 
 
 @app.command("effect")
@@ -224,10 +218,7 @@ def import_entries(
 def _change(which: str, url: str | None, api_key: str | None, told: str, *, as_json: bool, **said: Any) -> None:
     with reach(url, api_key) as client:
         entry = client.change_memory(which, **said)
-    if as_json:
-        show_json(entry)
-    else:
-        say(f"Entry {entry['id']} {told}.", style="green")
+    show_done(entry, f"Entry {entry['id']} {told}.", as_json=as_json)
 
 
 def _tags(given: list[str] | None) -> dict[str, str]:

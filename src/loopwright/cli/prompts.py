@@ -20,7 +20,7 @@ from loopwright.cli.prompts_text import (
 )
 from loopwright.cli.quantities import local_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, say, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.client import Client
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.prompts.difference import difference
@@ -45,12 +45,11 @@ def list_prompts(*, project: Project = None, url: Url = None, api_key: ApiKey = 
     """List prompts with their labels."""
     with reach(url, api_key) as client:
         found = client.prompts(project)
-    if as_json:
-        show_json({"prompts": found})
-        return
-    show_table(
+    show_rows(
+        {"prompts": found},
         columns_of_prompts(),
-        [row_of_prompt(each) for each in found],
+        (row_of_prompt(each) for each in found),
+        as_json=as_json,
         empty="No prompts. `loopwright prompts new NAME` writes one, `loopwright prompts push` brings it here.",
     )
 
@@ -126,15 +125,12 @@ def push(
                 )
                 version = {name: value for name, value in made["version"].items() if name != "definition"}
                 pushed.append({"file": str(each.path), "created": made["created"], **version})
-    if as_json:
-        show_json({"prompts": pushed})
-        return
     columns = (Column(title="file"), Column(title="version"), Column(title=""), Column(title="labels", weight=1))
-    rows = [
+    rows = (
         [each["file"], each.get("version", ""), _pushed_text(each), ", ".join(each.get("labels", []))]
         for each in pushed
-    ]
-    show_table(columns, rows, empty="")
+    )
+    show_rows({"prompts": pushed}, columns, rows, as_json=as_json, empty="")
 
 
 @app.command("pull")
@@ -159,12 +155,9 @@ def pull(
             prompt = read(version["definition"], f"prompt {version['version']}")
             path, wrote = save(name, prompt, folder, f".{kind}")
             done.append({"file": str(path), "version": version["version"], "written": wrote})
-    if as_json:
-        show_json({"files": done})
-        return
     columns = (Column(title="file"), Column(title="version"), Column(title=""))
-    rows = [[each["file"], each["version"], "written" if each["written"] else "unchanged"] for each in done]
-    show_table(columns, rows, empty="No prompts in the registry.")
+    rows = ([each["file"], each["version"], "written" if each["written"] else "unchanged"] for each in done)
+    show_rows({"files": done}, columns, rows, as_json=as_json, empty="No prompts in the registry.")
 
 
 @app.command("diff")
@@ -215,10 +208,7 @@ def delete(
         typer.confirm(f"Delete prompt {name} with all its versions for ever?", abort=True, err=True)
     with reach(url, api_key) as client:
         gone = client.delete_prompt(name, project)
-    if as_json:
-        show_json(gone)
-    else:
-        say(f"Deleted prompt {name}, {gone['versions']} versions.", style="green")
+    show_done(gone, f"Deleted prompt {name}, {gone['versions']} versions.", as_json=as_json)
 
 
 @app.command("label")
@@ -292,10 +282,11 @@ def new(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
     path.write_text(found.text, encoding="utf-8", newline="\n")
-    if as_json:
-        show_json({"file": str(path), "pattern": found.name})
-    else:
-        say(f"Wrote {path}. Change it, then: loopwright prompts push {path}", style="green")
+    show_done(
+        {"file": str(path), "pattern": found.name},
+        f"Wrote {path}. Change it, then: loopwright prompts push {path}",
+        as_json=as_json,
+    )
 
 
 def _loaded(paths: list[Path]) -> list[PromptFile]:

@@ -13,7 +13,7 @@ import typer
 from loopwright.cli.quantities import bytes_text, local_text, seconds_text
 from loopwright.cli.reach import ApiKey, Json, Url, reach
 from loopwright.cli.run_examples import with_examples
-from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, clip, say, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.client import Client
 from loopwright.client.carrying import keep, take
 from loopwright.core.errors import BadRequest, NotFound, StartError
@@ -88,9 +88,6 @@ def list_experiments(*, url: Url = None, api_key: ApiKey = None, as_json: Json =
     """List experiments, those in which something happened last first."""
     with reach(url, api_key) as client:
         found = client.experiments()
-    if as_json:
-        show_json(found)
-        return
     columns = (
         Column(title="name"),
         Column(title="runs", right=True),
@@ -98,11 +95,11 @@ def list_experiments(*, url: Url = None, api_key: ApiKey = None, as_json: Json =
         Column(title="latest", weight=2),
         Column(title="description", least=20, weight=3),
     )
-    rows = [
+    rows = (
         [each["name"], each["runs"], each["running"] or "", local_text(each["latest"]), clip(each["description"], 80)]
         for each in found
-    ]
-    show_table(columns, rows, empty="No experiments.")
+    )
+    show_rows(found, columns, rows, as_json=as_json, empty="No experiments.")
 
 
 @app.command("show")
@@ -197,10 +194,7 @@ def note(run_id: RunId, text: str, *, url: Url = None, api_key: ApiKey = None, a
     """Note something of a run."""
     with reach(url, api_key) as client:
         made = client.note_run(_named(client, run_id), text)
-    if as_json:
-        show_json(made)
-    else:
-        say("Noted.", style="green")
+    show_done(made, "Noted.", as_json=as_json)
 
 
 @app.command("fetch")

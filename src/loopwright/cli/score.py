@@ -9,7 +9,7 @@ import typer
 
 from loopwright.cli.calls import named
 from loopwright.cli.reach import ApiKey, Json, Url, reach
-from loopwright.cli.screen import say, show_json
+from loopwright.cli.screen import show_done
 from loopwright.core.errors import BadRequest
 
 app = typer.Typer(add_completion=False)
@@ -45,10 +45,7 @@ def score(
             client.score(call_id, name, **value, explanation=explanation, author=author, source=source)
             for name, value in scores
         ]
-    if as_json:
-        show_json(given)
-    else:
-        say(f"Noted {', '.join(each['name'] for each in given)} of call {call_id}.", style="green")
+    show_done(given, f"Noted {', '.join(each['name'] for each in given)} of call {call_id}.", as_json=as_json)
 
 
 def _read(text: str) -> tuple[str, dict[str, Any]]:

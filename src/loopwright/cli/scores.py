@@ -9,7 +9,7 @@ import typer
 
 from loopwright.cli.quantities import moment_of, seconds_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, clip, say, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.core.errors import BadRequest
 
 app = typer.Typer(
@@ -71,10 +71,9 @@ def list_figures(
     where = {"name": name, "source": source, "task": task, "since": moment_of(since, "--since"), "project": project}
     with reach(url, api_key) as client:
         found = client.score_figures(by, tag_name=tag_name, **where)
-    if as_json:
-        show_json(found)
-        return
-    show_table(_FIGURES, [_row(each) for each in found], empty="Nothing was scored in this time.")
+    show_rows(
+        found, _FIGURES, (_row(each) for each in found), as_json=as_json, empty="Nothing was scored in this time."
+    )
 
 
 @app.command("calls")
@@ -95,11 +94,8 @@ def list_calls(
     """List the calls behind a score, the worst first."""
     with reach(url, api_key) as client:
         found = client.scored_calls(**_which(name, below, label, task, since, limit, project, failed=failed))
-    if as_json:
-        show_json(found)
-        return
-    rows = [(each["call_id"], each["name"], _number(each["value"]), _says(each), each["source"]) for each in found]
-    show_table(_CALLS, rows, empty="No call is scored like that in this time.")
+    rows = ((each["call_id"], each["name"], _number(each["value"]), _says(each), each["source"]) for each in found)
+    show_rows(found, _CALLS, rows, as_json=as_json, empty="No call is scored like that in this time.")
 
 
 @app.command("send")
@@ -128,10 +124,7 @@ def send(
         if not ids:
             raise BadRequest("no call is scored like that in this time", param="NAME")
         made = client.hand_on(kind, called, ids, project)
-    if as_json:
-        show_json(made)
-    else:
-        say(f"Sent {len(ids)} call{'' if len(ids) == 1 else 's'} to {kind} {called}.", style="green")
+    show_done(made, f"Sent {len(ids)} call{'' if len(ids) == 1 else 's'} to {kind} {called}.", as_json=as_json)
 
 
 @app.command("monitor")

@@ -100,6 +100,22 @@ def show_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, e
         out.print(f"(the terminal is too narrow for: {gone}; --json shows all)", style="dim")
 
 
+def show_rows(
+    told: Any,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[object]],
+    *,
+    as_json: bool,
+    empty: str,
+    title: str = "",
+) -> None:
+    """A list that was asked for: as the server told it for programs, else as a table. Rows are made only when shown."""
+    if as_json:
+        show_json(told)
+    else:
+        show_table(columns, rows, empty=empty, title=title)
+
+
 def show_facts(facts: Iterable[tuple[str, object]], *, title: str = "") -> None:
     """Print names and values, one a line."""
     out = console()
@@ -115,6 +131,14 @@ def show_facts(facts: Iterable[tuple[str, object]], *, title: str = "") -> None:
 def say(message: str, *, style: Literal["", "dim", "green", "yellow"] = "") -> None:
     """A line for the person on stderr, so that stdout holds only what was asked for."""
     console(stderr=True).print(clean(message), style=style or None)
+
+
+def show_done(told: Any, words: str, *, as_json: bool, style: Literal["", "green"] = "green") -> None:
+    """What was done: as the server told it for programs, else in words."""
+    if as_json:
+        show_json(told)
+    else:
+        say(words, style=style)
 
 
 def complain(error: LoopwrightError) -> None:

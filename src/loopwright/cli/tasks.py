@@ -10,7 +10,7 @@ import typer
 
 from loopwright.cli.quantities import local_text, seconds_text
 from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
-from loopwright.cli.screen import Column, clip, say, show_facts, show_json, show_table
+from loopwright.cli.screen import Column, clip, say, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.cli.tasks_improve import improve
 from loopwright.core.errors import BadRequest
 from loopwright.tasks.definition import from_text, to_text
@@ -28,9 +28,6 @@ def list_tasks(*, project: Project = None, url: Url = None, api_key: ApiKey = No
     """List the tasks that can be called: those of the configuration and those stored."""
     with reach(url, api_key) as client:
         tasks = client.tasks(project)
-    if as_json:
-        show_json({"tasks": tasks})
-        return
     columns = (
         Column(title="task"),
         Column(title="inputs"),
@@ -39,9 +36,11 @@ def list_tasks(*, project: Project = None, url: Url = None, api_key: ApiKey = No
         Column(title="told by", weight=2),
         Column(title="description", least=12, weight=3),
     )
-    show_table(
+    show_rows(
+        {"tasks": tasks},
         columns,
-        [_row(task) for task in tasks],
+        (_row(task) for task in tasks),
+        as_json=as_json,
         empty="No tasks. Tell one under `tasks` in loopwright.yaml, or in the console.",
     )
 
@@ -151,10 +150,7 @@ def delete(
     """Forget a stored task and its history; its calls stay on record."""
     with reach(url, api_key) as client:
         gone = client.delete_task(name, project)
-    if as_json:
-        show_json(gone)
-    else:
-        say(f"Deleted task {name}.", style="green")
+    show_done(gone, f"Deleted task {name}.", as_json=as_json)
 
 
 def _row(task: dict[str, Any]) -> list[object]:
