@@ -76,8 +76,8 @@ def asks(room: Calls, traffic: Traffic, calls: int, days: int) -> list[tuple[str
             (f"cost by session, {name}", ChartAsk(filter=which, measures=("cost",), split="session"), False),
             (f"requests by model, compared, {name}", ChartAsk(filter=which, split="model"), True),
         ]  # fmt: skip
-        tagged = CallFilter(since=now - span, until=now, tag=("env", "prod"))
-        both = CallFilter(since=now - span, until=now, tag=("env", "prod"), key_id=3)
+        tagged = CallFilter(since=now - span, until=now, tags=(("env", "prod"),))
+        both = CallFilter(since=now - span, until=now, tags=(("env", "prod"),), key_id=3)
         failed = CallFilter(since=now - span, until=now, outcome="error")
         charts += [
             (f"cost by model of a tag, {name}", ChartAsk(filter=tagged, measures=("cost",), split="model"), False),
@@ -94,7 +94,7 @@ def asks(room: Calls, traffic: Traffic, calls: int, days: int) -> list[tuple[str
     week = now - timedelta(days=7)
     points = [
         ("calls of a point: target", CallFilter(since=week, until=week + timedelta(hours=3), target="model-3-2026-07")),
-        ("calls of a point: a rare tag", CallFilter(since=week, until=now, tag=("customer", "c77"))),
+        ("calls of a point: a rare tag", CallFilter(since=week, until=now, tags=(("customer", "c77"),))),
         ("calls of a point: client and task", CallFilter(since=week, until=now, client="OpenAI/Python 1.66.0", task="classify")),
         ("calls of a point: error code", CallFilter(since=week, until=now, error_code="upstream_timeout", provider="openai")),
         ("calls of a point: without a task", CallFilter(since=week, until=now, without=("task",), key_id=4)),

@@ -97,7 +97,7 @@ def test_a_point_names_exactly_the_calls_it_counts(opening: Opening, make: Makin
                         project_id=1,
                         since=max(at, chart.since),
                         until=end,
-                        tag=None if group.name is None else ("team", str(group.name)),
+                        tags=() if group.name is None else (("team", str(group.name)),),
                         without=("tag:team",) if group.name is None else (),
                     )
                     assert len((await house.calls.page(which, limit=1000)).calls) == value

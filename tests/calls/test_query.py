@@ -47,7 +47,7 @@ def some(make: Making, size: int) -> list[Record]:
                 outcome=outcome,
                 error_code="upstream_error" if outcome == "error" else None,
                 session=f"s{number // 5}",
-                tags={"env": pick.choice(["prod", "test"])},
+                tags={"env": pick.choice(["prod", "test"]), "team": "ab"[pick.random() < 0.5]},
                 cost_nano=pick.choice([None, 100, 5000]),
                 latency_us=pick.randrange(1000, 90_000),
             )
@@ -72,7 +72,7 @@ def passes(record: Record, asked: CallFilter) -> bool:
         asked.operation in (None, record.operation),
         asked.client in (None, record.client),
         not any(lacks(record, name) for name in asked.without),
-        asked.tag is None or record.tags.get(asked.tag[0]) == asked.tag[1],
+        all(record.tags.get(name) == value for name, value in asked.tags),
         asked.min_cost_nano is None or (record.cost_nano is not None and record.cost_nano >= asked.min_cost_nano),
         asked.min_latency_ms is None or record.latency_us >= asked.min_latency_ms * 1000,
         asked.since is None or started_at(record) >= asked.since,
@@ -104,7 +104,9 @@ filters = st.builds(
     operation=st.none() | st.sampled_from(["chat", "embeddings"]),
     client=st.none() | st.sampled_from(["pytest", "curl/8"]),
     without=st.just(()) | st.lists(st.sampled_from([*WITHOUT, "tag:env", "tag:other"]), max_size=2).map(tuple),
-    tag=st.none() | st.sampled_from([("env", "prod"), ("env", "nowhere"), ("other", "prod")]),
+    tags=st.lists(
+        st.sampled_from([("env", "prod"), ("env", "nowhere"), ("other", "prod"), ("team", "a")]), max_size=2
+    ).map(tuple),
     min_cost_nano=st.none() | st.sampled_from([0, 101]),
     min_latency_ms=st.none() | st.sampled_from([0.0, 50.5]),
     since=st.none() | st.sampled_from([NOW - timedelta(days=1), NOW - timedelta(days=2)]),

@@ -139,7 +139,9 @@ def test_totals_are_the_same_from_roll_ups_and_from_calls(opening: Opening, make
                 for asked in (
                     kept,
                     replace(kept, model="m1"),
-                    replace(kept, tag=("env", "e1")),
+                    replace(kept, tags=(("env", "e1"),)),
+                    replace(kept, tags=(("env", "e1"), ("team", "a"))),
+                    replace(kept, tags=(("env", "e1"), ("env", "e0"))),
                     replace(kept, client="client0", target="small-1"),
                 ):
                     told = await totals(house, asked, split, calls=False)
@@ -147,7 +149,7 @@ def test_totals_are_the_same_from_roll_ups_and_from_calls(opening: Opening, make
                     assert told == read, (split, asked)
             assert {group.name for group in await house.calls.by("outcome", kept)} == set(outcomes)
             assert len(await house.calls.by("session", kept)) == 9
-            both = await house.calls.by("tag:team", replace(kept, tag=("env", "e0"), outcome="ok"))
+            both = await house.calls.by("tag:team", replace(kept, tags=(("env", "e0"),), outcome="ok"))
             assert [(group.name, group.counts.requests) for group in both] == [("a", 20)]
             summary = await house.calls.summary(replace(kept, session="s3", without=("error_code", "tag:nothing")))
             assert summary.counts.requests == sum(r.session == "s3" and r.error_code is None for r in records)

@@ -31,6 +31,8 @@ def calls(house: House) -> None:
             cost_nano=1_000_000,
             key="clerk" if number % 2 else "boss",
         )
+    for number in range(4):  # not of the case: a link that drops the filter opens them, too
+        house.call(ago=300.0 + number, tags={"team": "red"} if number else {"case": "other"})
     house.drained()
 
 

@@ -44,7 +44,7 @@ async def test_lines_hold_calls_with_texts_and_what_was_said(database_url: str, 
             ("helpful", 0.5, "because")
         ]
         assert told["corrections"][0]["output"] == "better"
-        few = await _file(house.source, "jsonl", tag=("team", "a"), limit=50)
+        few = await _file(house.source, "jsonl", tags=(("team", "a"),), limit=50)
         assert few.count(b"\n") == 50
         assert b'"b"' not in few
         assert await _file(house.source, "jsonl", model="none") == b""

@@ -129,14 +129,18 @@ async def test_one_that_nobody_takes_holds_up_no_other(database_url: str, tmp_pa
 
 async def test_filters_choose(database_url: str, tmp_path: Path) -> None:
     async with kept(database_url, tmp_path, charge=_noted("m", "n")) as house:
-        one, other = record(tags={"team": "a"}), record(project_id=2, tags={"team": "a"}, outcome="error", status=502)
+        one, other = (
+            record(tags={"team": "a"}),
+            record(project_id=2, tags={"team": "a", "tier": "gold"}, outcome="error", status=502),
+        )
         await house.keep(one, other, record(model="x"))
         chosen = {
             "project": ExportFilterSettings(project="other"),
             "outcome": ExportFilterSettings(outcome="error"),
             "nobody's": ExportFilterSettings(project="gone"),
+            "tags": ExportFilterSettings(tags=("team:a", "tier:gold")),
         }
-        want = {"project": [other.id], "outcome": [other.id], "nobody's": []}
+        want = {"project": [other.id], "outcome": [other.id], "nobody's": [], "tags": [other.id]}
         for name, chosen_filter in chosen.items():
             place = Place()
             await house.db.run("delete from export_due")

@@ -69,6 +69,10 @@ def test_nobody_asks_without_a_key(house: House, path: str) -> None:
         ({"tag": "team:red"}, True),
         ({"tag": "place:x:y"}, True),
         ({"tag": "team:blue"}, False),
+        ({"tag": ["team:red", "place:x:y"]}, True),
+        ({"tag": ["team:red", "place:x:z"]}, False),
+        ({"tag": ["team:blue", "team:red"]}, False),
+        ({"tag": ["team:red", "place:x:y"], "text": "QUOKKA"}, True),
         ({"model": "fake", "outcome": "ok"}, True),
         ({"outcome": "error"}, False),
         ({"text": "QUOKKA"}, True),
@@ -147,6 +151,8 @@ def test_a_deleted_call_is_gone_everywhere(house: House, ordinary: dict[str, Any
     house.api("GET", f"/api/calls/{call_id}").raise_for_status()
     nothing = house.api("DELETE", "/api/calls", key=ordinary["secret"])
     assert nothing.status_code == 400
+    both = house.api("DELETE", "/api/calls?tag=a:b&tag=c:d", key=ordinary["secret"])
+    assert (both.status_code, both.json()["error"]["param"]) == (400, "tag")
     gone = house.api("DELETE", "/api/calls?session=to-delete", key=ordinary["secret"])
     assert gone.json() == {"deleted": 1}
     assert house.api("GET", f"/api/calls/{call_id}").status_code == 404

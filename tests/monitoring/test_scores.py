@@ -125,7 +125,7 @@ async def test_over_time_there_are_no_gaps_and_long_ago_is_told_by_the_hour_and_
         month = ScoreFilter(since=now - timedelta(days=30))
         assert [each.value for each in await scores.by("key", month)] == [9]
         assert [each.value for each in await scores.by("tag", month, tag="team")] == ["x"]
-        session = ScoreFilter(since=now - timedelta(days=30), session="s", tag=("team", "x"))
+        session = ScoreFilter(since=now - timedelta(days=30), session="s", tags=(("team", "x"),))
         [group] = await scores.summary(session)
         assert group.figure.mean == 1.0
         for refused in (scores.by("tag", month), scores.series(month, points=0)):

@@ -75,7 +75,9 @@ class NewDashboard(BaseModel):
     range: str | None = Field(default=None, description="1h, 6h, 24h, 7d or 30d.")
     split: str | None = Field(default=None, description="The dimension of panels that name none.")
     compare: str | None = Field(default=None, description="previous, or how long ago.")
-    filter: dict[str, str] = Field(default_factory=dict, description="Parameters of GET /api/calls.")
+    filter: dict[str, str | list[str]] = Field(
+        default_factory=dict, description="Parameters of GET /api/calls; `tag` may be a list."
+    )
 
 
 @router.get("/dashboards", tags=["charts"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from fastapi import Depends, Query
 
 from loopwright.api.asking import Seen
 from loopwright.calls.query import CallFilter
+from loopwright.calls.question import MOST_TAGS
 from loopwright.core.errors import BadRequest
 from loopwright.core.money import NANO
 
@@ -26,6 +28,20 @@ def tag_of(text: str | None) -> tuple[str, str] | None:
     if not colon or not name:
         raise BadRequest(f"tag: {text!r} is not of the form name:value", param="tag")
     return name, value
+
+
+Tags = Annotated[
+    list[str] | None, Query(description="name:value; given several times all must hold.", max_length=MOST_TAGS)
+]
+
+
+def tags_of(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """`name:value` pairs.
+
+    Raises:
+        BadRequest: one has no colon.
+    """
+    return tuple(dict.fromkeys(found for text in texts or () if (found := tag_of(text)) is not None))
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -56,7 +72,7 @@ def filtered(
     ] = None,
     session: str | None = None,
     trace: Annotated[str | None, Query(description="32 hexadecimal digits: the calls of one trace.")] = None,
-    tag: Annotated[str | None, Query(description="name:value")] = None,
+    tag: Tags = None,
     since: datetime | None = None,
     until: datetime | None = None,
     min_cost_usd: Annotated[Decimal | None, Query(ge=0)] = None,
@@ -85,7 +101,7 @@ def filtered(
         without=listed(without),
         session=session,
         trace=trace,
-        tag=tag_of(tag),
+        tags=tags_of(tag),
         since=aware(since),
         until=aware(until),
         min_cost_nano=None if min_cost_usd is None else int(min_cost_usd * NANO),
@@ -99,9 +115,19 @@ def filtered(
 Filtered = Annotated[CallFilter, Depends(filtered)]
 
 
-def picked(session: str | None = None, tag: str | None = None, key: int | None = None) -> dict[str, Any]:
-    """What a deletion names, by the arguments of `Calls.delete`."""
-    return {"session": session, "tag": tag_of(tag), "key_id": key}
+def picked(
+    session: str | None = None,
+    tag: Annotated[list[str] | None, Query(description="name:value; one of them.")] = None,
+    key: int | None = None,
+) -> dict[str, Any]:
+    """What a deletion names, by the arguments of `Calls.delete`.
+
+    Raises:
+        BadRequest: several tags: whoever thinks that all must hold would delete too much.
+    """
+    if tag is not None and len(tag) > 1:
+        raise BadRequest("tag: calls are deleted by one tag at a time", param="tag")
+    return {"session": session, "tag": tag_of(tag[0]) if tag else None, "key_id": key}
 
 
 Picked = Annotated[dict[str, Any], Depends(picked)]

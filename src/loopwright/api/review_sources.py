@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from loopwright.api.filters import aware, tag_of
+from loopwright.api.filters import aware, tags_of
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
 from loopwright.core.call import Outcome
@@ -49,7 +49,7 @@ class CallsIn(Input):
     outcome: Outcome | None = "ok"
     task: str | None = None
     session: str | None = None
-    tag: str | None = Field(default=None, description="name:value")
+    tag: str | list[str] | None = Field(default=None, description="name:value; of several all must hold.")
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = Field(default=None, max_length=1000)
@@ -131,7 +131,7 @@ def _filter(asked: CallsIn, project_id: int) -> CallFilter:
         outcome=asked.outcome,
         task=asked.task,
         session=asked.session,
-        tag=tag_of(asked.tag),
+        tags=tags_of([asked.tag] if isinstance(asked.tag, str) else asked.tag),
         since=aware(asked.since),
         until=aware(asked.until),
         text=asked.text,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from loopwright.api.asking import Asker, House, Owner, Seen, actor
-from loopwright.api.filters import aware, tag_of
+from loopwright.api.filters import Tags, aware, tags_of
 from loopwright.app import App
 from loopwright.core.errors import Refused
 from loopwright.core.who import Principal
@@ -39,7 +39,7 @@ def asked(
     prompt_version: Text = None,
     key: Annotated[int | None, Query(description="Id of a key.", ge=-(2**31), lt=2**31)] = None,
     session: Text = None,
-    tag: Annotated[str | None, Query(description="name:value", max_length=600)] = None,
+    tag: Tags = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> ScoreFilter:
@@ -57,7 +57,7 @@ def asked(
         prompt_version=prompt_version,
         key_id=key,
         session=session,
-        tag=tag_of(tag),
+        tags=tags_of(tag),
         since=aware(since),
         until=aware(until),
     )

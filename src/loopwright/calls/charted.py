@@ -11,6 +11,9 @@ from loopwright.calls.charts import Chart, ChartGroup
 from loopwright.calls.reading import OTHER
 from loopwright.core.errors import BadRequest
 
+Asked = str | list[str]
+"""A parameter of a filter; of tags there may be several."""
+
 
 def back_of(text: str) -> timedelta | None:
     """How long before: `previous` (None: the time just before), or a number of minutes, hours, days or weeks: 90m, 24h, 7d, 4w.
@@ -43,6 +46,25 @@ def where_of(split: str, name: str | int | None) -> dict[str, str] | None:
         return None if ":" in tag or told != told.strip() or tag != tag.strip() else {"tag": told}
     value = str(name)
     return None if value != value.strip() else {split: value}
+
+
+def joined(asked: Mapping[str, Asked], where: Mapping[str, Asked]) -> dict[str, Asked]:
+    """Parameters that select the calls which pass both `asked` and `where`; of tags all hold."""
+    merged = dict(asked)
+    for name, value in where.items():
+        if name == "without" and merged.get(name):
+            merged[name] = f"{merged[name]},{value}"
+        elif name == "tag":
+            tags = list(dict.fromkeys([*listed(merged.get(name)), *listed(value)]))
+            merged[name] = tags if len(tags) > 1 else tags[0]
+        elif value:
+            merged[name] = value
+    return merged
+
+
+def listed(value: Asked | None) -> list[str]:
+    """The values of a parameter that may be given several times."""
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def label_of(split: str, name: str | int | None, keys: Mapping[int, str]) -> str:

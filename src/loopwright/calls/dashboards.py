@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from loopwright.calls.charted import back_of
+from loopwright.calls.charted import Asked, back_of
 from loopwright.calls.measures import measure_of
+from loopwright.calls.question import MOST_TAGS
 from loopwright.calls.reading import checked_split
 from loopwright.core.errors import BadRequest, Conflict, NotFound
 from loopwright.kit.db import Database
@@ -25,7 +26,7 @@ FIELDS: Final = (
     "model", "provider", "target", "operation", "task", "variant", "prompt_version", "key", "tag", "client", "session",
     "outcome", "error_code", "without", "min_cost_usd", "min_latency_ms",
 )  # fmt: skip
-"""Which calls: names of parameters of `GET /api/calls`."""
+"""Which calls: names of parameters of `GET /api/calls`; of tags there may be several."""
 TERMS: Final = "latency"
 """A panel of its own: time to the first token, and the time of those after it, beside the whole."""
 _SCORE: Final = re.compile(r"score:.{1,200}")
@@ -55,7 +56,7 @@ class Definition:
     range: str | None = None
     split: str | None = None
     compare: str | None = None
-    filter: Mapping[str, str]
+    filter: Mapping[str, Asked]
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
@@ -115,8 +116,12 @@ def checked(told: Mapping[str, Any]) -> Definition:
 def _check_field(name: str, value: object) -> None:
     if name not in FIELDS:
         raise BadRequest(f"filter: there is no {name[:80]!r}{hint(name[:80], FIELDS)}", param="filter")
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or "\x00" in value:
-        raise BadRequest(f"filter: {name} is a text of at most {_LONGEST} characters", param="filter")
+    values = value if name == "tag" and isinstance(value, list) else [value]
+    if not 0 < len(values) <= MOST_TAGS:
+        raise BadRequest(f"filter: {name} is one to {MOST_TAGS} of them", param="filter")
+    for each in values:
+        if not isinstance(each, str) or not 0 < len(each) <= _LONGEST or "\x00" in each:
+            raise BadRequest(f"filter: {name} is a text of at most {_LONGEST} characters", param="filter")
 
 
 class Dashboards:

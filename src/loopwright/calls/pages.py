@@ -87,9 +87,9 @@ class Condition:
             self._add(
                 f"((c.trace_id = %(trace)s::uuid and {TRACED}) or c.id = %(trace)s::uuid)", trace=_trace(asked.trace)
             )
-        if asked.tag is not None:
-            name, value = asked.tag
-            self._add("c.tags @> jsonb_build_object(%(tag)s::text, %(value)s::text)", tag=name, value=value)
+        for number, (name, value) in enumerate(asked.tags):
+            tag = {f"tag{number}": name, f"value{number}": value}
+            self._add(f"c.tags @> jsonb_build_object(%(tag{number})s::text, %(value{number})s::text)", **tag)
 
     def before(self, call_id: str) -> None:
         """Only calls older than `call_id`."""

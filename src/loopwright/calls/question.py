@@ -12,6 +12,8 @@ from loopwright.core.errors import BadRequest
 WITHOUT: Final = (
     "model", "task", "variant", "prompt_version", "target", "provider", "client", "session", "error_code",
 )  # fmt: skip
+MOST_TAGS: Final = 16
+"""Of a filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class CallFilter:
     session: str | None = None
     trace: str | None = None
     """32 hexadecimal digits: the calls of one trace."""
-    tag: tuple[str, str] | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    """Names and values, all of which a call must have."""
     min_cost_nano: int | None = None
     """Unpriced calls never match."""
     min_latency_ms: float | None = None
@@ -57,7 +60,9 @@ class CallFilter:
     """Words of the prompt or the answer, all of which must occur; `"a phrase"` in quotes as it stands."""
 
     def __post_init__(self) -> None:
-        """See that `without` can be asked."""
+        """See that `without` and `tags` can be asked."""
+        if len(self.tags) > MOST_TAGS:
+            raise BadRequest(f"ask for at most {MOST_TAGS} tags at once, not {len(self.tags)}", param="tag")
         for name in self.without:
             if name not in WITHOUT and not (name.startswith("tag:") and len(name) > len("tag:")):
                 raise BadRequest(

@@ -178,8 +178,8 @@ def _slices_needed(asked: CallFilter, split: str | None) -> list[_Sliced]:
         found[CLIENT, ""] = None
     elif split == "error_code":
         found[ERROR, ""] = None
-    if asked.tag is not None:
-        found[TAG, asked.tag[0]] = asked.tag[1]
+    for name, value in asked.tags:
+        found[TAG, name] = value
     if asked.client is not None:
         found[CLIENT, ""] = asked.client
     if asked.error_code is not None:
@@ -192,6 +192,8 @@ def _reads_calls(asked: CallFilter, split: str | None) -> bool:
     rare = (
         asked.outcome, asked.failed or None, asked.session, asked.trace, asked.min_cost_nano, asked.min_latency_ms, asked.sent_to,
         asked.sent_outside or None, next((name for name in asked.without if name not in SERIES), None),
+        # A slice knows one value of a name: what has two of them is nothing.
+        True if len(dict(asked.tags)) < len(set(asked.tags)) else None,
     )  # fmt: skip
     return split in ("session", "outcome") or any(each is not None for each in rare)
 

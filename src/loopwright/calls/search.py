@@ -100,7 +100,7 @@ async def _through_index(
 
 def _narrow(asked: CallFilter) -> bool:
     given = (
-        asked.key_id, asked.outcome, asked.error_code, asked.task, asked.session, asked.tag, asked.min_cost_nano,
+        asked.key_id, asked.outcome, asked.error_code, asked.task, asked.session, asked.tags or None, asked.min_cost_nano,
         asked.min_latency_ms, asked.model,
     )  # fmt: skip
     return any(value is not None for value in given)

@@ -28,7 +28,7 @@ Without = Annotated[
     str | None, typer.Option(help="Without these, by commas: task, variant, session, tag:NAME …", metavar="NAMES")
 ]
 Session = Annotated[str | None, typer.Option(help="Belongs to this session.")]
-Tag = Annotated[str | None, typer.Option(help="Carries this tag.", metavar="NAME:VALUE")]
+Tag = Annotated[list[str] | None, typer.Option(help="Carries this tag; repeatable, all hold.", metavar="NAME:VALUE")]
 Since = Annotated[str | None, typer.Option(help="Not older than: 2h, 7d, or a date.", metavar="TIME")]
 Until = Annotated[str | None, typer.Option(help="Not newer than: 2h, 7d, or a date.", metavar="TIME")]
 Cost = Annotated[float | None, typer.Option(help="Cost at least so many US dollars.", metavar="USD")]
@@ -53,8 +53,9 @@ def where_of(client: Client, told: dict[str, Any]) -> dict[str, Any]:
     """The query of the options that select calls, from a command's own variables."""
     if told["outcome"] is not None and told["outcome"] not in _OUTCOMES:
         raise BadRequest(f"--outcome: {told['outcome']!r} is none\nAllowed: {', '.join(_OUTCOMES)}", param="outcome")
-    if told["tag"] is not None and ":" not in told["tag"]:
-        raise BadRequest(f"--tag: {told['tag']!r} is not of the form NAME:VALUE", param="tag")
+    for tag in told["tag"] or ():
+        if ":" not in tag:
+            raise BadRequest(f"--tag: {tag!r} is not of the form NAME:VALUE", param="tag")
     where: dict[str, Any] = {name: told.get(name) for name in _PLAIN}
     where["key"] = None if told["key"] is None else key_id(client, told["key"])
     where["since"] = moment_of(told["since"], "--since")

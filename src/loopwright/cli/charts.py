@@ -49,7 +49,9 @@ def show(
     key: Annotated[str | None, typer.Option(help="Only calls with this key: id, prefix or name.")] = None,
     client: Annotated[str | None, typer.Option(help="Only calls of this program.")] = None,
     session: Annotated[str | None, typer.Option(help="Only calls of this session.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only calls with this tag.", metavar="NAME:VALUE")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only calls with this tag; repeatable, all hold.", metavar="NAME:VALUE")
+    ] = None,
     outcome: Annotated[str | None, typer.Option(help="ok, error, refused, cancelled, interrupted or failed.")] = None,
     error_code: Annotated[str | None, typer.Option(help="Only calls that failed with this code.")] = None,
     without: Annotated[str | None, typer.Option(help="Only calls without: task, session, tag:NAME …")] = None,

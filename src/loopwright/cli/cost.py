@@ -37,7 +37,9 @@ def cost(
     until: Annotated[str | None, typer.Option(help="To when; else now.", metavar="TIME")] = None,
     model: Annotated[str | None, typer.Option(help="Only calls of this name.")] = None,
     task: Annotated[str | None, typer.Option(help="Only calls of this task.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only calls with this tag.", metavar="NAME:VALUE")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only calls with this tag; repeatable, all hold.", metavar="NAME:VALUE")
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: Json = False,

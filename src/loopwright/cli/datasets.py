@@ -210,7 +210,8 @@ def from_calls(
     task: Annotated[str | None, typer.Option(help="Of this task.")] = None,
     session: Annotated[str | None, typer.Option(help="Of this session.")] = None,
     call_tag: Annotated[
-        str | None, typer.Option("--call-tag", help="Of this tag of calls.", metavar="NAME:VALUE")
+        list[str] | None,
+        typer.Option("--call-tag", help="Of this tag of calls; repeatable, all hold.", metavar="NAME:VALUE"),
     ] = None,
     since: Annotated[str | None, typer.Option(help="From this moment on, ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this moment.")] = None,

@@ -42,7 +42,9 @@ def create(
     model: Annotated[str | None, typer.Option(help="Calls that asked for this model.")] = None,
     task: Annotated[str | None, typer.Option(help="Calls made for this task.")] = None,
     session: Annotated[str | None, typer.Option(help="Calls of this session.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Calls that carry this tag.", metavar="NAME:VALUE")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Calls that carry this tag; repeatable, all hold.", metavar="NAME:VALUE")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Calls not older than: 2h, 7d, or a date.", metavar="TIME")] = None,
     until: Annotated[str | None, typer.Option(help="Calls not newer than: 2h, 7d, or a date.", metavar="TIME")] = None,
     text: Annotated[str | None, typer.Option(help="Calls in which these words occur.", metavar="WORDS")] = None,

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from loopwright.kit.rest import Rest
+from loopwright.kit.rest import Asked, Rest
 
 
 class CallsRest(Rest):
     """Calls on record."""
 
-    def calls(self, **where: str | float | None) -> dict[str, Any]:
+    def calls(self, **where: Asked) -> dict[str, Any]:
         """One page, newest first: `{"calls": […], "next": id or None}`.
 
         `where` takes `model`, `target`, `provider`, `operation`, `key`, `client`, `outcome` (also `failed`), `task`,
-        `variant`, `prompt_version`, `without` (names by commas: `task`, `tag:NAME` …), `session`, `tag` (`name:value`), `since`, `until`,
-        `min_cost_usd`, `min_latency_ms`, `sent_to`, `sent_outside`, `text`, `before` (an id) and `limit`.
+        `variant`, `prompt_version`, `without` (names by commas: `task`, `tag:NAME` …), `session`, `tag` (`name:value`,
+        or several that all hold), `since`, `until`, `min_cost_usd`, `min_latency_ms`, `sent_to`, `sent_outside`, `text`, `before` (an id) and `limit`.
         """
         return self._object("GET", "/api/calls", query=where)
 
-    def each_call(self, *, page: int = 200, **where: str | float | None) -> Iterator[dict[str, Any]]:
+    def each_call(self, *, page: int = 200, **where: Asked) -> Iterator[dict[str, Any]]:
         """Every call that `where` selects, newest first, fetched `page` at a time."""
         before: str | None = None
         while True:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from loopwright.kit.rest import Rest
+from loopwright.kit.rest import Asked, Rest
 
 
 class ChartsRest(Rest):
     """Charts of a running Loopwright. `project` is for administrators: whose dashboards are meant."""
 
-    def chart(self, measure: str = "requests", **where: str | float | None) -> dict[str, Any]:
+    def chart(self, measure: str = "requests", **where: Asked) -> dict[str, Any]:
         """Measures (by commas) over time: `{"times", "total", "groups", "rest", "before", …}`.
 
         `where` takes `split`, `points`, `top`, `compare`, and whatever selects calls (see `calls`), but no `text`.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from loopwright.kit.rest import Rest
+from loopwright.kit.rest import Asked, Rest
 
 
 class CostRest(Rest):
     """Money, savings, energy and CO2 over REST."""
 
-    def cost(self, by: str = "model", **where: str | float | None) -> dict[str, Any]:
+    def cost(self, by: str = "model", **where: Asked) -> dict[str, Any]:
         """What calls cost, of the last day unless `since` says otherwise: sums, `groups`, `energy`, `saved`, `month`.
 
         `by` is a dimension (model, task, variant, key, target, provider, client, session …) or `tag:NAME`; `where`

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from loopwright.kit.rest import LINES, Rest
+from loopwright.kit.rest import LINES, Asked, Rest
 from loopwright.kit.rest_files import Form, Told
 
 _BROKEN = "See whether it was done, then try again"
@@ -83,11 +83,11 @@ class DatasetsRest(Rest):
         body: Mapping[str, Any],
         *,
         told: Told | None = None,
-        **where: str | float | None,
+        **where: Asked,
     ) -> dict[str, Any]:
         """`how`: `examples`, `from-calls`, `from-corrections`, `synthesize` or `copy`; `body` as docs/api.md says."""
         said = {key: value for key, value in where.items() if value is not None}
-        target = f"{self._prefix}{_path(name)}/{how}" + (f"?{urlencode(said)}" if said else "")
+        target = f"{self._prefix}{_path(name)}/{how}" + (f"?{urlencode(said, doseq=True)}" if said else "")
         headers = {"content-type": "application/json", "accept": LINES}
         response = self._send("POST", target, json.dumps(body).encode(), headers)
         return self._followed(response, target, told, broken=_BROKEN)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from loopwright.core.errors import Unavailable
-from loopwright.kit.rest import Rest
+from loopwright.kit.rest import Asked, Rest
 
 _PIECE = 1 << 16
 
@@ -17,7 +17,7 @@ class ExportsRest(Rest):
     """Exports over REST."""
 
     def export_calls(
-        self, form: str = "jsonl", *, texts: bool = True, limit: int | None = None, **where: str | float | None
+        self, form: str = "jsonl", *, texts: bool = True, limit: int | None = None, **where: Asked
     ) -> Iterator[bytes]:
         """Calls as a file, newest first, in pieces: `jsonl`, `parquet` or `otlp`; `where` as of `calls`.
 

@@ -6,32 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from loopwright.kit.rest import Rest
+from loopwright.kit.rest import Asked, Rest
 
 
 class ScoresRest(Rest):
     """Scores rolled up, and the calls behind them.
 
     `where` takes `project`, `since`, `until`, `name`, `source` (`code`, `judge`, `person`), `task`, `variant`, `model`,
-    `target`, `provider`, `operation`, `prompt_version`, `key`, `session` and `tag` (`name:value`).
+    `target`, `provider`, `operation`, `prompt_version`, `key`, `session` and `tag` (`name:value`, or several that all hold).
     """
 
-    def score_figures(self, by: str | None = None, **where: str | float | None) -> list[dict[str, Any]]:
+    def score_figures(self, by: str | None = None, **where: Asked) -> list[dict[str, Any]]:
         """Each score by name and source, and for each value of what it is split `by`; with `by="tag"` give `tag_name`."""
         return self._list("/api/scores", "scores", {"by": by, **where})
 
-    def score_series(
-        self, by: str | None = None, points: int = 60, **where: str | float | None
-    ) -> list[dict[str, Any]]:
+    def score_series(self, by: str | None = None, points: int = 60, **where: Asked) -> list[dict[str, Any]]:
         """Each score over time."""
         return self._list("/api/scores/series", "series", {"by": by, "points": points, **where})
 
-    def score_names(self, **where: str | float | None) -> list[str]:
+    def score_names(self, **where: Asked) -> list[str]:
         """Names of the scores of the last month; `where` takes `task` and `project`."""
         found: list[str] = self._object("GET", "/api/scores/names", query=where)["names"]
         return found
 
-    def scored_calls(self, **where: str | float | None) -> list[dict[str, Any]]:
+    def scored_calls(self, **where: Asked) -> list[dict[str, Any]]:
         """Scores of single calls, the lowest first; besides, `where` takes `below`, `label`, `passed` and `limit`."""
         return self._list("/api/scores/calls", "calls", where)
 

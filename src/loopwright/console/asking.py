@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
+
+from starlette.datastructures import QueryParams
 
 from loopwright.calls.query import CallFilter
 from loopwright.core.call import Outcome
@@ -55,7 +57,7 @@ def span_of(params: Mapping[str, str], *, default: str | None, now: dt.datetime)
     return Span(name=name, since=now - RANGES[name], until=None)
 
 
-def filter_of(params: Mapping[str, str], span: Span, *, project_id: int | None) -> CallFilter:
+def filter_of(params: QueryParams, span: Span, *, project_id: int | None) -> CallFilter:
     """Which calls a list or a dashboard shows.
 
     Raises:
@@ -84,11 +86,31 @@ def filter_of(params: Mapping[str, str], span: Span, *, project_id: int | None) 
         without=tuple(name.strip() for name in params.get("without", "").split(",") if name.strip()),
         session=text("session"),
         trace=text("trace"),
-        tag=tag_of(params),
+        tags=tags_of(params.getlist("tag")),
         min_cost_nano=nano_of(params, "min_cost_usd"),
         min_latency_ms=float_of(params, "min_latency_ms"),
         text=text("q"),
     )
+
+
+def tags_of(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`name:value`, each; blank ones are left out.
+
+    Raises:
+        BadRequest: one has no colon.
+    """
+    found = (tag_of({"tag": text}) for text in texts)
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def given(params: QueryParams, names: Iterable[str]) -> dict[str, str | list[str]]:
+    """Parameters as they were asked; of tags a list where there are several."""
+    found: dict[str, str | list[str]] = {}
+    for name in names:
+        values = [text.strip() for text in params.getlist(name) if text.strip()]
+        if values:
+            found[name] = values if name == "tag" and len(values) > 1 else values[-1]
+    return found
 
 
 def tag_of(params: Mapping[str, str]) -> tuple[str, str] | None:

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from loopwright.app import App
-from loopwright.calls.charted import label_of, where_of
+from loopwright.calls.charted import Asked, label_of, where_of
 from loopwright.calls.charts import ChartAsk
 from loopwright.calls.reading import checked_split
 from loopwright.console import formats
-from loopwright.console.asking import RANGES, Span, filter_of, span_of
+from loopwright.console.asking import RANGES, Span, filter_of, given, span_of
 from loopwright.console.panels import calls_of, moment, panel
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.monitoring.expenses import Accounts
@@ -57,11 +57,11 @@ class CostPages:
             self._app.calls.tag_names(visit.project_id),
         )
         names = {key.id: key.name for key in keys}
-        data = {"range": span.name, "filter": _chosen(params), **told.shown()}
+        data = {"range": span.name, "filter": given(params, _FIELDS), **told.shown()}
         groups = data["groups"]
         data["groups"] = [{**group, "label": label_of(by, group["name"], names)} for group in groups[:_SHOWN]]
         data["not_shown"] = max(len(groups) - _SHOWN, 0)
-        chosen = _chosen(params)
+        chosen = given(params, _FIELDS)
         drawn = panel(0, f"cost@{by}", (chart, None), chosen, measure="cost", split=by, names=names)
         return View(
             data=data,
@@ -73,7 +73,7 @@ class CostPages:
                 "chosen": chosen,
                 "keys": names,
                 "address": _address(by, span, chosen),
-                "zoom": "?" + urlencode({"show": f"cost@{by}", **chosen}),
+                "zoom": "?" + urlencode({"show": f"cost@{by}", **chosen}, doseq=True),
                 "calls": [_calls(by, group["name"], chosen, whole) for group in data["groups"]],
                 "dearest": max((_dollars(group) for group in data["groups"]), default=0.0),
                 "shares": [_dollars(group) for group in data["groups"]],
@@ -81,17 +81,13 @@ class CostPages:
         )
 
 
-def _chosen(params: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name in _FIELDS if (value := params.get(name, "").strip())}
-
-
-def _address(by: str, span: Span, chosen: Mapping[str, str]) -> dict[str, Any]:
+def _address(by: str, span: Span, chosen: Mapping[str, Asked]) -> dict[str, Any]:
     """What a link of the page carries on."""
     ends = {"since": formats.iso(span.since), "until": formats.iso(span.until)} if span.name is None else {}
     return {"by": by, "range": span.name, **ends, **chosen}
 
 
-def _calls(by: str, name: str | int | None, chosen: Mapping[str, str], span: Span) -> str | None:
+def _calls(by: str, name: str | int | None, chosen: Mapping[str, Asked], span: Span) -> str | None:
     """The query of the list of calls of a group; None where none selects them."""
     where = where_of(by, name)
     if where is None or span.since is None or span.until is None:

@@ -30,7 +30,7 @@ from loopwright.calls.measures import MEASURES
 from loopwright.calls.query import CallFilter
 from loopwright.calls.reading import DIMENSIONS, checked_split
 from loopwright.console.asking import RANGES as SPANS
-from loopwright.console.asking import Span, filter_of, span_of
+from loopwright.console.asking import Span, filter_of, given, span_of
 from loopwright.console.panels import TERMS as LATENCY
 from loopwright.console.panels import PanelDrawn, panel, terms
 from loopwright.console.score_panel import PREFIX, score_chart, score_measure
@@ -55,7 +55,7 @@ class Asked:
     span: Span
     split: str | None
     compare: str | None
-    filter: Mapping[str, str]
+    filter: Mapping[str, str | list[str]]
     """Parameters of the list of calls, as they were given."""
     named: str | None
     """Of which kept dashboard the address is."""
@@ -245,7 +245,7 @@ def asked_of(visit: Visit, now: dt.datetime, query: str | None = None) -> Asked:
         span=span,
         split=checked_split(params.get("split", "").strip() or None),
         compare=compare,
-        filter={name: params[name].strip() for name in FIELDS if params.get(name, "").strip()},
+        filter=given(params, FIELDS),
         named=params.get("named", "").strip()[:100] or None,
     )
     checked(asked.definition())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopwright.app import App
-from loopwright.console.asking import FAILED, OUTCOMES, RANGES, call_id_of, filter_of, moment_of, span_of
+from loopwright.console.asking import FAILED, OUTCOMES, RANGES, call_id_of, filter_of, given, moment_of, span_of
 from loopwright.console.figures import milliseconds
 from loopwright.console.overview import api_base, first_model
 from loopwright.console.shell import View, Visit
@@ -80,7 +80,7 @@ class Listing:
             calls, following = page.calls, page.next
         said = await Scores(self._app.db).of([call.id for call in calls])
         rows = [row_of(call, names) | {"scores": [each.shown() for each in said.get(call.id, ())]} for call in calls]
-        filtered = {name: visit.asked(name) for name in _FIELDS}
+        filtered: dict[str, Any] = dict.fromkeys(_FIELDS) | given(params, _FIELDS)
         data: dict[str, Any] = {"filter": filtered, "calls": rows, "next": following}
         narrow = any(filtered.values())
         return View(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from urllib.parse import urlencode
 
-from loopwright.calls.charted import label_of, where_of
+from loopwright.calls.charted import Asked, joined, label_of, where_of
 from loopwright.calls.charts import Chart, ChartGroup
 from loopwright.calls.measures import Measure, Unit, measure_of
 from loopwright.console import formats
@@ -80,7 +80,7 @@ def panel(
     number: int,
     own: str,
     charts: tuple[Chart, Chart | None],
-    asked: Mapping[str, str],
+    asked: Mapping[str, Asked],
     *,
     measure: str,
     split: str | None,
@@ -147,7 +147,7 @@ def _was(earlier: Mapping[str | int | None, ChartGroup], group: ChartGroup, meas
     return before is not None and bool(before.totals[measure])
 
 
-def terms(number: int, own: str, now: Chart, asked: Mapping[str, str]) -> PanelDrawn:
+def terms(number: int, own: str, now: Chart, asked: Mapping[str, Asked]) -> PanelDrawn:
     """What latency is made of: the time to the first token, and that of those after it; beside what was measured."""
     values = now.total.values
     over = [Line(name="measured", look="strong", values=values["latency_p50"])]
@@ -174,7 +174,7 @@ def _whole(
     chart: Drawn,
     entries: Sequence[Entry],
     now: Chart,
-    asked: Mapping[str, str] | None,
+    asked: Mapping[str, Asked] | None,
     *,
     measure: str,
     split: str | None,
@@ -207,15 +207,10 @@ def _whole(
     )
 
 
-def calls_of(asked: Mapping[str, str], where: Mapping[str, str] | None = None) -> str:
+def calls_of(asked: Mapping[str, Asked], where: Mapping[str, str] | None = None) -> str:
     """The query of the list of calls that pass the filter and are of a group."""
-    merged = dict(asked)
-    for name, value in (where or {}).items():
-        if name == "without" and value and merged.get("without"):
-            merged["without"] += f",{value}"
-        elif value:
-            merged[name] = value
-    return urlencode({_FIELDS.get(name, name): value for name, value in merged.items()})
+    merged = joined(asked, where or {})
+    return urlencode({_FIELDS.get(name, name): value for name, value in merged.items()}, doseq=True)
 
 
 def moment(at: datetime) -> str:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.calls.query import CallFilter
-from loopwright.console.asking import tag_of, whole_of
+from loopwright.console.asking import tags_of, whole_of
 from loopwright.console.key_ring import by
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, Refused, Unauthenticated
@@ -69,7 +69,7 @@ class ReviewPages:
                 project_id=visit.who.project_id,
                 model=form.get("model") or None,
                 session=form.get("session", "").strip() or None,
-                tag=tag_of(form),
+                tags=tags_of(form.get("tag", "").splitlines()),
                 outcome="ok",
             )
             found = await of_calls(self._app.calls, which, limit=whole_of(form, "limit", high=_MOST) or 100)

@@ -20,7 +20,7 @@ _MOST: Final = 8
 """Lines of a panel."""
 _FIELDS: Final = (
     "project_id", "since", "until", "task", "variant", "model", "target", "provider", "operation", "prompt_version",
-    "key_id", "session", "tag",
+    "key_id", "session", "tags",
 )  # fmt: skip
 """Of a filter of calls, what scores know as well."""
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import jinja2
 import msgspec
 import psycopg
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -257,6 +258,7 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _query(params: Mapping[str, str], **changes: object) -> str:
-    """A query string: `params` with some set, or removed where None."""
-    merged: dict[str, object] = {**dict(params), **changes}
-    return "?" + urlencode({name: value for name, value in merged.items() if value not in (None, "")})
+    """A query string: `params` with some set, or removed where None. What is there several times stays so."""
+    several = {name: params.getlist(name) for name in params} if isinstance(params, QueryParams) else dict(params)
+    merged: dict[str, object] = {**several, **changes}
+    return "?" + urlencode({name: value for name, value in merged.items() if value not in (None, "")}, doseq=True)

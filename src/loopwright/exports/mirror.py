@@ -199,10 +199,8 @@ class Mirror:
         for asked, has in ((chosen.model, call.model), (chosen.task, call.task), (chosen.outcome, call.outcome)):
             if asked is not None and asked != has:
                 return False
-        if chosen.tag is None:
-            return True
-        name, _, value = chosen.tag.partition(":")
-        return call.tags.get(name) == value
+        tags = (*chosen.tags, *(() if chosen.tag is None else (chosen.tag,)))
+        return all(call.tags.get(name) == value for name, _, value in (tag.partition(":") for tag in tags))
 
 
 def _mute(said: Mapping[str, Any]) -> dict[str, Any]:

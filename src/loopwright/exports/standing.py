@@ -64,8 +64,8 @@ async def standings(db: Database, settings: Mapping[str, ExportSettings]) -> lis
 
 def _shown(name: str, settings: ExportSettings, row: Mapping[str, Any], left: int) -> dict[str, Any]:
     chosen = settings.filter
-    wanted = {"project": chosen.project, "model": chosen.model, "task": chosen.task}
-    wanted |= {"outcome": chosen.outcome, "tag": chosen.tag}
+    wanted: dict[str, str | list[str] | None] = {"project": chosen.project, "model": chosen.model, "task": chosen.task}
+    wanted |= {"outcome": chosen.outcome, "tag": chosen.tag, "tags": list(chosen.tags) or None}
     failing = bool(row.get("tries"))
     return {
         "name": name,

@@ -64,7 +64,7 @@ async def latest(
     calls: Calls, *, project_id: int | None, since: datetime, model: str | None = None, limit: int = 10
 ) -> list[Hit]:
     """The latest hits by likeness, newest first."""
-    asked = CallFilter(project_id=project_id, since=since, model=model, tag=("loopwright.cache", "semantic-hit"))
+    asked = CallFilter(project_id=project_id, since=since, model=model, tags=(("loopwright.cache", "semantic-hit"),))
     page = await calls.page(asked, limit=4 * limit)
     ids = [call.id for call in page.calls if call.provider == PROVIDER and _OF in call.tags][:limit]
     found = await asyncio.gather(*(_or_none(calls, call_id, None) for call_id in ids))

@@ -7,7 +7,7 @@ import json
 import os
 import select
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +18,8 @@ from loopwright.kit.rest_files import Told
 
 LINES: Final = "application/x-ndjson"
 """What to accept of an act that is to be told as it goes."""
+Asked = str | float | Sequence[str] | None
+"""A parameter of a query; a sequence is asked as often as it is long, None not at all."""
 DEFAULT_URL: Final = "http://127.0.0.1:4100"
 _BY_CODE: Final[Mapping[str, type[errors.LoopwrightError]]] = {
     kind.code: kind
@@ -90,7 +92,7 @@ class Rest:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str | float | None] | None = None,
+        query: Mapping[str, Asked] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> http.client.HTTPResponse:
         """Send one request and return its answer unread, which may be a stream; read it whole or `close` the client.
@@ -100,7 +102,7 @@ class Rest:
             Unavailable: nothing answers at the URL.
         """
         said = {name: value for name, value in (query or {}).items() if value is not None}
-        target = self._prefix + path + (f"?{urlencode(said)}" if said else "")
+        target = self._prefix + path + (f"?{urlencode(said, doseq=True)}" if said else "")
         payload = None if body is None else json.dumps(body).encode()
         response = self._send(method, target, payload, {} if body is None else {"content-type": "application/json"})
         if response.status >= 400:
@@ -155,7 +157,7 @@ class Rest:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str | float | None] | None = None,
+        query: Mapping[str, Asked] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         return self._whole(self.open(method, path, query=query, body=body), path)
@@ -201,9 +203,7 @@ class Rest:
             raise errors.Unavailable(f"the answer of {path} broke off\n{broken}")
         return last
 
-    def _list(
-        self, path: str, member: str, query: Mapping[str, str | float | None] | None = None
-    ) -> list[dict[str, Any]]:
+    def _list(self, path: str, member: str, query: Mapping[str, Asked] | None = None) -> list[dict[str, Any]]:
         found = self._object("GET", path, query=query).get(member)
         return list(found) if isinstance(found, list) else []
 

@@ -21,6 +21,8 @@ class ExportFilterSettings:
     """Only calls that ended so."""
     tag: str | None = None
     """Only calls with this tag, `NAME:VALUE`."""
+    tags: tuple[str, ...] = ()
+    """Only calls with all of these tags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ def check_exports(settings: Settings, reader: Reader) -> None:
             reader.report(path, "not a name; allowed: up to 64 letters, digits, dots, hyphens and underscores")
         if "texts" in export.args:
             reader.report((*path, "args", "texts"), "stands in args; allowed: beside kind")
-        tag = export.filter.tag
-        if tag is not None and not tag.partition(":")[1]:
-            reader.report((*path, "filter", "tag"), f"found {tag[:80]!r}; allowed: NAME:VALUE")
+        tags = [("tag", export.filter.tag or ":"), *(("tags", tag) for tag in export.filter.tags)]
+        for key, tag in tags:
+            if not tag.partition(":")[1]:
+                reader.report((*path, "filter", key), f"found {tag[:80]!r}; allowed: NAME:VALUE")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from loopwright.calls.charted import Asked
 from loopwright.core.errors import BadRequest, NotFound, Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.nearest import hint
@@ -159,14 +160,14 @@ def shown(alert: Alert, project: str | None, base: str) -> dict[str, Any]:
     }
 
 
-def calls_query(calls: Mapping[str, str], until: datetime | None) -> str:
+def calls_query(calls: Mapping[str, Asked], until: datetime | None) -> str:
     """The calls of an alert as a query of `/calls` and `GET /api/calls`; up to when it was over. Empty for none."""
     if not calls:
         return ""
     named = dict(calls)
     if until is not None:
         named.setdefault("until", _iso(until))
-    return urlencode(named)
+    return urlencode(named, doseq=True)
 
 
 def base_url(settings: Settings) -> str:

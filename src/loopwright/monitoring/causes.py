@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from loopwright.calls.charted import Asked, joined, listed
 from loopwright.calls.pages import condition_of
 from loopwright.calls.query import CallFilter
 from loopwright.kit.db import Database
@@ -68,7 +69,7 @@ class Cause:
     """Error codes of its calls, most first; empty where that is not known."""
     overlap: float | None
     """Share of its excess calls that also belong to the first cause; None for that one, and where it is not known."""
-    calls: Mapping[str, str]
+    calls: Mapping[str, Asked]
     """Its calls, as `/calls` takes a filter."""
     examples: Sequence[str] = ()
     """Ids of some of the bad ones, the newest first."""
@@ -138,7 +139,7 @@ async def explain(db: Database, alert: Alert, *, now: datetime | None = None) ->
     for at, cause in enumerate(causes):
         overlap = cause.overlap
         if 0 < at < _EXAMPLED and overlap is None and cause.now.amount:
-            both = _scope(alert, since, until, **filter_args({**causes[0].calls, **_own(cause)}))
+            both = _scope(alert, since, until, **filter_args(joined(causes[0].calls, _own(cause))))
             overlap = await amount_of(db, await condition_of(db, both), weight) / cause.now.amount
         ids: Sequence[str] = ()
         if at < _EXAMPLED:
@@ -156,15 +157,17 @@ def _scope(alert: Alert, since: datetime, until: datetime, **narrower: object) -
     return CallFilter(**{**args, "project_id": alert.project_id, "since": since, "until": until})  # type: ignore[arg-type]
 
 
-def filter_args(calls: Mapping[str, str]) -> dict[str, object]:
+def filter_args(calls: Mapping[str, Asked]) -> dict[str, object]:
     """The arguments of a `CallFilter` that `/calls` would make of a query, but for its times."""
     found: dict[str, object] = {}
     for name, value in calls.items():
-        if name == "key" and value.isascii() and value.isdigit() and len(value) < 10:
+        if name == "tag":
+            pairs = (tag.partition(":") for tag in listed(value))
+            found["tags"] = tuple((left, right) for left, _, right in pairs)
+        elif not isinstance(value, str):
+            continue
+        elif name == "key" and value.isascii() and value.isdigit() and len(value) < 10:
             found["key_id"] = int(value)
-        elif name == "tag":
-            left, _, right = value.partition(":")
-            found["tag"] = (left, right)
         elif name == "min_latency_ms" and value.replace(".", "", 1).isdigit():
             found[name] = float(value)
         elif name in (*SERIES, "outcome", "error_code", "session", "client"):
@@ -297,16 +300,20 @@ def _overlap(late: Sample, first: Cause, cause: Cause) -> float | None:
     return sum(both) / cause.now.amount
 
 
-def _calls(alert: Alert, whole: Explanation, dimension: str, value: str) -> dict[str, str]:
-    found = {**alert.calls, "since": iso(whole.since), "until": iso(whole.until)}
+def _calls(alert: Alert, whole: Explanation, dimension: str, value: str) -> dict[str, Asked]:
+    found: dict[str, Asked] = {**alert.calls, "since": iso(whole.since), "until": iso(whole.until)}
+    return joined(found, _selecting(dimension, value))
+
+
+def _selecting(dimension: str, value: str) -> dict[str, Asked]:
     if dimension.startswith("tag:"):
-        return found | {"tag": f"{dimension.removeprefix('tag:')}:{value}"}
-    return found | {dimension: value}
+        return {"tag": f"{dimension.removeprefix('tag:')}:{value}"}
+    return {dimension: value}
 
 
-def _own(cause: Cause) -> dict[str, str]:
+def _own(cause: Cause) -> dict[str, Asked]:
     """What its calls have, as `/calls` takes a filter; nothing where the first cause is another value of the same."""
-    return {"tag": cause.calls["tag"]} if cause.dimension.startswith("tag:") else {cause.dimension: cause.value}
+    return _selecting(cause.dimension, cause.value)
 
 
 def _named(cause: Cause, keys: Mapping[int, str]) -> Cause:

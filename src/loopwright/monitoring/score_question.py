@@ -46,7 +46,8 @@ class ScoreFilter:
     key_id: int | None = None
     """This and what follows is known of calls, not of roll-ups: asked of at most the scores of 31 days."""
     session: str | None = None
-    tag: tuple[str, str] | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    """All of which the call must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,13 +221,13 @@ _OF_SCORES: Final = (
 )
 _BY_CALL: Final = """
     (%(key)s::int is null or k.key_id = %(key)s) and (%(session)s::text is null or k.session = %(session)s)
-    and (%(tag)s::jsonb is null or k.tags @> %(tag)s)
+    and k.tags @> all(%(tags)s::jsonb[])
 """
 
 
 def _source(asked: ScoreFilter, dimension: Dimension | None, tag: str | None) -> tuple[_Span, str, dict[str, Any]]:
     """Rows to sum up: of roll-ups, or of single scores where only calls know what is asked."""
-    single = dimension in _OF_CALLS or asked.key_id is not None or asked.session is not None or asked.tag is not None
+    single = dimension in _OF_CALLS or asked.key_id is not None or asked.session is not None or bool(asked.tags)
     since, until = _times(asked)
     if single and until - since > _RAW:
         raise BadRequest(f"by key, session or tag at most {_RAW.days} days are told", param="since")
@@ -297,7 +297,7 @@ def _params(asked: ScoreFilter) -> dict[str, Any]:
         "prompt_version": asked.prompt_version,
         "key": asked.key_id,
         "session": asked.session,
-        "tag": None if asked.tag is None else _json({asked.tag[0]: asked.tag[1]}),
+        "tags": [_json({name: value}) for name, value in asked.tags],
     }
 
 

@@ -129,8 +129,8 @@ function forms() {
     field.addEventListener("change", name);
     name();
     filter.addEventListener("submit", () => {
-      // In place of what was asked of the same field.
-      for (const hidden of filter.querySelectorAll("input[type=hidden]")) if (hidden.name === value.name) hidden.remove();
+      // In place of what was asked of the same field; a tag is one more.
+      if (value.name !== "tag") for (const hidden of filter.querySelectorAll("input[type=hidden]")) if (hidden.name === value.name) hidden.remove();
     });
   }
   const add = document.querySelector("form[data-add]");
