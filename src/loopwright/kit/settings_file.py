@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.resources import files
@@ -75,7 +76,7 @@ def examine(path: Path | None = None, *, env: Mapping[str, str]) -> Examined:
         settings = replace(settings, file=file)
         _cross_check(settings, reader)
     outside = Reader(source="environment", env=env)
-    settings = _overridden(settings, outside, ())
+    settings = _overridden(settings, outside, (), {name for name, _ in variables()})
     _check_database(settings.database.url, outside if env.get(_variable(("database", "url"))) else reader)
     check_encryption(settings, outside if env.get(_variable(("encryption", "keys"))) else reader)
     problems = sorted(reader.problems, key=lambda problem: (problem.line, problem.column))
@@ -104,15 +105,14 @@ def _variable(path: KeyPath) -> str:
     return "LOOPWRIGHT_" + "_".join(path).upper()
 
 
-def _overridden(settings: Any, outside: Reader, path: KeyPath) -> Any:
-    """`settings` with what the environment says; an empty variable counts as not set."""
+def _overridden(settings: Any, outside: Reader, path: KeyPath, names: AbstractSet[str]) -> Any:
+    """`settings` with what those variables of the environment say; an empty variable counts as not set."""
     changed: dict[str, object] = {}
-    names = dict(_variables(Settings, ()))
     for name, (_, want) in told(type(settings)).items():
         here = (*path, name)
         variable = _variable(here)
         if want.section:
-            changed[name] = _overridden(getattr(settings, name), outside, here)
+            changed[name] = _overridden(getattr(settings, name), outside, here, names)
         elif variable in names and outside.env.get(variable):
             before = len(outside.problems)
             value = outside.word(outside.env[variable], want, (variable,))

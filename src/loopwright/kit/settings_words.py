@@ -10,8 +10,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from loopwright.kit.nearest import nearest
@@ -68,8 +69,14 @@ def wanted(hint: Any) -> Wanted:
 
 def told(schema: Any) -> Mapping[str, tuple[Field[Any], Wanted]]:
     """The settings of a dataclass, by name, in its order; fields marked `told: False` are ours to fill."""
+    return _told(schema)
+
+
+@cache  # each reading asks for each section, and evaluating their hints was most of what it took
+def _told(schema: Any) -> Mapping[str, tuple[Field[Any], Wanted]]:
     hints = get_type_hints(schema, include_extras=True)
-    return {each.name: (each, wanted(hints[each.name])) for each in fields(schema) if each.metadata.get("told", True)}
+    shown = [each for each in fields(schema) if each.metadata.get("told", True)]
+    return MappingProxyType({each.name: (each, wanted(hints[each.name])) for each in shown})
 
 
 def describe(want: Wanted) -> str:
