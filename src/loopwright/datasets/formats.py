@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import importlib
 import io
@@ -14,6 +13,7 @@ import msgspec
 
 from loopwright.core.errors import BadRequest
 from loopwright.datasets.draft import Problem
+from loopwright.kit.byte_order import mark_of
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -22,13 +22,6 @@ LONGEST: Final = 20_000_000
 _ENDINGS: Final[Mapping[str, Format]] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
 }  # fmt: skip
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the mark of UTF-16, with which it begins
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 Row = tuple[int, dict[str, Any]]
 """Where it stands, from 1: the line it begins at in a text, the number of the row in a table. And what it says."""
@@ -155,7 +148,7 @@ def _check_names(names: list[str]) -> None:
 def _lines(file: BinaryIO) -> Iterator[bytes | Problem]:
     """Lines in UTF-8 with their ends, without a mark at the beginning; a Problem is the last."""
     head = file.read(4)
-    mark, coding = next(((mark, coding) for mark, coding in _MARKS if head.startswith(mark)), (b"", "utf-8"))
+    mark, coding = mark_of(head) or (b"", "utf-8")
     file.seek(len(mark))
     if coding == "utf-8":
         yield from _bytes(file)

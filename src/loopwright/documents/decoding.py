@@ -7,13 +7,8 @@ import re
 import unicodedata
 from typing import Final
 
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the mark of UTF-16, with which it begins
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
+from loopwright.kit.byte_order import mark_of
+
 _SAMPLE: Final = 65_536
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x0b\x0c\x1b\x1a\x00\x08"))
 _TAGS: Final = re.compile("[\U000e0000-\U000e007f]+")
@@ -25,7 +20,7 @@ _BREAKS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 def looks_binary(data: bytes) -> bool:
     """Whether it is no text in any encoding that is known here."""
-    if _mark(data) is not None:
+    if mark_of(data) is not None:
         return False
     sample = data[:_SAMPLE]
     if _without_mark(sample) is not None:
@@ -37,7 +32,7 @@ def looks_binary(data: bytes) -> bool:
 
 def decoded(data: bytes, *, hint: str | None = None) -> tuple[str, list[str]]:
     """The text, and what there is to say about how it was read. `hint` is an encoding that the file itself names."""
-    marked = _mark(data)
+    marked = mark_of(data)
     if marked is not None:
         mark, encoding = marked
         return _lenient(data[len(mark) :], encoding)
@@ -72,10 +67,6 @@ def cleaned(text: str) -> tuple[str, list[str]]:
         told.append(f"{tags:,} invisible characters that can carry hidden text (Unicode tags) were removed")
     text = _UNWANTED.sub("", _BREAKS.sub("\n", text))
     return unicodedata.normalize("NFC", text), told
-
-
-def _mark(data: bytes) -> tuple[bytes, str] | None:
-    return next(((mark, encoding) for mark, encoding in _MARKS if data.startswith(mark)), None)
 
 
 def _lenient(data: bytes, encoding: str) -> tuple[str, list[str]]:

@@ -10,7 +10,7 @@ import msgspec
 from loopwright.core.chat import Delta
 from loopwright.core.errors import LoopwrightError, UpstreamBroke
 from loopwright.core.money import Usage
-from loopwright.providers.claude import FINISHES
+from loopwright.providers.claude import FINISHES, answer_of, arguments_of, tool_call
 from loopwright.providers.failures import Meaning, by_status, error_of
 
 _OVERFLOWS: Final = ("prompt is too long", "exceed context limit", "exceeds the maximum", "context window")
@@ -48,25 +48,13 @@ def whole(message: Mapping[str, Any]) -> list[Delta]:
         elif kind in ("thinking", "redacted_thinking"):
             thoughts.append(dict(block))
         elif kind == "tool_use":
-            arguments = msgspec.json.encode(block.get("input") or {}).decode()
-            calls.append(_call(len(calls), block, arguments))
-    extra: dict[str, Any] = {}
-    reasoning = "".join(str(block.get("thinking") or "") for block in thoughts)
-    if reasoning:
-        extra["reasoning_content"] = reasoning
-    if thoughts:
-        extra["thinking_blocks"] = thoughts
-    if calls:
-        extra["tool_calls"] = calls
-        if not texts:
-            extra["content"] = None
+            calls.append(_call(len(calls), block, msgspec.json.encode(block.get("input") or {}).decode()))
     finish = FINISHES.get(str(message.get("stop_reason")), "stop")
-    return [Delta(text="".join(texts), extra=extra or None, finish=finish, usage=usage_of(message["usage"]), done=True)]
+    return [answer_of(texts, thoughts, calls, finish=finish, usage=usage_of(message["usage"]))]
 
 
-def _call(index: int, block: Mapping[str, Any], arguments: str) -> dict[str, Any]:
-    function = {"name": str(block.get("name") or ""), "arguments": arguments}
-    return {"index": index, "id": str(block.get("id") or ""), "type": "function", "function": function}
+def _call(index: int, block: Mapping[str, Any], said: str) -> dict[str, Any]:
+    return tool_call(index, block.get("id"), block.get("name"), said)
 
 
 class Events:
@@ -135,7 +123,7 @@ class Events:
             piece = str(delta.get("partial_json") or "")
             if piece:
                 self._pieces.append(piece)
-                yield self._argument(piece)
+                yield arguments_of(self._calls, piece)
         elif kind == "thinking_delta":
             piece = str(delta.get("thinking") or "")
             self._pieces.append(piece)
@@ -154,11 +142,8 @@ class Events:
             yield Delta(extra={"thinking_blocks": [block]}, speaks=False)
         elif kind == "tool_use":
             if not self._pieces:
-                yield self._argument(msgspec.json.encode(block.get("input") or {}).decode())
+                yield arguments_of(self._calls, msgspec.json.encode(block.get("input") or {}).decode())
             self._calls += 1
-
-    def _argument(self, piece: str) -> Delta:
-        return Delta(extra={"tool_calls": [{"index": self._calls, "function": {"arguments": piece}}]})
 
     def _end(self) -> Delta:
         self.done = True

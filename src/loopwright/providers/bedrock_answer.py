@@ -10,7 +10,7 @@ import msgspec
 from loopwright.core.chat import Delta
 from loopwright.core.errors import LoopwrightError, UpstreamBroke, UpstreamError
 from loopwright.core.money import Usage
-from loopwright.providers.claude import FINISHES
+from loopwright.providers.claude import FINISHES, answer_of, arguments_of, tool_call
 from loopwright.providers.failures import Meaning, by_status, error_of
 
 _OVERFLOWS: Final = ("too long", "too many input tokens", "exceed context limit", "maximum context", "context length")
@@ -35,14 +35,14 @@ def _finish(reason: Any) -> str:
     return FINISHES.get(str(reason), "stop")
 
 
-def whole(answer: Mapping[str, Any]) -> list[Delta]:
+def whole(told: Mapping[str, Any]) -> list[Delta]:
     """A whole answer as one Delta.
 
     Raises:
         UpstreamBroke: it is not an answer.
         UpstreamError: the model's output was malformed.
     """
-    message = (answer.get("output") or {}).get("message")
+    message = (told.get("output") or {}).get("message")
     if not isinstance(message, Mapping) or not isinstance(message.get("content"), list):
         raise UpstreamBroke("it is not an answer in Converse's form")
     texts: list[str] = []
@@ -52,28 +52,16 @@ def whole(answer: Mapping[str, Any]) -> list[Delta]:
         if "text" in block:
             texts.append(str(block["text"]))
         elif "toolUse" in block:
-            arguments = msgspec.json.encode(block["toolUse"].get("input") or {}).decode()
-            calls.append(_call(len(calls), block["toolUse"], arguments))
+            use = block["toolUse"]
+            calls.append(_call(len(calls), use, msgspec.json.encode(use.get("input") or {}).decode()))
         elif "reasoningContent" in block:
             thoughts.append(_thought(block["reasoningContent"]))
-    extra: dict[str, Any] = {}
-    reasoning = "".join(str(thought.get("thinking") or "") for thought in thoughts)
-    if reasoning:
-        extra["reasoning_content"] = reasoning
-    if thoughts:
-        extra["thinking_blocks"] = thoughts
-    if calls:
-        extra["tool_calls"] = calls
-        if not texts:
-            extra["content"] = None
-    usage = usage_of(answer["usage"]) if isinstance(answer.get("usage"), Mapping) else None
-    finish = _finish(answer.get("stopReason"))
-    return [Delta(text="".join(texts), extra=extra or None, finish=finish, usage=usage, done=True)]
+    usage = usage_of(told["usage"]) if isinstance(told.get("usage"), Mapping) else None
+    return [answer_of(texts, thoughts, calls, finish=_finish(told.get("stopReason")), usage=usage)]
 
 
-def _call(index: int, use: Mapping[str, Any], arguments: str) -> dict[str, Any]:
-    function = {"name": str(use.get("name") or ""), "arguments": arguments}
-    return {"index": index, "id": str(use.get("toolUseId") or ""), "type": "function", "function": function}
+def _call(index: int, use: Mapping[str, Any], said: str) -> dict[str, Any]:
+    return tool_call(index, use.get("toolUseId"), use.get("name"), said)
 
 
 def _thought(reasoning: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +136,7 @@ class Events:
             piece = str(delta["toolUse"].get("input") or "")
             if piece:
                 self._tool_text = True
-                yield self._argument(piece)
+                yield arguments_of(self._calls, piece)
         elif "reasoningContent" in delta:
             reasoning = delta["reasoningContent"]
             self._signature += str(reasoning.get("signature") or "")
@@ -160,7 +148,7 @@ class Events:
     def _stop(self) -> Iterator[Delta]:
         """A block of thoughts is handed on whole at its end, with its signature, so that the client can give it back."""
         if self._tool and not self._tool_text:
-            yield self._argument("{}")
+            yield arguments_of(self._calls, "{}")
         self._tool = False
         if self._redacted:
             yield Delta(
@@ -172,9 +160,6 @@ class Events:
                 block["signature"] = self._signature
             yield Delta(extra={"thinking_blocks": [block]}, speaks=False)
         self._thoughts, self._signature, self._redacted = [], "", ""
-
-    def _argument(self, piece: str) -> Delta:
-        return Delta(extra={"tool_calls": [{"index": self._calls, "function": {"arguments": piece}}]})
 
 
 def vectors(answer: Mapping[str, Any]) -> list[list[float]]:

@@ -1,12 +1,14 @@
-"""What the families of Claude take and refuse, as data: Anthropic's own API and Bedrock read it alike."""
+"""What Anthropic's own API and Bedrock share: what the families of Claude take and refuse, and answers as Deltas."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from loopwright.core.chat import Delta
+from loopwright.core.money import Usage
 from loopwright.providers.conversation import Conversation, Text, Thinking, ToolCall, ToolResult
 from loopwright.providers.parameters import Parameters
 
@@ -116,3 +118,36 @@ FINISHES: Final[Mapping[str, str]] = {
     "guardrail_intervened": "content_filter",
 }
 """Why an answer ended: Anthropic's and Converse's words to OpenAI's."""
+
+
+def answer_of(
+    texts: Sequence[str],
+    thoughts: Sequence[Mapping[str, Any]],
+    calls: Sequence[Mapping[str, Any]],
+    *,
+    finish: str,
+    usage: Usage | None,
+) -> Delta:
+    """A whole answer: its texts, its blocks of thoughts in Anthropic's form, its tool calls in OpenAI's."""
+    extra: dict[str, Any] = {}
+    reasoning = "".join(str(block.get("thinking") or "") for block in thoughts)
+    if reasoning:
+        extra["reasoning_content"] = reasoning
+    if thoughts:
+        extra["thinking_blocks"] = thoughts
+    if calls:
+        extra["tool_calls"] = calls
+        if not texts:
+            extra["content"] = None
+    return Delta(text="".join(texts), extra=extra or None, finish=finish, usage=usage, done=True)
+
+
+def tool_call(index: int, call_id: Any, name: Any, arguments: str) -> dict[str, Any]:
+    """A tool call, or how one begins, in OpenAI's form; `arguments` is JSON."""
+    function = {"name": str(name or ""), "arguments": arguments}
+    return {"index": index, "id": str(call_id or ""), "type": "function", "function": function}
+
+
+def arguments_of(index: int, piece: str) -> Delta:
+    """More of the arguments of a tool call."""
+    return Delta(extra={"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
