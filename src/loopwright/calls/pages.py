@@ -201,27 +201,46 @@ async def texts_of(
     db: Database, rows: Sequence[Mapping[str, Any]], packer: Packer, closed: dict[UUID, str] | None = None
 ) -> dict[UUID, Payload]:
     """The texts of the calls `rows`; those without, or whose key is not here, are left out: `closed` takes why."""
+    return opened(rows, await blocks_of(db, rows), packer, closed)
+
+
+async def blocks_of(db: Database, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, int], bytes]:
+    """The blocks, by day and number, in which the texts of the calls `rows` lie."""
+    blocks = list({(day_of(str(row["id"])), row["block"]) for row in rows if row["block"] is not None})
+    if not blocks:
+        return {}
+    stored = await db.rows(
+        """select p.day, p.block, p.body from unnest(%s::date[], %s::bigint[]) w (day, block)
+           join call_payloads p on p.day = w.day and p.block = w.block""",
+        ([day for day, _ in blocks], [block for _, block in blocks]),
+        binary=True,
+    )
+    return {(line["day"], line["block"]): line["body"] for line in stored}
+
+
+def opened(
+    rows: Sequence[Mapping[str, Any]],
+    stored: Mapping[tuple[Any, int], bytes],
+    packer: Packer,
+    closed: dict[UUID, str] | None = None,
+) -> dict[UUID, Payload]:
+    """The texts of the calls `rows` out of their blocks, as `texts_of` gives them; asks nobody."""
     blocks: dict[tuple[Any, int], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["block"] is not None:
             blocks.setdefault((day_of(str(row["id"])), row["block"]), []).append(row)
     found: dict[UUID, Payload] = {}
-    if not blocks:
-        return found
-    stored = await db.rows(
-        """select p.day, p.block, p.body from unnest(%s::date[], %s::bigint[]) w (day, block)
-           join call_payloads p on p.day = w.day and p.block = w.block""",
-        ([day for day, _ in blocks], [block for _, block in blocks]),
-    )
-    for line in stored:
-        place = (line["day"], line["block"])
+    for place, lines in blocks.items():
+        body = stored.get(place)
+        if body is None:
+            continue
         try:
-            payloads = packer.unpack(bytes(line["body"]), about(*place))
+            payloads = packer.unpack(body, about(*place))
         except Sealed as error:
             if closed is not None:
-                closed |= {row["id"]: error.message for row in blocks[place]}
+                closed |= {row["id"]: error.message for row in lines}
             continue
-        for row in blocks[place]:
+        for row in lines:
             payload = payloads[row["slot"]]
             if payload is not None:
                 found[row["id"]] = payload

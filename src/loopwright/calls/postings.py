@@ -91,12 +91,16 @@ def lookup(body: bytes, word: int) -> NDArray[np.int64]:
     Raises:
         ValueError: the row is damaged.
     """
-    hashes, counts, numbers = _columns(body)
+    plain, words, postings = _opened(body)
+    middle = _HEAD.size + 4 * words
+    hashes = np.cumsum(_part(plain, _HEAD.size, words, slice(0, words)), dtype=np.int64)
     at = int(np.searchsorted(hashes, word))
-    if at == len(hashes) or int(hashes[at]) != word:
+    if at == words or int(hashes[at]) != word:
         return np.empty(0, dtype=np.int64)
-    start = int(counts[:at].sum())
-    return numbers[start : start + int(counts[at])]
+    counts = _part(plain, middle, words, slice(0, at + 1))
+    start, count = int(counts[:at].sum()), int(counts[at])
+    # Each hash begins anew: nothing but its own part of the numbers is needed.
+    return np.cumsum(_part(plain, middle + 4 * words, postings, slice(start, start + count)), dtype=np.int64)
 
 
 def _pack_row(pairs: Pairs) -> bytes:
@@ -112,18 +116,11 @@ def _pack_row(pairs: Pairs) -> bytes:
 
 def _columns(body: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """(hashes, how many calls each has, numbers of the calls) of a row."""
-    try:
-        plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=_LARGEST)
-        words, postings = _HEAD.unpack_from(plain)
-    except (zstandard.ZstdError, struct.error) as error:
-        raise ValueError(f"a row of the full-text index is damaged: {error}") from error
-    if len(plain) != _HEAD.size + 4 * (2 * words + postings):
-        raise ValueError("a row of the full-text index is damaged: its length is wrong")
+    plain, words, postings = _opened(body)
     middle = _HEAD.size + 4 * words
-    end = middle + 4 * words
-    hashes = np.cumsum(_unplanes(plain[_HEAD.size : middle]))
-    counts = _unplanes(plain[middle:end])
-    steps = _unplanes(plain[end:])
+    hashes = np.cumsum(_part(plain, _HEAD.size, words, slice(0, words)), dtype=np.int64)
+    counts = _part(plain, middle, words, slice(0, words)).astype(np.int64)
+    steps = _part(plain, middle + 4 * words, postings, slice(0, postings)).astype(np.int64)
     totals = np.cumsum(steps)
     starts = np.cumsum(counts) - counts
     # Each hash begins anew: take off what the ones before it summed up to.
@@ -136,6 +133,23 @@ def _planes(values: NDArray[np.int64]) -> bytes:
     return values.astype("<u4").view(np.uint8).reshape(-1, 4).T.tobytes()
 
 
-def _unplanes(data: bytes) -> NDArray[np.int64]:
-    planes = np.frombuffer(data, dtype=np.uint8).reshape(4, -1)
-    return np.ascontiguousarray(planes.T).view("<u4").reshape(-1).astype(np.int64)
+def _opened(body: bytes) -> tuple[bytes, int, int]:
+    """(its bytes, how many hashes, how many postings) of a row."""
+    try:
+        plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=_LARGEST)
+        words, postings = _HEAD.unpack_from(plain)
+    except (zstandard.ZstdError, struct.error) as error:
+        raise ValueError(f"a row of the full-text index is damaged: {error}") from error
+    if len(plain) != _HEAD.size + 4 * (2 * words + postings):
+        raise ValueError("a row of the full-text index is damaged: its length is wrong")
+    return plain, words, postings
+
+
+def _part(plain: bytes, at: int, count: int, span: slice) -> NDArray[np.uint32]:
+    """Some of the `count` numbers whose planes begin at `at`."""
+    planes = np.frombuffer(plain, dtype=np.uint8, count=4 * count, offset=at).reshape(4, count)[:, span]
+    values: NDArray[np.uint32] = planes[0].astype(np.uint32)
+    for place in range(1, 4):
+        if planes[place].any():
+            values |= planes[place].astype(np.uint32) << np.uint32(8 * place)
+    return values

@@ -7,6 +7,7 @@ intersected before any text is read. Texts decide in the end: about phrases, and
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -18,7 +19,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.calls.pages import Condition, among, newest, texts_of
+from loopwright.calls.pages import Condition, among, blocks_of, newest, opened
 from loopwright.calls.payloads import Packer
 from loopwright.calls.postings import bucket_of, lookup
 from loopwright.calls.question import CallFilter
@@ -30,13 +31,13 @@ _BUDGET: Final = 2.0
 """Seconds after which a search returns what it has."""
 _DIRECT: Final = 500
 """When the rest of the filter leaves at most this many calls, their texts are read without the index."""
-_CHECKED: Final = 64
-"""Candidates whose texts are read at once, at first; more when they come to little."""
+_LEAST_CHECKED: Final = 16
+"""Candidates whose texts are read at once; more where more are wanted, or where few of those before held what is looked for."""
 _MOST_CHECKED: Final = 512
 _GROUPS: Final = 2
-"""Groups asked at once, at first; four times as many when they come to little."""
+"""Groups asked at once, at first; four times as many when they come to little, all of them when they come to nothing."""
 _MOST_GROUPS: Final = 64
-_RESOLVED: Final = 1024
+_RESOLVED: Final = 64
 """Calls of a group whose ids are read at once, at first; four times as many when they come to little."""
 _THREAD_ROWS: Final = 8
 """Texts of more calls than this are read in a thread."""
@@ -84,17 +85,21 @@ async def _through_index(
     db: Database, condition: Condition, phrases: Sequence[Phrase], limit: int, packer: Packer, deadline: float
 ) -> Found:
     found: list[dict[str, Any]] = []
-    size = _CHECKED
+    checked = 0
     async with aclosing(_candidates(db, condition, phrases, packer.seal)) as runs:
         async for ids in runs:
-            for start in range(0, len(ids), size):
-                rows = await among(db, condition, ids[start : start + size])
+            start = 0
+            while start < len(ids):
+                # As many as will do if they hold it as often as those before.
+                wanted = math.ceil((limit - len(found)) * (checked + 1) / (len(found) + 1))
+                some = ids[start : start + min(max(wanted, _LEAST_CHECKED), _MOST_CHECKED)]
+                rows = await among(db, condition, some)
                 found += await _verified(db, rows, phrases, packer)
+                checked, start = checked + len(some), start + len(some)
                 if len(found) >= limit:
                     return Found(found[:limit], None)
                 if time.monotonic() > deadline:
-                    return Found(found, str(ids[min(start + size, len(ids)) - 1]))
-            size = min(size * 2, _MOST_CHECKED)
+                    return Found(found, str(some[-1]))
     return Found(found, None)
 
 
@@ -109,9 +114,10 @@ def _narrow(asked: CallFilter) -> bool:
 async def _verified(
     db: Database, rows: Sequence[dict[str, Any]], phrases: Sequence[Phrase], packer: Packer
 ) -> list[dict[str, Any]]:
-    texts = await texts_of(db, rows, packer)
+    stored = await blocks_of(db, rows)
 
     def check() -> list[dict[str, Any]]:
+        texts = opened(rows, stored, packer)
         return [row for row in rows if row["id"] in texts and holds(texts[row["id"]], phrases)]
 
     return await asyncio.to_thread(check) if len(rows) > _THREAD_ROWS else check()
@@ -141,12 +147,12 @@ async def _candidates(
     size = _GROUPS
     while sources:
         chunk, sources = sources[:size], sources[size:]
-        size = min(size * 4, _MOST_GROUPS)
         groups = [source for source in chunk if source.group is not None]
         await _look_up(db, [source for source in groups if source.slots is None], words)
         waiting += await _resolved(db, groups)
         for source in chunk:
             waiting += source.ids
+        size = min(size * 4, _MOST_GROUPS) if waiting else _MOST_GROUPS
         sources = sorted(sources + [one for one in groups if one.slots], key=lambda one: one.last, reverse=True)
         # What is newer than everything in the sources to come is in its final order.
         edge = sources[0].last if sources else None
@@ -177,13 +183,14 @@ async def _sources(db: Database, low: UUID, high: UUID) -> list[_Source]:
            union all
            select day, batch, 0, null, null, null, ids from call_unindexed where day between %(first)s and %(last)s""",
         {"first": first_day, "last": last_day, "low": low, "high": high},
+        binary=True,
     )
     sources = []
     for row in rows:
         if row["ids"] is None:
             sources.append(_Source(row["last_id"], row, []))
         else:
-            data = bytes(row["ids"])
+            data = row["ids"]
             ids = sorted(UUID(bytes=data[start : start + 16]) for start in range(0, len(data), 16))
             sources.append(_Source(ids[-1], None, ids))
     return sorted(sources, key=lambda source: source.last, reverse=True)
@@ -194,29 +201,29 @@ async def _look_up(db: Database, sources: Sequence[_Source], words: Mapping[str 
     asked = {(source.group["day"], source.group["group_id"]): source for source in sources if source.group is not None}
     if not asked:
         return
-    wanted: list[tuple[date, int, int, int]] = [
+    wanted = [
         (day, number, bucket_of(word, source.group["bits"]), word)
         for (day, number), source in asked.items()
         if source.group is not None
         for word in words.get(source.group["blind"], ())
     ]
-    rows = (
-        []
-        if not wanted
-        else await db.rows(
-            """select w.day, w.group_id, w.word, p.body
-           from unnest(%s::date[], %s::bigint[], %s::int[], %s::bigint[]) w (day, group_id, bucket, word)
-           join call_groups g on g.day = w.day and g.group_id = w.group_id
-           left join call_postings p on p.day = w.day and p.group_id = w.group_id and p.bucket = w.bucket""",
-            tuple(list(column) for column in zip(*wanted, strict=True)),
-        )
-    )
-    if len(rows) < len(wanted):
-        raise _MovedError
     numbers: dict[tuple[date, int], list[NDArray[np.int64]]] = {}
-    for row in rows:
-        if row["body"] is not None:
-            numbers.setdefault((row["day"], row["group_id"]), []).append(lookup(bytes(row["body"]), row["word"]))
+    if wanted:
+        rows = await db.rows(
+            """select w.at, p.body from unnest(%s::date[], %s::bigint[], %s::int[]) with ordinality w (day, group_id, bucket, at)
+               join call_postings p on p.day = w.day and p.group_id = w.group_id and p.bucket = w.bucket""",
+            tuple(list(column) for column in zip(*wanted, strict=True))[:3],
+            binary=True,
+        )
+        absent = set(range(len(wanted)))
+        for row in rows:
+            at = row["at"] - 1
+            absent.discard(at)
+            day, number, _, word = wanted[at]
+            numbers.setdefault((day, number), []).append(lookup(row["body"], word))
+        if absent:
+            # Either no word of the group is in that bucket, or the group was merged into another meanwhile.
+            await _still_there(db, list({wanted[at][:2] for at in absent}))
     for key, source in asked.items():
         lists = sorted(numbers.get(key, []), key=len)
         source.slots = []
@@ -225,6 +232,16 @@ async def _look_up(db: Database, sources: Sequence[_Source], words: Mapping[str 
             for other in lists[1:]:
                 common = np.intersect1d(common, other, assume_unique=True)
             source.slots = common.tolist()
+
+
+async def _still_there(db: Database, groups: Sequence[tuple[date, int]]) -> None:
+    row = await db.row(
+        """select count(*) as there from unnest(%s::date[], %s::bigint[]) w (day, group_id)
+           join call_groups g on g.day = w.day and g.group_id = w.group_id""",
+        ([day for day, _ in groups], [number for _, number in groups]),
+    )
+    if row is None or row["there"] < len(groups):
+        raise _MovedError
 
 
 async def _resolved(db: Database, sources: Sequence[_Source]) -> list[UUID]:
@@ -246,13 +263,14 @@ async def _resolved(db: Database, sources: Sequence[_Source]) -> list[UUID]:
            from unnest(%s::date[], %s::bigint[], %s::int[]) w (day, group_id, slot)
            join call_groups g on g.day = w.day and g.group_id = w.group_id""",
         (days, groups, slots),
+        binary=True,
     )
     if len(rows) < len(slots):
         raise _MovedError
     oldest: dict[tuple[date, int], UUID] = {}
     ids: list[UUID] = []
     for row in rows:
-        one = UUID(bytes=bytes(row["id"]))
+        one = UUID(bytes=row["id"])
         ids.append(one)
         key = (row["day"], row["group_id"])
         oldest[key] = min(one, oldest.get(key, one))

@@ -101,15 +101,21 @@ class Database:
         """Host, port and database name, for people; never a password."""
         return self._where
 
-    async def rows(self, sql: str, params: Params = (), *, anew: bool = False) -> list[dict[str, Any]]:
+    async def rows(
+        self, sql: str, params: Params = (), *, anew: bool = False, binary: bool = False
+    ) -> list[dict[str, Any]]:
         """All rows of a query; `anew` plans it for these very values each time, where one plan does not fit all.
+
+        `binary`: values come as PostgreSQL holds them; bytes are otherwise written as digits and read again.
 
         Raises:
             Unavailable: the database cannot answer now.
         """
         with self._translated():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(sql.encode(), params or None, prepare=False if anew else None)
+                cursor = await connection.execute(
+                    sql.encode(), params or None, prepare=False if anew else None, binary=binary
+                )
                 return await cursor.fetchall()
 
     async def row(self, sql: str, params: Params = ()) -> dict[str, Any] | None:
