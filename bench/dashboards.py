@@ -36,6 +36,7 @@ from processes import postgres_cpu
 
 CHART_MS = 200.0
 TEXT_MS = 50.0
+PAIR_MS = 100.0
 _COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -106,6 +107,8 @@ def asks(room: Calls, traffic: Traffic, calls: int, days: int) -> list[tuple[str
         *((name, CHART_MS, [page(asked)] * 20) for name, asked in points),
         ("text: rare word", TEXT_MS, rare),
         ("text: absent word", TEXT_MS, absent),
+        ("text: common word", PAIR_MS, [page(CallFilter(text=traffic.common_word))] * 20),
+        ("text: two middling words", PAIR_MS, [page(CallFilter(text=pair)) for pair in traffic.pairs(20)]),
     ]
 
 
@@ -142,7 +145,7 @@ async def measure(folder: Path, options: argparse.Namespace, console: Console) -
     db = await Database.open(server.url)
     try:
         room = Calls(db, SETTINGS)
-        runs = asks(room, traffic, calls, days)
+        runs = [run for run in asks(room, traffic, calls, days) if run[0].startswith(options.only)]
         results = []
         with Progress(*_COLUMNS, console=console) as progress:
             task = progress.add_task("charts", total=len(runs))
@@ -183,6 +186,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30, help="days over which they lie")
     parser.add_argument("--folder", type=Path, help="where the database is put; default: the temporary folder")
     parser.add_argument("--keep", action="store_true", help="leave it there, filled, for the next time")
+    parser.add_argument("--only", default="", help="what begins with this: `text`")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
     console = Console()
