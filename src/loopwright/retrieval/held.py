@@ -17,11 +17,12 @@ import numpy as np
 
 from loopwright.kit.db import Connection
 from loopwright.retrieval.index import MEMORY
+from loopwright.retrieval.layouts import Layout
 from loopwright.retrieval.lexical import Worths
 from loopwright.retrieval.nearest import Generation, Rows, rows_of
 from loopwright.retrieval.postings import Numbers
 from loopwright.retrieval.restriction import FEW, Few, Restriction
-from loopwright.retrieval.segments import Kept, Layout
+from loopwright.retrieval.segments import Kept
 
 MOST: Final = 20_000
 """Documents that are listed of what a restriction leaves."""

@@ -18,9 +18,10 @@ from loopwright.kit.seal import PLAIN, Seal
 from loopwright.retrieval import segments, vectors
 from loopwright.retrieval.collection import Chunk, Collection
 from loopwright.retrieval.embedded import embeddable
+from loopwright.retrieval.layouts import Layouts
 from loopwright.retrieval.postings import Postings, postings_of
 from loopwright.retrieval.rows import opened_title
-from loopwright.retrieval.segments import Head, Layouts
+from loopwright.retrieval.segments import Head
 from loopwright.retrieval.terms import LANGUAGE, Analyzer, check_language
 
 MEMORY: Final = 200_000_000

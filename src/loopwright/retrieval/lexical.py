@@ -20,17 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.kit.db import Connection
+from loopwright.retrieval.layouts import Layout, Norms
 from loopwright.retrieval.postings import Numbers, bucket_of, lookup
-from loopwright.retrieval.segments import Kept, Layout, Segment
+from loopwright.retrieval.segments import Kept, Segment
 
-K1: Final = 1.5
-B: Final = 0.75
 MOST_WORDS: Final = 256
 """Distinct words of a query that count: the first ones."""
 _THREAD: Final = 20_000
 """Bytes of postings from which they are counted in a thread."""
 _SUMS: Final = 200_000
 """Chunks with words, each counted, from which they are summed in a thread."""
+_LEAST: Final = 5e-324
+"""Above 0."""
+_PILES: Final = 32
 _BESIDE: Final = 500
 """Bytes of an entry beside what is in it."""
 
@@ -92,7 +94,9 @@ class Weighed:
     def best(self, most: int, among: Numbers | None = None, by: Scores | None = None) -> Numbers:
         """Places of the best chunks that have any word, best first, of the places `among` alone."""
         scores = self.scores if by is None else by
-        able = np.flatnonzero(scores > 0) if among is None else among[scores[among] > 0]
+        asked = scores if among is None else scores[among]
+        able = np.flatnonzero(asked >= max(_low(asked, most), _LEAST))
+        able = able if among is None else among[able]
         if len(able) > most:
             # All that are as good as the last one, so that which of them are taken is not by chance.
             least = np.partition(scores[able], len(able) - most)[len(able) - most]
@@ -173,8 +177,7 @@ def _weighed(layout: Layout, worths: Sequence[Worth]) -> Weighed:
     scores = _summed([(each.places, each.values) for each in worths], len(layout.chunks))
     whole = scores
     if layout.owners is not None:
-        size = int(layout.owners.max(initial=-1)) + 1
-        documents = _summed([(each.owners, each.whole) for each in worths], size)
+        documents = _summed([(each.owners, each.whole) for each in worths], len(layout.document_norms.values))
         whole = np.where(layout.alive, documents[layout.owners], 0.0)
     return Weighed(
         chunks=layout.chunks,
@@ -186,10 +189,21 @@ def _weighed(layout: Layout, worths: Sequence[Worth]) -> Weighed:
     )
 
 
+def _low(scores: Scores, most: int) -> float:
+    """A bound that at least the `most` best reach, not far below them: so few are left to be put in order."""
+    width = len(scores) // _PILES
+    if width < 4 * most:
+        return 0.0
+    # The best of each pile is reached by itself: so is the one of them that `most` are not below.
+    tops = scores[: width * _PILES].reshape(_PILES, width).max(axis=0)
+    return float(np.partition(tops, width - most)[width - most])
+
+
 def _summed(parts: Sequence[tuple[NDArray[np.int32], Scores]], size: int) -> Scores:
     if not parts or not size:
         return np.zeros(size)
-    places = np.concatenate([places for places, _ in parts])
+    # As wide as an address: `bincount` would make it so in a pass of its own.
+    places = np.concatenate([places for places, _ in parts], dtype=np.intp)
     summed = np.bincount(places, weights=np.concatenate([values for _, values in parts]), minlength=size)
     return summed.astype(np.float64, copy=False)
 
@@ -219,38 +233,33 @@ class _Counting:
 
     def worths(self) -> list[Worth]:
         """Of each word, in order."""
-        layout, alive = self.layout, self.layout.alive
-        postings = []
+        layout, postings = self.layout, []
         for numbers, times in self._postings():
-            all_places = layout.order[numbers]
-            kept = alive[all_places]
-            postings.append((all_places[kept], times[kept].astype(np.float64)))
-        lengths = np.where(alive, layout.lengths, 0).astype(np.float64)
-        texts = _Texts.of(lengths, int(alive.sum()))
-        chunks = [_worth(each, texts) for each in postings]
+            at, often = layout.order[numbers], times.astype(np.float64)
+            kept = slice(None) if layout.whole else layout.alive[at]
+            postings.append((at[kept], often[kept]))
+        chunks = [_worth(each, layout.norms) for each in postings]
         if layout.owners is None:
             return [Worth(places, values, rarity, places, values) for places, values, rarity in chunks]
-        size = int(layout.owners.max(initial=-1)) + 1
-        spans = np.bincount(layout.owners, weights=lengths, minlength=size).astype(np.float64)
-        texts, found = _Texts.of(spans, int((spans > 0).sum())), []
+        found, size = [], len(layout.document_norms.values)
         for (places, values, rarity), (those, often) in zip(chunks, postings, strict=True):
             sums = np.bincount(layout.owners[those], weights=often, minlength=size).astype(np.float64)
             held = np.flatnonzero(sums).astype(np.int64)
-            owners, whole, _ = _worth((held, sums[held]), texts)
+            owners, whole, _ = _worth((held, sums[held]), layout.document_norms)
             found.append(Worth(places, values, rarity, owners, whole))
         return found
 
-    def _postings(self) -> Sequence[tuple[Numbers, Numbers]]:
+    def _postings(self) -> Sequence[tuple[Numbers, NDArray[np.uint32]]]:
         """(chunks, times) of each word over all segments."""
         longest = max((len(words) for words in self.words.values()), default=0)
-        found: list[list[tuple[Numbers, Numbers]]] = [[] for _ in range(longest)]
+        found: list[list[tuple[Numbers, NDArray[np.uint32]]]] = [[] for _ in range(longest)]
         before = 0
         for each in self.segments:
             words = self.words[each.kind]
             rows: dict[int, list[int]] = {}
             for wanted in {word for word in words if word is not None}:
                 rows.setdefault(bucket_of(wanted, each.bits), []).append(wanted)
-            here: dict[int, tuple[Numbers, Numbers]] = {}
+            here: dict[int, tuple[Numbers, NDArray[np.uint32]]] = {}
             for bucket, asked in rows.items():
                 body = self.bodies.get((each.id, bucket))
                 if body is not None:
@@ -258,34 +267,26 @@ class _Counting:
             for at, word in enumerate(words):
                 if word is not None and word in here:
                     numbers, times = here[word]
-                    found[at].append((numbers + before, times))
+                    found[at].append((numbers + before if before else numbers, times))
             before += each.chunks
-        none = np.empty(0, np.int64)
-        return [
-            (np.concatenate([none, *(one for one, _ in each)]), np.concatenate([none, *(two for _, two in each)]))
-            for each in found
-        ]
+        return [_joined(each) for each in found]
 
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """The lengths of texts, 0 of those that are gone, how many there are, and how long they are in the mean."""
-
-    lengths: Scores
-    count: int
-    mean: float
-
-    @classmethod
-    def of(cls, lengths: Scores, count: int) -> _Texts:
-        return cls(lengths, count, float(lengths.sum()) / count if count else 1.0)
+def _joined(parts: Sequence[tuple[Numbers, NDArray[np.uint32]]]) -> tuple[Numbers, NDArray[np.uint32]]:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0, np.uint32)
+    return np.concatenate([numbers for numbers, _ in parts]), np.concatenate([times for _, times in parts])
 
 
-def _worth(posting: tuple[Numbers, Scores], texts: _Texts) -> tuple[NDArray[np.int32], Scores, float]:
+def _worth(posting: tuple[Numbers, Scores], norms: Norms) -> tuple[NDArray[np.int32], Scores, float]:
     """(places, what a word adds at each, its idf) among texts."""
     places, times = posting
-    rarity = _rarity(texts.count, len(places))
-    norms = K1 * (1 - B + B * texts.lengths[places] / max(texts.mean, 1e-9))
-    return places.astype(np.int32), rarity * times / (times + norms), rarity
+    rarity = _rarity(norms.count, len(places))
+    below = norms.values[places]
+    below += times
+    return places.astype(np.int32), np.divide(rarity * times, below, out=below), rarity
 
 
 def _rarity(count: int, having: int) -> float:

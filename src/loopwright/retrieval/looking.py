@@ -14,12 +14,13 @@ from loopwright.kit.db import Connection
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.held import Held, Left
 from loopwright.retrieval.index import Index
+from loopwright.retrieval.layouts import Layout
 from loopwright.retrieval.lexical import Weighed, Weighing, weighing
 from loopwright.retrieval.nearest import WALKED, WIDEST, WIDTH, Generation, Near, Rows, Vector, cosines, nearest
 from loopwright.retrieval.options import Options
 from loopwright.retrieval.postings import Numbers
 from loopwright.retrieval.restriction import Restriction
-from loopwright.retrieval.segments import Layout, Segment, segment_of_row
+from loopwright.retrieval.segments import Segment, segment_of_row
 from loopwright.retrieval.vectors import index_of
 
 _STEP: Final = 4

@@ -85,9 +85,12 @@ class Rows:
 
     def cosines(self, vector: Vector, chunks: Numbers) -> dict[int, float]:
         """The cosine of each of some chunks; those that are not among them are left out."""
-        chunks = chunks[np.isin(chunks, self.chunks)]
-        scores = _dot(self.matrix[np.searchsorted(self.chunks, chunks)], vector)
-        return dict(zip(chunks.tolist(), scores.tolist(), strict=True))
+        if not len(self.chunks):
+            return {}
+        places = np.minimum(np.searchsorted(self.chunks, chunks), len(self.chunks) - 1)
+        places = places[self.chunks[places] == chunks]
+        scores = _dot(self.matrix[places], vector)
+        return dict(zip(self.chunks[places].tolist(), scores.tolist(), strict=True))
 
 
 async def nearest(
@@ -199,7 +202,8 @@ def _dot(matrix: NDArray[np.float32], vector: Vector) -> Scores:
 
 def text_of(vector: Vector) -> str:
     """As PostgreSQL reads it."""
-    return f"[{','.join(map('{:.6g}'.format, vector.tolist()))}]"
+    # By one format: a call for each number takes half as long again.
+    return f"[{('%.6g,' * len(vector) % tuple(vector.tolist()))[:-1]}]"
 
 
 async def _exact_among(connection: Connection, generation: Generation, vector: Vector, most: int, few: Few) -> Near:

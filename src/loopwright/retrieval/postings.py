@@ -116,21 +116,39 @@ def unpack(bodies: Sequence[bytes]) -> Postings:
     return Postings(np.concatenate(keys), np.concatenate([times for *_, times in rows]).astype(np.uint16))
 
 
-def lookup(body: bytes, words: Sequence[int]) -> dict[int, tuple[Numbers, Numbers]]:
+def lookup(body: bytes, words: Sequence[int]) -> dict[int, tuple[Numbers, NDArray[np.uint32]]]:
     """(chunks, how often in each) of those of `words` that a row holds.
 
     Raises:
         ValueError: the row is damaged.
     """
-    hashes, counts, numbers, times = _columns(body)
-    starts = np.cumsum(counts) - counts
-    found = {}
-    for word in words:
-        at = int(np.searchsorted(hashes, word))
-        if at < len(hashes) and int(hashes[at]) == word:
-            span = slice(int(starts[at]), int(starts[at] + counts[at]))
-            found[word] = (numbers[span], times[span])
+    plain = memoryview(decompressed(body))
+    many, postings = _sizes(plain)
+    at = _HEAD.size
+    hashes = np.cumsum(unplanes(plain[at : at + 8 * many], "<u8"))
+    counts = unplanes(plain[at + 8 * many : at + 12 * many], "<u4")
+    ends, found = np.cumsum(counts), {}
+    for word, place in zip(words, np.searchsorted(hashes, words).tolist(), strict=True):
+        if place < many and int(hashes[place]) == word:
+            end = int(ends[place])
+            span = slice(end - int(counts[place]), end)
+            # Each word begins anew: nothing but its own part of the columns is needed.
+            steps = _part(plain, at + 12 * many, 4, postings, span)
+            found[word] = (
+                np.cumsum(steps, dtype=np.int64),
+                _part(plain, at + 12 * many + 4 * postings, 2, postings, span),
+            )
     return found
+
+
+def _part(plain: memoryview, at: int, width: int, count: int, span: slice) -> NDArray[np.uint32]:
+    """Some of the `count` numbers of `width` bytes that begin at `at`."""
+    rows = np.frombuffer(plain, dtype=np.uint8, count=width * count, offset=at).reshape(width, count)[:, span]
+    values: NDArray[np.uint32] = rows[0].astype(np.uint32)
+    for place in range(1, width):
+        if rows[place].any():
+            values |= rows[place].astype(np.uint32) << np.uint32(8 * place)
+    return values
 
 
 def _sorted(keys: NDArray[np.uint64], times: NDArray[np.uint16]) -> Postings:
@@ -155,13 +173,8 @@ def _row(keys: NDArray[np.uint64], times: NDArray[np.uint16]) -> bytes:
 
 def _columns(body: bytes) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """(hashes, how many chunks each has, chunks, how often) of a row."""
-    plain = decompressed(body)
-    try:
-        words, postings = _HEAD.unpack_from(plain)
-    except struct.error as error:
-        raise ValueError(f"a row of postings is damaged: {error}") from error
-    if len(plain) != _HEAD.size + 12 * words + 6 * postings:
-        raise ValueError("a row of postings is damaged: its length is wrong")
+    plain = memoryview(decompressed(body))
+    words, postings = _sizes(plain)
     at = _HEAD.size
     read = []
     for size, width in ((words, "<u8"), (words, "<u4"), (postings, "<u4"), (postings, "<u2")):
@@ -175,6 +188,17 @@ def _columns(body: bytes) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     # Each word begins anew: take off what the ones before it summed up to.
     offsets = totals[starts] - steps[starts]
     return hashes, counts, totals - np.repeat(offsets, counts), times
+
+
+def _sizes(plain: memoryview) -> tuple[int, int]:
+    """(words, postings) of a row."""
+    try:
+        words, postings = _HEAD.unpack_from(plain)
+    except struct.error as error:
+        raise ValueError(f"a row of postings is damaged: {error}") from error
+    if len(plain) != _HEAD.size + 12 * words + 6 * postings:
+        raise ValueError("a row of postings is damaged: its length is wrong")
+    return words, postings
 
 
 def decompressed(body: bytes) -> bytes:
@@ -194,7 +218,7 @@ def planes(values: NDArray[Any], width: str) -> bytes:
     return values.astype(width).view(np.uint8).reshape(-1, int(width[2])).T.tobytes()
 
 
-def unplanes(data: bytes, width: str) -> Numbers:
+def unplanes(data: bytes | memoryview, width: str) -> Numbers:
     """The numbers again."""
     rows = np.frombuffer(data, dtype=np.uint8).reshape(int(width[2]), -1)
     return np.ascontiguousarray(rows.T).view(width).reshape(-1).astype(np.int64)

@@ -1,7 +1,6 @@
 """Segments of a collection's lexical index: chunks that were indexed together, written, merged, and read by a search.
 
-A segment's head says of each of its chunks: its id, its document, how many words it has. Heads never change, so a
-process keeps those it has read, and how the chunks of a collection lie, as many as fit into some bytes: no texts.
+A segment's head says of each of its chunks: its id, its document, how many words it has. Heads never change.
 """
 
 from __future__ import annotations
@@ -105,47 +104,6 @@ class Segment:
         return self.language, self.hashed_by
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Layout:
-    """The chunks of all segments of a collection as one, by rising ids."""
-
-    order: Numbers
-    """The place of each chunk of the segments, one segment after the other."""
-    alive: NDArray[np.bool_]
-    """Whether the chunk at a place is of a document that is still there."""
-    chunks: Numbers
-    documents: Numbers
-    lengths: Numbers
-    owners: Numbers | None
-    """The document of each, numbered from 0; None where every document is one chunk."""
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return 41 * len(self.chunks)
-
-    @classmethod
-    def of(cls, segments: Sequence[Segment], heads: Sequence[Head]) -> Layout:
-        """Of segments with their heads."""
-        none = np.empty(0, np.int64)
-        alive = [living(head, each.dead) for head, each in zip(heads, segments, strict=True)]
-        chunks = np.concatenate([none, *(head.chunks for head in heads)])
-        documents = np.concatenate([none, *(head.documents for head in heads)])
-        rising = np.argsort(chunks, kind="stable")
-        order = np.empty(len(chunks), np.int64)
-        order[rising] = np.arange(len(chunks))
-        documents = documents[rising]
-        distinct, owners = np.unique(documents, return_inverse=True)
-        return cls(
-            order,
-            np.concatenate([np.empty(0, np.bool_), *alive])[rising],
-            chunks[rising],
-            documents,
-            np.concatenate([none, *(head.lengths for head in heads)])[rising],
-            None if len(distinct) == len(documents) else owners.astype(np.int64),
-        )
-
-
 class Kept(Generic[K, V]):
     """Values by key, the latest used ones, as many as fit into some bytes. For one thread."""
 
@@ -170,37 +128,6 @@ class Kept(Generic[K, V]):
         while self._size > self._most and len(self._kept) > 1:
             _, (_, gone) = self._kept.popitem(last=False)
             self._size -= gone
-
-
-class Layouts:
-    """Of the collections that this process searches. For one thread."""
-
-    def __init__(self, most: int) -> None:
-        """`most`: bytes, and half as many for heads."""
-        self._heads: Kept[int, Head] = Kept(most // 2)
-        self._layouts: Kept[tuple[tuple[int, int], ...], Layout] = Kept(most)
-
-    async def of(self, connection: Connection, segments: Sequence[Segment]) -> Layout:
-        """How their chunks lie. Nothing of a segment changes but how many of its documents are dead."""
-        key = tuple((each.id, len(each.dead)) for each in segments)
-        found = self._layouts.get(key)
-        if found is None:
-            heads = await self._heads_of(connection, [each.id for each in segments])
-            found = Layout.of(segments, heads)
-            self._layouts.keep(key, found, found.size)
-        return found
-
-    async def _heads_of(self, connection: Connection, ids: Sequence[int]) -> list[Head]:
-        found = {each: head for each in ids if (head := self._heads.get(each)) is not None}
-        missing = [each for each in ids if each not in found]
-        if missing:
-            cursor = await connection.execute(
-                b"select id, head from collection_segments where id = any(%s)", (missing,), binary=True
-            )
-            for row in await cursor.fetchall():
-                head = found[row["id"]] = Head.of(row["head"])
-                self._heads.keep(row["id"], head, head.size)
-        return [found[each] for each in ids]
 
 
 async def segments_of(connection: Connection, collection_id: int) -> list[Segment]:
