@@ -32,13 +32,13 @@ def asked(found: Heard) -> dict[str, Any]:
         messages = [{"role": "system", "content": _joined_text(instructions)}, *messages]
     if messages:
         body["messages"] = messages[:_MOST]
-    if isinstance(whole, Mapping):
+    if isinstance(whole, dict):
         body |= {name: whole[name] for name in _ASKED if whole.get(name) is not None}
     tools = _tools(found)
     if tools:
         body["tools"] = tools
     given = parsed(found.fields.get("parameters"))
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         body |= {name: given[name] for name in _ASKED if given.get(name) is not None and name not in body}
     for name in _PARAMETERS:
         value = parsed(found.fields.get(name)) if name in found.fields else None
@@ -56,7 +56,7 @@ def answered(found: Heard) -> list[dict[str, Any]]:
         listed = _answer_messages(whole)
     calls = parsed(found.fields.get("answer_calls"))
     if isinstance(calls, list) and not any("tool_calls" in each for each in listed):
-        made = [_tool_call(each) for each in calls if isinstance(each, Mapping)]
+        made = [_tool_call(each) for each in calls if isinstance(each, dict)]
         listed = listed or [{"role": "assistant", "content": None}]
         listed[0]["tool_calls"] = made
     choices = []
@@ -86,7 +86,7 @@ def embedded(found: Heard) -> list[str]:
     if texts:
         return texts
     whole = parsed(found.fields.get("input"))
-    if isinstance(whole, Mapping):
+    if isinstance(whole, dict):
         whole = whole.get("input", whole.get("texts", whole))
     if isinstance(whole, list):
         return [each if isinstance(each, str) else _written(each) for each in whole[:_MOST]]
@@ -97,7 +97,7 @@ def messages_of(listed: Iterable[Any]) -> list[Message]:
     """Messages of any dialect as OpenAI's; what is none of them is left out."""
     found: list[Message] = []
     for each in listed:
-        if isinstance(each, Mapping):
+        if isinstance(each, dict):
             found += _messages(each)
         elif isinstance(each, list):  # LangChain's lists of lists
             found += messages_of(each)
@@ -110,7 +110,7 @@ def _messages(told: Mapping[str, Any]) -> list[Message]:
     """One message of a dialect: several where tools' results lie in one."""
     for wrap in ("message", "kwargs", "data", "prompt", "completion"):
         inner = told.get(wrap)
-        if isinstance(inner, Mapping) and "role" not in told:
+        if isinstance(inner, dict) and "role" not in told:
             outer = {name: told[name] for name in ("finish_reason", "type") if isinstance(told.get(name), str)}
             return _messages({**outer, **inner})
     role = _role(told)
@@ -121,7 +121,7 @@ def _messages(told: Mapping[str, Any]) -> list[Message]:
     if isinstance(content, str):
         # OpenLLMetry tells lists of parts as JSON.
         inner = parsed(content) if content[:2] in ("[{", "[ ") else content
-        content = inner if isinstance(inner, list) and all(isinstance(each, Mapping) for each in inner) else content
+        content = inner if isinstance(inner, list) and all(isinstance(each, dict) for each in inner) else content
     if isinstance(parts, list):
         content = parts
     message: Message = {"role": role}
@@ -132,7 +132,7 @@ def _messages(told: Mapping[str, Any]) -> list[Message]:
         message["content"] = content if content is None or isinstance(content, str) else _written(content)
     calls = told.get("tool_calls")
     if isinstance(calls, list) and calls:
-        message["tool_calls"] = [_tool_call(each) for each in calls if isinstance(each, Mapping)]
+        message["tool_calls"] = [_tool_call(each) for each in calls if isinstance(each, dict)]
     for name in ("tool_call_id", "name", "refusal", "reasoning_content", "finish_reason"):
         if isinstance(told.get(name), str):
             message[name] = told[name]
@@ -144,8 +144,8 @@ def _take_parts(message: Message, results: list[Message], parts: list[Any]) -> N
     texts: list[str] = []
     kept: list[dict[str, Any]] = []
     for each in parts:
-        part = each.get("message_content", each) if isinstance(each, Mapping) else {"type": "text", "content": each}
-        if not isinstance(part, Mapping):
+        part = each.get("message_content", each) if isinstance(each, dict) else {"type": "text", "content": each}
+        if not isinstance(part, dict):
             continue
         kind = str(part.get("type", "text")).replace("-", "_")
         said = part.get("content", part.get("text"))
@@ -179,9 +179,9 @@ _CALL_IDS: Final = ("id", "tool_call_id", "toolCallId", "call_id", "tool_use_id"
 
 def _tool_call(told: Mapping[str, Any]) -> dict[str, Any]:
     inner = told.get("tool_call", told)
-    inner = inner if isinstance(inner, Mapping) else told
+    inner = inner if isinstance(inner, dict) else told
     function = inner.get("function", inner)
-    function = function if isinstance(function, Mapping) else inner
+    function = function if isinstance(function, dict) else inner
     arguments = next((function[name] for name in _ARGUMENTS if function.get(name) is not None), "{}")
     name = next((function[key] for key in ("name", "toolName") if isinstance(function.get(key), str)), "")
     call_id = next((inner[key] for key in _CALL_IDS if isinstance(inner.get(key), str)), "")
@@ -205,7 +205,7 @@ def _role(told: Mapping[str, Any]) -> str | None:
 
 def _asked_messages(whole: Any) -> list[Message]:
     """Messages from the input of a step as somebody logged it: the request whole, its messages, a text."""
-    if isinstance(whole, Mapping):
+    if isinstance(whole, dict):
         for name in (
             "messages",
             "input",
@@ -232,7 +232,7 @@ def _asked_messages(whole: Any) -> list[Message]:
 
 
 def _answer_messages(whole: Any) -> list[Message]:
-    if isinstance(whole, Mapping):
+    if isinstance(whole, dict):
         for name in (
             "choices",
             "generations",
@@ -264,10 +264,10 @@ def _tools(found: Heard) -> list[Any]:
     tools = []
     for each in told[:_MOST]:
         tool = parsed(each)
-        if isinstance(tool, Mapping):
+        if isinstance(tool, dict):
             inner = tool.get("tool", tool)
-            inner = parsed(inner.get("json_schema", inner)) if isinstance(inner, Mapping) else inner
-            if isinstance(inner, Mapping):
+            inner = parsed(inner.get("json_schema", inner)) if isinstance(inner, dict) else inner
+            if isinstance(inner, dict):
                 named = {name: parsed(value) for name, value in inner.items()}
                 tools.append(named if "function" in named else {"type": "function", "function": named})
     return tools
@@ -286,7 +286,7 @@ def _joined_text(told: Any) -> str:
     """Texts of a list of parts."""
     if isinstance(told, list):
         return "\n".join(_joined_text(each) for each in told)
-    if isinstance(told, Mapping):
+    if isinstance(told, dict):
         said = told.get("content", told.get("text"))
         return _joined_text(said) if said is not None else _written(told)
     return "" if told is None else str(told)

@@ -294,6 +294,8 @@ def _value(value: Any, bounds: Bounds, clipped: list[str], name: str, depth: int
     which = value.WhichOneof("value")
     if which is None:
         return None
+    if which == "int_value":
+        return value.int_value
     found = getattr(value, which)
     if which in ("string_value", "bytes_value"):
         if len(found) > bounds.characters:

@@ -10,7 +10,7 @@ import msgspec
 
 from loopwright.core.money import Usage
 from loopwright.kit.db import plain
-from loopwright.telemetry.aliases import KINDS, MARKS, PREFIXES, PROVIDERS, STARTS, TABLE
+from loopwright.telemetry.aliases import KINDS, MARKS, PREFIXES, PROVIDERS, STARTS, TABLE, Word
 from loopwright.telemetry.span import Kind
 
 _MOST_TAGS: Final = 32
@@ -18,6 +18,7 @@ _TAG_NAME: Final = 64
 _TAG_VALUE: Final = 512
 _MOST_TOKENS: Final = 2**31 - 1
 _decode: Final = msgspec.json.Decoder().decode
+_TAGGED: Final = ("environment", "release", "user")
 _HELD_APART: Final = ("session_id", "thread_id", "conversation_id", "user_id", "sessionId", "userId", "prompt_version")
 
 
@@ -40,10 +41,14 @@ class Heard:
     def text(self, name: str) -> str | None:
         """A field as text; None when it is not there."""
         value = self.fields.get(name)
-        if isinstance(value, str) and value[:1] == '"':  # MLflow writes all values as JSON
-            value = parsed(value)
-        if value is None or isinstance(value, str):
-            return value or None
+        if value is None:
+            return None
+        if isinstance(value, str):
+            if value[:1] != '"':
+                return value or None
+            value = parsed(value)  # MLflow writes all values as JSON
+            if value is None or isinstance(value, str):
+                return value or None
         return str(value) if isinstance(value, int | float) else None
 
 
@@ -51,16 +56,16 @@ def heard(attributes: Mapping[str, Any]) -> Heard:
     """Sort the attributes of one span."""
     found = Heard()
     known = _sort(found, attributes)
-    if "kind" in found.fields:
-        found.word = found.fields["kind"]
+    fields = found.fields
+    if "kind" in fields:
+        found.word = fields["kind"]
         found.kind = KINDS[found.word]
-    elif "model" in found.fields and not found.fields.keys().isdisjoint(("input_tokens", "output_tokens")):
+    elif "model" in fields and ("input_tokens" in fields or "output_tokens" in fields):
         found.kind = "llm"
-    for name, value in known.items():
+    if found.kind in CALLS:
         # What a call on record tells itself is not told again.
-        if found.kind not in CALLS or TABLE[name].field in _OF_SPANS:
-            found.rest[name] = value
-    found.dialect = _dialect(attributes)
+        known = {name: value for name, value in known.items() if TABLE[name].field in _OF_SPANS}
+    found.rest |= known
     _tag(found)
     return found
 
@@ -69,27 +74,31 @@ def _sort(found: Heard, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Put each where it belongs; those of the table that a span may want to show as they came."""
     ranks: dict[str, int] = {}
     known: dict[str, Any] = {}
+    fields, rest, dialect = found.fields, found.rest, len(MARKS)
     for name, value in attributes.items():
-        word = TABLE.get(name)
+        word = _WORDS.get(name)
         if word is None:
+            mark = _MARKS.get(name.partition(".")[0])
+            if mark is not None and mark < dialect:
+                dialect = mark
             if name.startswith(STARTS):
                 _part(found, name, value)
             else:
-                found.rest[name] = value
+                rest[name] = value
             continue
-        meaning, rank = word
-        if meaning not in _TOLD_ELSEWHERE:
+        meaning, rank, shown, mark = word
+        if mark < dialect:  # noqa: PLR1730  (a call for each attribute)
+            dialect = mark
+        if shown:
             known[name] = value
         told = _kind_word(value) if meaning == "kind" else value
-        if told is None or told == "" or rank >= ranks.get(meaning, _LAST):
+        if told is None or told == "" or (meaning in ranks and rank >= ranks[meaning]):
             continue
         if meaning != "kind" or told in KINDS:
             ranks[meaning] = rank
-            found.fields[meaning] = told
+            fields[meaning] = told
+    found.dialect = MARKS[dialect][1] if dialect < len(MARKS) else ""
     return known
-
-
-_LAST: Final = 1_000
 
 
 CALLS: Final[frozenset[Kind]] = frozenset(("llm", "embedding", "rerank"))
@@ -110,6 +119,16 @@ _TOLD_ELSEWHERE: Final = frozenset(
 )
 """Of every span these have places of their own."""
 _OF_SPANS: Final = frozenset(("host", "port", "response_id", "first_at", "level", "cost"))
+_MARKS: Final[Mapping[str, int]] = {first: number for number, (first, _) in reversed([*enumerate(MARKS)])}
+"""By the first word of an attribute's name; the dialect with the lowest counts."""
+
+
+def _looked_up(name: str, word: Word) -> tuple[str, int, bool, int]:
+    return word.field, word.rank, word.field not in _TOLD_ELSEWHERE, _MARKS.get(name.partition(".")[0], len(MARKS))
+
+
+_WORDS: Final = {name: _looked_up(name, word) for name, word in TABLE.items()}
+"""All that is asked of a name that the table knows: (field, rank, whether a span may show it, dialect)."""
 
 
 def provider_of(found: Heard) -> str:
@@ -124,12 +143,9 @@ def usage_of(found: Heard) -> Usage | None:
     What a dialect counts beside the input though it is part of it (cached, reasoning) is never added to it.
     """
     fields = found.fields
-    counts = {
-        name: _count(fields.get(f"{name}_tokens"))
-        for name in ("input", "output", "total", "cached", "written", "reasoning")
-    }
-    bundle = parsed(fields.get("usage"))
-    if isinstance(bundle, Mapping):
+    counts = {name: _count(fields[key]) if key in fields else None for name, key in _COUNTS}
+    bundle = parsed(fields["usage"]) if "usage" in fields else None
+    if isinstance(bundle, dict):
         for name, key in _bundled(bundle):
             if counts[name] is None:
                 counts[name] = _count(bundle[key])
@@ -197,17 +213,9 @@ def _kind_word(value: Any) -> str:
     return value.strip('"').lower() if isinstance(value, str) else ""
 
 
-def _dialect(attributes: Mapping[str, Any]) -> str:
-    firsts = {name.partition(".")[0] for name in attributes}
-    for first, name in MARKS:
-        if first in firsts:
-            return name
-    return ""
-
-
 def _tag(found: Heard) -> None:
     tags, fields = found.tags, found.fields
-    for name in ("environment", "release", "user"):
+    for name in _TAGGED:
         if name in fields and (said := found.text(name)):
             tags[name] = plain(said, _TAG_VALUE)
     if "tags" in found.parts:
@@ -220,6 +228,9 @@ def _tag(found: Heard) -> None:
             if isinstance(label, str) and label and len(tags) < _MOST_TAGS:
                 name, _, value = label.partition(":")
                 tags.setdefault(plain(name, _TAG_NAME) or "tag", plain(value or "true", _TAG_VALUE))
+
+
+_COUNTS: Final = [(name, f"{name}_tokens") for name in ("input", "output", "total", "cached", "written", "reasoning")]
 
 
 def _count(value: Any) -> int | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from loopwright.core.value import value
+
 Kind = Literal[
     "llm", "embedding", "rerank", "retrieval", "tool", "agent", "workflow", "chain", "guardrail", "evaluator", "memory",
     "other",
@@ -33,7 +35,7 @@ class SpanLink:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Span:
     """One step of a trace."""
 

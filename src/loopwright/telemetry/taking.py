@@ -14,7 +14,7 @@ from loopwright.telemetry.events import TOLD, said_in
 from loopwright.telemetry.messages import documents, messages_of
 from loopwright.telemetry.reading import CALLS, Heard, heard, tree, usage_of
 from loopwright.telemetry.recording import PriceOf, record_of
-from loopwright.telemetry.rows import id_of
+from loopwright.telemetry.rows import made_id
 from loopwright.telemetry.span import Span, SpanEvent, SpanLink, Status
 from loopwright.telemetry.wire import Decoded, Source, WireSpan, note
 
@@ -23,6 +23,8 @@ _EPOCH: Final = date(1970, 1, 1)
 _LONGEST_US: Final = 3_650 * 86_400 * 10**6
 _STATUSES: Final[tuple[Status, ...]] = ("unset", "ok", "error")
 _LOCAL: Final = frozenset(("127.0.0.1", "localhost", "::1", "0.0.0.0"))  # noqa: S104  (names of this machine)
+_NO_TRACE: Final = bytes(16)
+_NO_SPAN: Final = bytes(8)
 _SAID: Final = 8_000
 """Characters of what was said of a failure."""
 
@@ -66,35 +68,46 @@ class Taken:
 
 def take(decoded: Decoded[WireSpan], terms: Terms) -> Taken:
     """Read all spans of a request; those that cannot be kept are refused, each with its reason."""
-    steps: list[tuple[Step, Heard]] = []
-    seen: dict[tuple[bytes, bytes], int] = {}
+    steps: list[Step] = []
+    calls: list[tuple[Step, Heard]] = []
+    seen: dict[bytes, int] = {}
     for source, spans in decoded.groups:
         for each in spans:
             reason = _unfit(each, terms)
-            if reason is None and seen.setdefault((each.trace_id, each.span_id), each.start) != each.start:
+            place = each.trace_id + each.span_id
+            if reason is None and place in seen:
+                if seen[place] == each.start:
+                    continue  # the very same: the first one counts
                 reason = "two spans with one id"
             if reason is not None:
                 decoded.refuse(reason)
                 continue
-            steps.append(_step(each, source, terms))
-    unique = {step.id: (step, found) for step, found in reversed(steps)}
-    kept = list(reversed(unique.values()))
-    _inherit([step for step, _ in kept])
-    wrapped = _wrapped(step.span for step, _ in kept)
-    for step, found in kept:
+            seen[place] = each.start
+            step, found = _step(each, source, terms)
+            steps.append(step)
+            if step.span.kind in CALLS:
+                calls.append((step, found))
+    if calls:
+        _tell_calls(steps, calls, terms)
+    return Taken(steps, decoded.refused, decoded.message)
+
+
+def _tell_calls(steps: list[Step], calls: list[tuple[Step, Heard]], terms: Terms) -> None:
+    _inherit(steps, [step for step, _ in calls])
+    wrapped = _wrapped([step.span for step in steps], [step.span for step, _ in calls])
+    for step, found in calls:
         span = step.span
-        if span.kind in CALLS and (span.trace_id, span.span_id) not in wrapped and not _asked_here(found, terms.here):
+        if (span.trace_id, span.span_id) not in wrapped and not _asked_here(found, terms.here):
             step.record = record_of(
                 span, found, call_id=step.id, key_id=terms.who.key_id, price=terms.price, texts=step.texts
             )
             step.span = replace(span, call_id=step.id)
-    return Taken([step for step, _ in kept], decoded.refused, decoded.message)
 
 
 def _unfit(each: WireSpan, terms: Terms) -> str | None:
-    if len(each.trace_id) != 16 or not any(each.trace_id):
+    if len(each.trace_id) != 16 or each.trace_id == _NO_TRACE:
         return "a trace id is not of 16 bytes, or zero"
-    if len(each.span_id) != 8 or not any(each.span_id):
+    if len(each.span_id) != 8 or each.span_id == _NO_SPAN:
         return "a span id is not of 8 bytes, or zero"
     if each.start <= 0:
         return "a span has no start"
@@ -113,7 +126,7 @@ def _step(each: WireSpan, source: Source, terms: Terms) -> tuple[Step, Heard]:
         each.events = [event for event in each.events if event[1] not in TOLD]
     found = heard(each.attributes)
     trace_id, span_id = each.trace_id.hex(), each.span_id.hex()
-    parent_id = each.parent_id.hex() if len(each.parent_id) == 8 and any(each.parent_id) else None
+    parent_id = each.parent_id.hex() if len(each.parent_id) == 8 and each.parent_id != _NO_SPAN else None
     if each.end < each.start and each.end:
         note(each.clipped, "end")
     if parent_id is None:
@@ -146,12 +159,17 @@ def _step(each: WireSpan, source: Source, terms: Terms) -> tuple[Step, Heard]:
         input=None if is_call else _given(found),
         output=None if is_call else _made(found),
         attributes=found.rest,
-        events=[SpanEvent(at_ns=at, name=name, attributes=told) for at, name, told in each.events],
-        links=[SpanLink(trace_id=trace, span_id=to, attributes=told) for trace, to, told in each.links],
+        events=[SpanEvent(at_ns=at, name=name, attributes=told) for at, name, told in each.events]
+        if each.events
+        else (),
+        links=[SpanLink(trace_id=trace, span_id=to, attributes=told) for trace, to, told in each.links]
+        if each.links
+        else (),
         clipped=each.clipped,
     )
     texts = terms.keeps(model if is_call and model else "")
-    return Step(id_of(each.start, trace_id, span_id), _day(each.start // _DAY_NS), span, found.tags, texts), found
+    row_id = made_id(each.start, each.trace_id + each.span_id)
+    return Step(row_id, _day(each.start // _DAY_NS), span, found.tags, texts), found
 
 
 @cache
@@ -204,26 +222,23 @@ def _error(each: WireSpan, found: Heard) -> str | None:
     return None
 
 
-def _inherit(steps: list[Step]) -> None:
+def _inherit(steps: list[Step], calls: list[Step]) -> None:
     """A session that is told of some span of a trace is the session of its calls: most dialects tell the root only."""
+    if all(step.span.session is not None for step in calls):
+        return
     sessions: dict[str, set[str]] = {}
     for step in steps:
         if step.span.session:
             sessions.setdefault(step.span.trace_id, set()).add(step.span.session)
-    for step in steps:
+    for step in calls:
         found = sessions.get(step.span.trace_id)
-        if step.span.session is None and found is not None and len(found) == 1 and step.span.kind in CALLS:
+        if step.span.session is None and found is not None and len(found) == 1:
             step.span = replace(step.span, session=next(iter(found)))
 
 
-def _wrapped(spans: Iterable[Span]) -> set[tuple[str, str]]:
+def _wrapped(spans: list[Span], calls: list[Span]) -> set[tuple[str, str]]:
     """Calls that hold another call: frameworks tell of a call, and so does the client that they call; it is one."""
-    parents: dict[tuple[str, str], str | None] = {}
-    calls: list[Span] = []
-    for span in spans:
-        parents[span.trace_id, span.span_id] = span.parent_id
-        if span.kind in CALLS:
-            calls.append(span)
+    parents = {(span.trace_id, span.span_id): span.parent_id for span in spans}
     known, found = {(call.trace_id, call.span_id) for call in calls}, _beside(calls)
     for call in calls:
         trace, above, steps = call.trace_id, call.parent_id, 0
