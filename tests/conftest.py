@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import asyncio
+import gc
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long one example takes says how busy the machine is.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+# Importing some thousand tests leaves nothing to collect, and looking for it was a third of that time.
+gc.disable()
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +56,9 @@ def database_url(postgres: EmbeddedPostgres, postgres_url: str) -> Iterator[str]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The console last: Playwright keeps an event loop running on the main thread, where others want their own."""
     items.sort(key=lambda item: "console" in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end: nobody has to look through it again."""
+    gc.freeze()
+    gc.enable()
