@@ -49,6 +49,7 @@ from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.measured import Measured
 from loopwright.gateway.prompted import Prompted
 from loopwright.gateway.recorded import Recorded
+from loopwright.gateway.repeated import Repeated
 from loopwright.gateway.route import Route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.gateway.settled import Settled
@@ -116,6 +117,8 @@ class App:
     """The whole road."""
     prompted: Prompted
     """Its outermost wrapper: makes plans of calls of tasks."""
+    repeated: Repeated | None
+    """Answers what comes again in the same bytes before the road begins; None where nothing is cached, or texts are guarded."""
     recorded: Recorded | Guarded
     """The next one, which also takes refusals at the door."""
     providers: tuple[Provider, ...]
@@ -255,11 +258,13 @@ async def build(settings: Settings) -> App:
     search = Searcher(db, seal, embedder=Embedders(targets), chat=road, memory=settings.collections.search_memory)
     calibrations = Calibrations(db, search, seal)
     chat = Grounded(inner=workshop.performed(chat, price), search=search, weigh=calibrations, sizes=Measured(counters))
-    chat = Admitted(workshop.remembered(chat), allowances, routing.dearest(routes).get, settings.limits)
+    chat = admitted = Admitted(workshop.remembered(chat), allowances, routing.dearest(routes).get, settings.limits)
     meters = Meters.begin(settings.home / "metrics", targets, series=settings.monitoring.metrics.series)
     spooled = Settled(Counted(spool, meters), allowances)
     kept = Recorded(chat, spooled, price, payloads=settings.calls.payloads, alone=routing.alone(routes))
     recorded = Guarded(kept, guards) if settings.privacy.active else kept
+    repeats = bool(policies) and not settings.privacy.active
+    repeated = Repeated(cache, policies, admitted=admitted, recorded=kept) if repeats else None
     await _look_for_strangers(settings.privacy, Projects(db))
     prompted = road.whole = workshop.prompted(recorded, targets, settings)
     return App(
@@ -269,7 +274,7 @@ async def build(settings: Settings) -> App:
         batches=Batches.of(db, settings), workshop=workshop,
         telemetry=Intake.of(db, settings, spool, prices, guards.keeps), search=search, calibrations=calibrations,
         spool=spool, meters=meters, targets=targets, routes=tuple({each.name: each for each in routes.values()}.values()),
-        chat=prompted, prompted=prompted, recorded=recorded, providers=opened, counters=counters,
+        chat=prompted, prompted=prompted, repeated=repeated, recorded=recorded, providers=opened, counters=counters,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import uvicorn
 
 from loopwright.api.asgi import AsgiExchange
-from loopwright.api.lane import Answer, lane
+from loopwright.api.lane import lane
+from loopwright.api.lane_cycle import Answer, AtOnce
 
 PATHS = {"/hot": "/hot"}
 
@@ -32,6 +33,7 @@ async def served(
     body_timeout: float = 60.0,
     keep_alive: int = 5,
     fast: bool = True,
+    at_once: AtOnce | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server whose hot paths go to `answer`, on the fast lane or as plain ASGI."""
 
@@ -48,7 +50,9 @@ async def served(
 
     config = uvicorn.Config(
         app,
-        http=lane(answer, paths, body_limit=body_limit, body_timeout=body_timeout) if fast else "httptools",
+        http=lane(answer, paths, body_limit=body_limit, body_timeout=body_timeout, at_once=at_once)
+        if fast
+        else "httptools",
         ws="none",
         lifespan="off",
         log_config=None,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.api.exchange import Exchange
+from loopwright.api.exchange import Exchange, Given
 from loopwright.api.hot import refuse
 from loopwright.core.errors import LoopwrightError
 from tests.api.serving import Raw, post, served
@@ -108,6 +108,33 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         answers = [(await raw.answer())[2] for _ in range(4)]
         assert answers == [b"1", b"2", b"/cold", b"3"]
         await raw.close()
+
+
+async def test_what_is_there_already_is_answered_at_once_and_in_its_turn() -> None:
+    def at_once(_exchange: Exchange, raw: bytes) -> Given | None:
+        if raw.startswith(b"broken"):
+            raise ValueError(raw)
+        return Given(PLAIN, raw + b"!", raw.startswith(b"stream")) if raw.endswith(b"known") else None
+
+    async with served(echo, body_limit=12, at_once=at_once) as port:
+        raw = await Raw.open(port)
+        words = [b"known", b"stream known", b"new", b"known", b"broken", b"known"]
+        await raw.send(b"".join(map(post, words)) + post(b"known")[:-3])
+        answers = [(await raw.answer())[1:] for _ in words]
+        # What had to wait for its turn takes the usual way.
+        assert [body for _, body in answers] == [b"known!", b"stream known!", b"new", b"known", b"broken", b"known"]
+        assert answers[1][0]["transfer-encoding"] == "chunked"
+        await raw.send(b"own")
+        assert (await raw.answer())[2].startswith(b"known")
+        await raw.send(post(b"known") + post(b"known"))
+        assert [(await raw.answer())[2] for _ in range(2)] == [b"known!", b"known!"]
+        await raw.send(post(b"much too long, known"))
+        assert (await raw.answer())[0] == 413
+        await raw.close()
+        old = await Raw.open(port)
+        await old.send(b"POST /hot HTTP/1.0\r\ncontent-length: 12\r\n\r\nstream known")
+        assert (await old.answer())[2] == b"stream known!"
+        await old.close()
 
 
 @settings(max_examples=25, deadline=None)

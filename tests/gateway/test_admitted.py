@@ -107,7 +107,8 @@ async def test_the_estimate_is_the_most_the_request_allows(gate: Gate, body: dic
     await gate.limited("tokens_per_minute", 10**6)
     request = now(**body)
     assert request.raw is not None
-    sizes = Admitted(SAID, gate.allowances, lambda _m: PRICE, gate.settings)._sizes(request, (), gate.allowances)
+    sizes = Admitted(SAID, gate.allowances, lambda _m: PRICE, gate.settings).most(request)
+    assert sizes is not None
     assert sizes[1] == len(request.raw) // 3 + 1 + tokens
 
 

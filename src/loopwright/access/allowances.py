@@ -15,9 +15,8 @@ from typing import Any, Final, TypeVar
 
 from loopwright.access.account import NEVER, Account, Ask, Grant
 from loopwright.access.limits import CHANNEL, CONCURRENT, MONEY, Limit, Limits
-from loopwright.access.pool import Pool, Reservation, Settled
+from loopwright.access.pool import Asking, Pool, Reservation, Settled
 from loopwright.access.refusals import refusal
-from loopwright.core.chat import Request
 from loopwright.core.errors import Unavailable
 from loopwright.kit.db import Database
 from loopwright.kit.settings import LimitSettings
@@ -80,7 +79,7 @@ class Allowances:
 
     # ---- on the way of a request: memory only ----
 
-    def of(self, request: Request) -> tuple[Pool, ...]:
+    def of(self, request: Asking) -> tuple[Pool, ...]:
         """The limits a request counts against; most often none."""
         who = request.who
         found = self._of_key.get(who.key_id, _NONE)
@@ -92,7 +91,7 @@ class Allowances:
                 found += self._of_tag.get((who.project_id, name, value), _NONE)
         return found
 
-    def reserve(self, request: Request, pools: tuple[Pool, ...], sizes: Sizes) -> Account | None:
+    def reserve(self, request: Asking, pools: tuple[Pool, ...], sizes: Sizes) -> Account | None:
         """Reserve `sizes` on all `pools`, or nothing: then the answer is the window that has no room."""
         if request.id in self._open:
             return None
@@ -152,7 +151,7 @@ class Allowances:
 
     # ---- when there is no room at once ----
 
-    async def admit(self, request: Request, pools: tuple[Pool, ...], sizes: Sizes) -> None:
+    async def admit(self, request: Asking, pools: tuple[Pool, ...], sizes: Sizes) -> None:
         """Reserve, waiting for leases for `limits.wait` seconds at most.
 
         Raises:

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from loopwright.access.account import Account
 from loopwright.access.limits import Limit, window_of
+from loopwright.core.who import Principal
+
+
+class Asking(Protocol):
+    """What this needs to know of a call that begins."""
+
+    @property
+    def id(self) -> str:
+        """Its own."""
+        ...
+
+    @property
+    def who(self) -> Principal:
+        """Whose limits it counts against."""
+        ...
+
+    @property
+    def started_ns(self) -> int:
+        """Unix time in nanoseconds, which says in which window it falls."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Limits of tags are told by them."""
+        ...
 
 
 class Settled(Protocol):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Given(NamedTuple):
+    """An answer that was there already."""
+
+    headers: bytes
+    """Ready lines, each ending in CRLF."""
+    body: bytes
+    stream: bool
+    """The body goes out as a stream of one piece."""
 
 
 class Exchange(Protocol):

@@ -12,12 +12,13 @@ from typing import Final, Protocol
 import msgspec
 
 from loopwright.api.dialect import Asked, Dialect, Voice
-from loopwright.api.exchange import Exchange
+from loopwright.api.exchange import Exchange, Given
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import BadRequest, LoopwrightError, Spent, Unauthenticated
 from loopwright.core.money import usd
 from loopwright.core.privacy import NO_STORE
 from loopwright.core.who import Principal
+from loopwright.gateway.repeated import Repeat, Repeated
 from loopwright.kit import wire, wire_out
 from loopwright.kit.ids import Ids
 
@@ -25,7 +26,10 @@ _JSON: Final = b"content-type: application/json\r\n"
 _EVENTS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
+_CALL_ID: Final = b"x-loopwright-call-id: "
 _CLIENT_LENGTH: Final = 200
+_WISHES: Final = (b"x-loopwright-timeout", b"x-loopwright-no-store", b"cache-control")
+"""Headers that change what becomes of a question."""
 _TIMEOUT: Final = re.compile(r"(\d{1,8}(?:\.\d{1,6})?)(s|ms)?")
 _NOT_WISHED: Final = frozenset({None, "", "0", "false", "no"})
 _NOT_STORED: Final = re.compile(rb'"store"\s*:\s*false')
@@ -51,21 +55,55 @@ class HotRoutes:
     find: Callable[[str], Principal | None]
     """Who holds a secret."""
     refusals: Refusals
+    repeated: Repeated | None = None
+    """Answers what comes again; None is that everything takes the road."""
     ids: Ids = field(default_factory=Ids)
+
+    def at_once(self, exchange: Exchange, raw: bytes) -> Given | None:
+        """The answer to a question that came before, counted and recorded; None is that `answer` has to be asked."""
+        repeated = self.repeated
+        again = None if repeated is None else repeated.find(exchange.path, raw)
+        if repeated is None or again is None:
+            return None
+        for name in _WISHES:
+            if exchange.header(name) is not None:
+                return None
+        started_ns, began = time.time_ns(), time.perf_counter_ns()
+        try:
+            who = self.who(exchange)
+            call_id = self.ids.new(started_ns)
+            asked = Repeat(
+                id=call_id,
+                who=who,
+                started_ns=started_ns,
+                began=began,
+                tags=again.tags,
+                trace=wire.new_trace(exchange.header(b"traceparent"), call_id),
+                client=(exchange.header(b"user-agent") or "")[:_CLIENT_LENGTH],
+            )
+            if not repeated.answer(again, asked):
+                return None
+        except LoopwrightError:
+            return None  # told on the road, and on record there
+        kind = _EVENTS if again.stream else _JSON
+        headers = b"".join((kind, _CALL_ID, call_id.encode(), b"\r\n", again.head))
+        return Given(headers, again.body, again.stream)
 
     async def answer(self, exchange: Exchange) -> None:
         """Take an exchange to its end; errors become answers in the dialect of its path."""
         started_ns = time.time_ns()
         call_id = self.ids.new(started_ns)
-        head = b"x-loopwright-call-id: " + call_id.encode() + b"\r\n"
+        head = _CALL_ID + call_id.encode() + b"\r\n"
         dialect = self.dialects[exchange.path]
         try:
-            request = await self._request(exchange, dialect, call_id, started_ns)
+            request, raw = await self._request(exchange, dialect, call_id, started_ns)
             voice = dialect.voice(request)
             answer = self.chat(request)
             try:
                 if request.stream:
-                    await _stream(exchange, head, answer, voice)
+                    first = await _stream(exchange, head, answer, voice)
+                    if voice is None and first.done:
+                        self._note(exchange, raw, request, first)
                     return
                 delta = await _whole(answer)
             finally:
@@ -80,8 +118,17 @@ class HotRoutes:
             await refuse(exchange, failure, head, dialect.error(failure, call_id))
             return
         await exchange.respond(200, b"".join((_JSON, head, _about(delta))), body)
+        if voice is None and delta.cache is not None:
+            self._note(exchange, raw, request, delta)
 
-    async def _request(self, exchange: Exchange, dialect: Dialect, call_id: str, started_ns: int) -> Request:
+    def _note(self, exchange: Exchange, raw: bytes, request: Request, delta: Delta) -> None:
+        if self.repeated is not None:
+            self.repeated.note(exchange.path, raw, request, delta, _about(delta))
+
+    async def _request(
+        self, exchange: Exchange, dialect: Dialect, call_id: str, started_ns: int
+    ) -> tuple[Request, bytes]:
+        """The question, and the bytes it was sent in."""
         who = self.who(exchange)
         asked = Asked(
             raw=await exchange.body(),
@@ -119,7 +166,9 @@ class HotRoutes:
         if wish is not None:
             request = replace(request, privacy=wish)
         control = exchange.header(b"cache-control")
-        return request if control is None else replace(request, cache_control=control.lower())
+        if control is not None:
+            request = replace(request, cache_control=control.lower())
+        return request, asked.raw
 
     def who(self, exchange: Exchange) -> Principal:
         """Who asks, by `Authorization: Bearer` or, as Anthropic's SDKs send it, `x-api-key`.
@@ -155,8 +204,8 @@ async def _whole(answer: AsyncGenerator[Delta, None]) -> Delta:
     return found
 
 
-async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta, None], voice: Voice | None) -> None:
-    """Events as they come. The first is awaited before the status goes out, so a refusal is a 4xx even here."""
+async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta, None], voice: Voice | None) -> Delta:
+    """Events as they come; the first of them. It is awaited before the status goes out, so a refusal is a 4xx even here."""
     first = await anext(answer, None)
     if first is None:
         raise LoopwrightError("the answer was empty: see the log")
@@ -168,7 +217,7 @@ async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta,
             await _say(exchange, delta, voice)
             last = delta
         if last.done:
-            return
+            return first
         failure = LoopwrightError("the answer has no end: see the log")
     except LoopwrightError as error:
         failure = error
@@ -176,6 +225,7 @@ async def _stream(exchange: Exchange, head: bytes, answer: AsyncGenerator[Delta,
         _log.exception("a stream failed")
         failure = LoopwrightError("something failed inside Loopwright: its log says what")
     await exchange.end(wire_out.event(wire_out.error_body(failure)) if voice is None else voice.failed(failure))
+    return first
 
 
 async def _say(exchange: Exchange, delta: Delta, voice: Voice | None) -> None:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from loopwright.api.asgi import AsgiExchange
-from loopwright.api.exchange import Exchange
+from loopwright.api.exchange import Exchange, Given
 from loopwright.api.hot import HotRoutes
 from loopwright.api.lane import lane
 from loopwright.api.later import Asgi, Later
@@ -57,10 +57,16 @@ class Door:
         other = self.others.get(exchange.path)
         return self.hot.answer(exchange) if other is None else other(exchange)
 
+    def at_once(self, exchange: Exchange, raw: bytes) -> Given | None:
+        """The answer to an exchange with the body `raw`, if it is there already."""
+        return self.hot.at_once(exchange, raw)
+
 
 def routes(app: App) -> Door:
     """The hot routes over `app`."""
-    hot = HotRoutes(chat=app.chat, dialects=dialects(app), find=app.keys.find, refusals=app.recorded)
+    hot = HotRoutes(
+        chat=app.chat, dialects=dialects(app), find=app.keys.find, refusals=app.recorded, repeated=app.repeated
+    )
     counting = Counting(who=hot.who, models=app.targets.keys(), counters=app.counters, tasks=app.prompted)
     others: dict[str, Callable[[Exchange], Awaitable[None]]] = {
         "/v1/messages/count_tokens": counting.answer,
@@ -123,6 +129,7 @@ async def serve(app: App, listening: socket.socket, console: Console) -> None:
             {path: path for path in door.paths},
             body_limit=server.body_limit,
             body_timeout=server.body_timeout,
+            at_once=None if app.repeated is None else door.at_once,
         ),
         ws="none",
         lifespan="off",

@@ -18,7 +18,7 @@ import msgspec
 
 from loopwright.cache import shared, tally
 from loopwright.cache.entry import Entry, Erasure, Likeness
-from loopwright.cache.memory import Memory, Wording, short
+from loopwright.cache.memory import Memory, Sent, Wording, short
 from loopwright.cache.tally import Tally, Wrong
 from loopwright.core.chat import Delta
 from loopwright.core.errors import Unavailable
@@ -76,6 +76,10 @@ class Cache:
     def recall(self, wording: Wording) -> Delta | None:
         """The answer to a question in these very words, as `note` was told of it. Never waits."""
         return self.memory.recall(wording, time.time())
+
+    def recall_sent(self, sent: Sent) -> Any:
+        """What `memory.note_sent` was told of a question sent in these very bytes. Never waits."""
+        return self.memory.recall_sent(sent, time.time())
 
     def elsewhere(self, key: bytes) -> bool:
         """Whether another worker is known to have stored it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from loopwright.cache.entry import Entry
 from loopwright.core.chat import Delta, Operation
@@ -13,6 +13,8 @@ LONGEST_WORDING: Final = 4_096
 """Bytes of a question that is known by its wording; to look a longer one up would cost the misses too much."""
 _NOTED: Final = 900
 """Bytes of a note beside its texts, about."""
+_SENT: Final = 1_800
+"""Bytes that how it was sent adds to it beside its text, about."""
 MOST_KNOWN: Final = 100_000
 """Answers in the database a worker knows of, about 10 MB; the newest."""
 
@@ -29,6 +31,25 @@ class Wording(NamedTuple):
     raw: bytes
 
 
+class Sent(NamedTuple):
+    """A question just as a client sent it."""
+
+    path: str
+    raw: bytes
+
+
+class _Noted:
+    """How a held answer was last asked for and given."""
+
+    __slots__ = ("again", "delta", "entry", "sent")
+
+    def __init__(self, entry: Entry, delta: Delta) -> None:
+        self.entry = entry
+        self.delta = delta
+        self.sent: Sent | None = None
+        self.again: Any = None
+
+
 class Memory:
     """Least recently used goes first."""
 
@@ -37,7 +58,8 @@ class Memory:
         self.limit = limit
         self.bytes = 0
         self._held: OrderedDict[bytes, Entry] = OrderedDict()
-        self._worded: dict[Wording, tuple[Entry, Delta]] = {}
+        self._worded: dict[Wording, _Noted] = {}
+        self._sent: dict[Sent, _Noted] = {}
         self._wordings: dict[bytes, Wording] = {}
         """By key: how a held answer was last asked for."""
         self._known: dict[int, int] = {}
@@ -64,9 +86,16 @@ class Memory:
     def recall(self, wording: Wording, now: float) -> Delta | None:
         """The answer to a question put in these very words before, as it was given then: nothing is read or made."""
         found = self._worded.get(wording)
-        if found is None or self.find(found[0].key, now) is None:
+        if found is None or self.find(found.entry.key, now) is None:
             return None
-        return found[1]
+        return found.delta
+
+    def recall_sent(self, sent: Sent, now: float) -> Any:
+        """What was noted of a question that is sent in these very bytes again, as `note_sent` was told it; None is nothing."""
+        found = self._sent.get(sent)
+        if found is None or self.find(found.entry.key, now) is None:
+            return None
+        return found.again
 
     def note(self, wording: Wording, entry: Entry, delta: Delta) -> None:
         """Note how a held answer was asked for and given; it takes the place of the note before, and goes with the answer."""
@@ -74,8 +103,24 @@ class Memory:
             return
         self._forget_wording(entry.key)
         self._wordings[entry.key] = wording
-        self._worded[wording] = entry, delta
-        self.bytes += _size(wording, delta)
+        noted = self._worded[wording] = _Noted(entry, delta)
+        self.bytes += _size(wording, noted)
+        self._make_room()
+
+    def note_sent(self, wording: Wording, sent: Sent, again: Any) -> None:
+        """Note how a client sent a question whose wording is noted, and what whoever answers at the door needs for it."""
+        noted = self._worded.get(wording)
+        if noted is None or len(sent.raw) > LONGEST_WORDING:
+            return
+        self.bytes -= _size(wording, noted)
+        self._forget_sent(noted)
+        other = self._sent.get(sent)
+        if other is not None:  # in another project, say: the last one counts
+            self.bytes -= _SENT + len(sent.raw)
+            self._forget_sent(other)
+        noted.sent, noted.again = sent, again
+        self._sent[sent] = noted
+        self.bytes += _size(wording, noted)
         self._make_room()
 
     def knows(self, key: bytes, now: float) -> bool:
@@ -106,8 +151,14 @@ class Memory:
     def _forget_wording(self, key: bytes) -> None:
         wording = self._wordings.pop(key, None)
         if wording is not None:
-            _, delta = self._worded.pop(wording)
-            self.bytes -= _size(wording, delta)
+            noted = self._worded.pop(wording)
+            self.bytes -= _size(wording, noted)
+            self._forget_sent(noted)
+
+    def _forget_sent(self, noted: _Noted) -> None:
+        if noted.sent is not None:
+            del self._sent[noted.sent]
+            noted.sent = noted.again = None
 
     def drop_where(self, covers: Callable[[Entry], bool]) -> list[Entry]:
         """Let go of all that `covers` says; which they were."""
@@ -135,8 +186,9 @@ class Memory:
         self._known.pop(known, None)
 
 
-def _size(wording: Wording, delta: Delta) -> int:
-    return len(wording.raw) + len(delta.raw) + _NOTED
+def _size(wording: Wording, noted: _Noted) -> int:
+    sent = 0 if noted.sent is None else _SENT + len(noted.sent.raw)
+    return len(wording.raw) + len(noted.delta.raw) + _NOTED + sent
 
 
 def short(key: bytes) -> int:

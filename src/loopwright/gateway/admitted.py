@@ -11,9 +11,9 @@ import msgspec
 
 from loopwright.access.allowances import Allowances, Sizes
 from loopwright.access.limits import MONEY
-from loopwright.access.pool import Pool
+from loopwright.access.pool import Asking, Pool
 from loopwright.core.assignment import Assignment
-from loopwright.core.chat import Chat, Delta, Request, answering
+from loopwright.core.chat import Chat, Delta, Operation, Request, answering
 from loopwright.core.errors import Refused
 from loopwright.core.money import Price, Usage
 from loopwright.kit.nearest import hint
@@ -73,11 +73,29 @@ class Admitted:
         allowances = self.allowances
         if allowances is None or not (pools := allowances.of(request)):
             return self.inner(request)
-        sizes = self._sizes(request, pools, allowances)
+        sizes = self._sizes(request, money=_counts_money(pools), allowances=allowances)
         if allowances.reserve(request, pools, sizes) is not None:
             return self._when_leased(request, pools, sizes, allowances)
         warning = allowances.warning(pools)
         return _warned(self.inner, request, warning) if warning else self.inner(request)
+
+    def most(self, request: Request) -> Sizes | None:
+        """What `request` is taken to need whenever it is asked; None where that depends on the moment, or it is refused."""
+        price = self.price(request.model)
+        if request.assignment is not None or self.allowances is None or (price is not None and price.second):
+            return None
+        if price is None and self.settings.unpriced == "refuse":
+            return None
+        return self._sizes(request, money=True, allowances=self.allowances)
+
+    def lets_in(self, asking: Asking, model: str, operation: Operation, sizes: Sizes) -> bool:
+        """Let a call in that needs no more than `sizes`, if that can be said at once and there is nothing to say with it."""
+        who, allowances = asking.who, self.allowances
+        if not (who.may_call(model) and who.may_use(operation) and who.may_do(model)):
+            return False
+        if allowances is None or not (pools := allowances.of(asking)):
+            return True
+        return not allowances.warning(pools) and allowances.reserve(asking, pools, sizes) is None
 
     async def _when_leased(
         self, request: Request, pools: tuple[Pool, ...], sizes: Sizes, allowances: Allowances
@@ -97,24 +115,20 @@ class Admitted:
         if not who.may_do(request.model):
             raise Refused(f"key {who.key_name!r} may not call {request.model!r}", param="model")
 
-    def _sizes(self, request: Request, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
-        """What the request is taken to need, rather too much than too little."""
+    def _sizes(self, request: Request, *, money: bool, allowances: Allowances) -> Sizes:
+        """What the request is taken to need, rather too much than too little; what it costs only where `money` counts."""
         if request.assignment is not None:
-            return self._assigned(request.assignment, pools, allowances)
+            return self._assigned(request.assignment, allowances, money=money)
         prompt = len(request.raw or b"") // _BYTES_A_TOKEN + 1
         answer = 0 if request.operation in _WITHOUT_WORDS else self._longest(request)
-        nano = 0
-        for pool in pools:
-            if pool.unit == MONEY:
-                nano = self._cost(request.model, prompt, answer, allowances)
-                break
+        nano = self._cost(request.model, prompt, answer, allowances) if money else 0
         return 1, prompt + answer, 1, nano
 
-    def _assigned(self, assignment: Assignment, pools: tuple[Pool, ...], allowances: Allowances) -> Sizes:
+    def _assigned(self, assignment: Assignment, allowances: Allowances, *, money: bool) -> Sizes:
         """As `_sizes`, of all requests that will be made for a task."""
         tokens = sum(need.input + need.output for need in assignment.needs)
         nano = 0
-        if any(pool.unit == MONEY for pool in pools):
+        if money:
             nano = sum(self._cost(need.model, need.input, need.output, allowances) for need in assignment.needs)
         return 1, tokens, 1, nano
 
@@ -137,6 +151,13 @@ class Admitted:
             return 0
         seconds = allowances.seconds(model) if price.second else 0.0
         return price.cost(Usage(input=prompt, output=answer), seconds=seconds)
+
+
+def _counts_money(pools: tuple[Pool, ...]) -> bool:
+    for pool in pools:  # noqa: SIM110 - `any` over a generator would take three times as long
+        if pool.unit == MONEY:
+            return True
+    return False
 
 
 async def _warned(inner: Chat, request: Request, warning: str) -> AsyncGenerator[Delta, None]:

@@ -84,7 +84,7 @@ class Cached:
         if (control and "no-store" in control) or (privacy is not None and not privacy.store):
             return self.inner(request)
         fresh = control and ("no-cache" in control or "max-age=0" in control)
-        wording = None if fresh else _wording(request, policy)
+        wording = None if fresh else wording_of(request, policy)
         if wording is not None:
             known = self.cache.recall(wording)
             if known is not None and known.cache is not None:
@@ -184,7 +184,7 @@ class Cached:
         self.cache.put(entry, likeness)
 
 
-def _wording(request: Request, policy: Policy) -> Wording | None:
+def wording_of(request: Request, policy: Policy) -> Wording | None:
     """How a question is put, where it is short and all that decides the answer: an adapter stands beside it."""
     raw = request.raw
     if not raw or request.adapter is not None or len(raw) > LONGEST_WORDING:

@@ -89,6 +89,12 @@ class Recorded:
             self._close(taken, "error", 500, "internal", f"{type(error).__name__} inside Loopwright: see its log")
             raise
 
+    def whole(self, request: Request, delta: Delta) -> Record:
+        """The Record of a request whose answer was `delta` alone, not written."""
+        taken = _Taken(request, self.price, payloads=self.payloads)
+        taken.add(delta)
+        return taken.record("ok", 200)
+
     def refuse(self, request: Request, error: LoopwrightError) -> None:
         """Record a request that was refused before it could take the road."""
         self._close(
