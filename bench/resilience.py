@@ -44,14 +44,8 @@ from loopwright.gateway.route import Route, route
 from loopwright.gateway.routed import Routed, Target
 from loopwright.kit import wire
 from loopwright.kit.ids import Ids
-from loopwright.kit.settings import (
-    BreakerSettings,
-    ModelSettings,
-    ProviderSettings,
-    RetrySettings,
-    TargetSettings,
-    Timeouts,
-)
+from loopwright.kit.settings import ModelSettings, ProviderSettings, TargetSettings, Timeouts
+from loopwright.kit.settings_routes import BreakerSettings, RetrySettings
 from loopwright.providers.openai import OpenAICompatible
 from loopwright.testing import FaultyUpstream, answer_to
 

@@ -28,7 +28,6 @@ from loopwright.kit.migrations import migrate
 from loopwright.kit.settings import (
     DatabaseSettings,
     EngineSettings,
-    HedgeSettings,
     ModelCacheSettings,
     ModelSettings,
     PriceSettings,
@@ -37,6 +36,7 @@ from loopwright.kit.settings import (
     Settings,
     TargetSettings,
 )
+from loopwright.kit.settings_routes import HedgeSettings
 from loopwright.rooms import ROOMS
 
 T = TypeVar("T")

@@ -12,7 +12,8 @@ from loopwright.core.money import Price, Usage
 from loopwright.core.privacy import Place
 from loopwright.gateway.route import Route, route
 from loopwright.gateway.routed import Target
-from loopwright.kit.settings import ModelSettings, RetrySettings, TargetSettings
+from loopwright.kit.settings import ModelSettings, TargetSettings
+from loopwright.kit.settings_routes import RetrySettings
 
 QUICK = RetrySettings(base=0.001, longest=0.002, wait=0.2)
 

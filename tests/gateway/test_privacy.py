@@ -23,8 +23,9 @@ from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.strategies import STRATEGIES
 from loopwright.guardrails.pii import find
 from loopwright.kit.ids import Ids
-from loopwright.kit.settings import CascadeSettings, HedgeSettings, ModelSettings
+from loopwright.kit.settings import ModelSettings
 from loopwright.kit.settings_privacy import PolicySettings, PrivacySettings, SensitiveSettings
+from loopwright.kit.settings_routes import CascadeSettings, HedgeSettings
 from tests.gateway.roads import Memory, ask, deltas, recorded, saying
 from tests.gateway.routes_made import Player, made, quick
 

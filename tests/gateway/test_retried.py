@@ -17,7 +17,7 @@ from loopwright.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from loopwright.kit.settings import BreakerSettings
+from loopwright.kit.settings_routes import BreakerSettings
 from tests.gateway.roads import ask
 from tests.gateway.routes_made import Player, made, quick, said
 

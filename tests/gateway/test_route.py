@@ -14,7 +14,7 @@ from loopwright.core.who import HOUSE
 from loopwright.gateway.cascaded import Cascaded
 from loopwright.gateway.route import plain
 from loopwright.gateway.routed import Routed
-from loopwright.kit.settings import CascadeSettings, HedgeSettings, QueueSettings
+from loopwright.kit.settings_routes import CascadeSettings, HedgeSettings, QueueSettings
 from tests.gateway.roads import Memory, ask, deltas, recorded
 from tests.gateway.routes_made import Player, made, quick, said, until
 

@@ -16,7 +16,8 @@ from loopwright.gateway.cascaded import Cascaded
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.route import Route, route
 from loopwright.gateway.routed import Target
-from loopwright.kit.settings import BreakerSettings, CascadeSettings, HedgeSettings, ModelSettings, TargetSettings
+from loopwright.kit.settings import ModelSettings, TargetSettings
+from loopwright.kit.settings_routes import BreakerSettings, CascadeSettings, HedgeSettings
 from tests.gateway.roads import Memory, ask, saying
 from tests.gateway.routes_made import Player, made, quick, until
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from loopwright.core.errors import SettingsError
-from loopwright.kit.settings import BreakerSettings, HedgeSettings, RetrySettings, TargetSettings
+from loopwright.kit.settings import TargetSettings
 from loopwright.kit.settings_file import load
+from loopwright.kit.settings_routes import BreakerSettings, HedgeSettings, RetrySettings
 
 HEAD = """
 providers: {up: {base_url: 'http://h/v1'}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from loopwright.kit.settings import BreakerSettings
+from loopwright.kit.settings_routes import BreakerSettings
 
 State = Literal["closed", "open", "half-open"]
 _ENOUGH = 10

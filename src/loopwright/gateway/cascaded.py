@@ -22,7 +22,7 @@ from loopwright.core.money import Price, Usage
 from loopwright.core.notes import CASCADE, CASCADE_REASON, SAVED_USD, Note, guessed, signed_usd
 from loopwright.core.privacy import Privacy
 from loopwright.gateway.verdict import verdict
-from loopwright.kit.settings import CascadeSettings
+from loopwright.kit.settings_routes import CascadeSettings
 from loopwright.kit.sse import data_of, events
 from loopwright.kit.wire import with_fields
 

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 
 from loopwright.core.errors import Busy
-from loopwright.kit.settings import QueueSettings
+from loopwright.kit.settings_routes import QueueSettings
 
 
 class QueueFull(Busy):

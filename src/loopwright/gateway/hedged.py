@@ -13,7 +13,7 @@ from loopwright.core.chat import Delta, Request
 from loopwright.core.notes import guessed
 from loopwright.gateway.retried import Retried
 from loopwright.gateway.standing import Standing
-from loopwright.kit.settings import HedgeSettings
+from loopwright.kit.settings_routes import HedgeSettings
 
 _REMEMBERED: Final = 200
 _ENOUGH: Final = 20

@@ -25,7 +25,7 @@ from loopwright.gateway.retry_budget import RetryBudget
 from loopwright.gateway.standing import Standing
 from loopwright.gateway.strategies import Order
 from loopwright.gateway.verdict import verdict
-from loopwright.kit.settings import RetrySettings
+from loopwright.kit.settings_routes import RetrySettings
 
 _HELD_BYTES: Final = 65_536
 _CURIOUS: Final = 20

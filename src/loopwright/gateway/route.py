@@ -18,8 +18,9 @@ from loopwright.gateway.routed import Target
 from loopwright.gateway.standing import Standing
 from loopwright.gateway.strategies import STRATEGIES
 from loopwright.gateway.timed import Timed
-from loopwright.kit.settings import ModelSettings, RetrySettings, TargetSettings
+from loopwright.kit.settings import ModelSettings, TargetSettings
 from loopwright.kit.settings_adapters_check import shared
+from loopwright.kit.settings_routes import RetrySettings
 
 _ONCE = RetrySettings(attempts=1, budget=0.0)
 

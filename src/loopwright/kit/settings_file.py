@@ -24,7 +24,7 @@ from loopwright.kit.settings_exports_check import check_exports
 from loopwright.kit.settings_metrics_check import check_metrics
 from loopwright.kit.settings_privacy_check import check_privacy
 from loopwright.kit.settings_read import KeyPath, Problem, Reader
-from loopwright.kit.settings_routes import check_route
+from loopwright.kit.settings_routes_check import check_route
 from loopwright.kit.settings_tasks_check import check_tasks
 from loopwright.kit.settings_words import told, wanted
 

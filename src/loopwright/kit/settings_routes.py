@@ -1,51 +1,81 @@
-"""What is checked of a model with several targets, or with options of a route, beyond the types of its settings."""
+"""What is set of a route: when it asks again, leaves a target alone, has requests wait, asks twice or asks further."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from loopwright.kit.nearest import hint as did_you_mean
-from loopwright.kit.settings import ModelSettings, Settings, TargetSettings
-from loopwright.kit.settings_read import KeyPath, Reader
-
-
-def check_route(path: KeyPath, model: ModelSettings, settings: Settings, reader: Reader) -> None:
-    """Report what cannot be meant."""
-    for at, target in enumerate(model.targets):
-        _check_target((*path, "targets", f"[{at}]"), target, settings, reader)
-    if model.targets and not any(target.weight for target in model.targets):
-        reader.report((*path, "targets"), "every weight is 0; allowed: at least one above 0")
-    if model.cascade is not None and len(model.targets) < 2:
-        reader.report(
-            (*path, "cascade"), "needs at least two targets: the first answers, the others when it will not do"
-        )
-    if model.cascade is not None and model.hedge is not None:
-        reader.report((*path, "hedge"), "stands beside cascade; allowed: one of them")
-    if model.engine is not None and model.retries is not None:
-        reader.report((*path, "retries"), "an engine of ours is not asked again; allowed: for providers and targets")
-    if model.hedge is not None and model.engine is not None:
-        reader.report((*path, "hedge"), "an engine of ours is not asked twice; allowed: for providers and targets")
+from loopwright.kit.settings_marks import Between, Positive, Seconds
 
 
-def _check_target(path: KeyPath, target: TargetSettings, settings: Settings, reader: Reader) -> None:
-    providers: Mapping[str, object] = settings.providers
-    if (target.provider is None) == (target.engine_model is None) and not reader.failed(
-        path, "provider", "engine_model"
-    ):
-        both = "neither" if target.provider is None else "both"
-        reader.report(path, f"has {both} of provider and engine_model; allowed: exactly one")
-    if target.provider is not None and ("providers", target.provider) not in reader.places:
-        known = did_you_mean(target.provider, providers) or "; there are none under `providers`"
-        reader.report(
-            (*path, "provider"), f"found {reader.found((*path, 'provider'), target.provider)}, no provider{known}"
-        )
-    if target.engine_model is not None and ("models", target.engine_model) in reader.places:
-        named = settings.models.get(target.engine_model)
-        if named is not None and named.engine is None:
-            found = reader.found((*path, "engine_model"), target.engine_model)
-            reader.report((*path, "engine_model"), f"found {found}, a model without an engine; allowed: one with it")
-    elif target.engine_model is not None:
-        hosted = [name for name, model in settings.models.items() if model.engine is not None]
-        found = reader.found((*path, "engine_model"), target.engine_model)
-        known = did_you_mean(target.engine_model, hosted) or "; there is none with an `engine`"
-        reader.report((*path, "engine_model"), f"found {found}, no model here{known}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """Further attempts, at another target when there is one; never after a byte was sent to the client."""
+
+    attempts: Annotated[int, Between(low=1, high=20)] = 6
+    """Attempts a request, the first included."""
+    when: tuple[Literal["credentials", "limited", "failed", "timeout"], ...] = (
+        "credentials",
+        "limited",
+        "failed",
+        "timeout",
+    )
+    """After which failures: 401/402/403, 429, 5xx or a broken answer, no answer in time. Never after 400, 404, 422."""
+    base: Seconds = 0.05
+    """Longest pause before the second attempt; doubles with each, and chance shortens it."""
+    longest: Seconds = 2.0
+    """Longest pause before any attempt."""
+    budget: Annotated[float, Between(low=0, high=10)] = 0.2
+    """Further attempts there may be for each request, on average, beside a floor of ten and one every two seconds."""
+    timeout: Seconds | None = None
+    """Until the first token (of a whole answer, its end); then another attempt is made. Not set: as the provider's."""
+    wait: Seconds = 5.0
+    """How long a request waits in all for a target that may be asked, when all are resting or open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """When a target is left alone for a while, and then tried by one request at a time."""
+
+    window: Annotated[int, Between(low=10, high=1_000)] = 20
+    """The last attempts that are judged."""
+    failures: Annotated[float, Between(low=0.01, high=1)] = 0.7
+    """Share of failures among them that opens it."""
+    in_a_row: Positive = 6
+    """Failures in a row that open it."""
+    demote: Annotated[float, Between(low=0.01, high=1)] = 0.2
+    """Share of failures from which other targets are asked first; one request in twenty still finds out."""
+    pause: Seconds = 1.0
+    """First pause; doubles each time the probe after it fails."""
+    longest_pause: Seconds = 30.0
+    """Longest pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """Who waits when `concurrency` is reached, in turn by key; more than fit get 429 with `Retry-After`."""
+
+    size: Annotated[int, Between(low=0, high=100_000)] = 100
+    """Requests that may wait for each target."""
+    timeout: Seconds = 30.0
+    """How long one may wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeSettings:
+    """A second attempt when the first is slow to begin: the first token wins, the loser is cancelled."""
+
+    after: Seconds | None = None
+    """When; not set: after the 95th percentile of the times to first token seen, once there are twenty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeSettings:
+    """The first target answers; unless its answer will do, the others are asked. Chat only."""
+
+    schema: bool = True
+    """Go on when the answer or a tool call is not what the JSON schema of the request says."""
+    min_logprob: Annotated[float, Between(low=-100, high=0)] | None = None
+    """Go on when the mean log probability of the answer's tokens is lower, e.g. -0.5, or not known."""
+    evaluator: str | None = None
+    """A plug-in of group `loopwright.evaluators` that says whether an answer will do."""
