@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ async def opened(url: str, *, seal: Seal = PLAIN, keeps: bool = True, **settings
         folder = Path(home) / "spool"
         spool = Spool(folder, 10**9, seal)
         whole = Settings(monitoring=MonitoringSettings(telemetry=TelemetrySettings(**settings)))
-        drain = Drain(db, folder, CallsSettings(), seal=seal, doubles=doubles)
+        drain = Drain(db, folder, CallsSettings(), seal=seal, doubles=partial(doubles, seal=seal))
         usual = Intake.of(db, whole, spool, {}, lambda _who, _model: keeps)
         putter = Putter(db, spool, seal)
         intake = Intake(

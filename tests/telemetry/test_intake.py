@@ -14,7 +14,7 @@ import pytest
 from loopwright.calls.record import Record
 from loopwright.core.errors import BadRequest, Unavailable
 from loopwright.kit.ids import Ids
-from loopwright.kit.seal import Seal
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.telemetry.putting import Putter
 from loopwright.telemetry.resealing import keys_used, reseal
 from loopwright.telemetry.retention import retain
@@ -202,6 +202,46 @@ def test_a_call_of_ours_that_a_program_tells_of_too_counts_once(database_url: st
         assert len(await room.drained()) == 3
 
     over(database_url, work)
+
+
+@pytest.mark.parametrize("first", ["call", "span", "together", "ours"])
+@pytest.mark.parametrize("seal", [PLAIN, Seal((KEY,))], ids=["plain", "sealed"])
+def test_a_call_without_a_trace_is_known_by_the_id_of_its_answer(database_url: str, first: str, seal: Seal) -> None:
+    async def work(room: Room) -> None:
+        ours = apart(gateway_call(parent=2), first)
+        named = f"chatcmpl-{ours.id}" if first == "ours" else "chatcmpl-8x"
+        told = GENAI | {
+            "gen_ai.response.id": named, "gen_ai.usage.input_tokens": 50, "gen_ai.usage.output_tokens": 7,
+        }  # fmt: skip
+        others = [
+            span("id", told | {"gen_ai.response.id": "chatcmpl-9x"}, number=2),
+            span("tokens", told | {"gen_ai.usage.output_tokens": 8}, number=3),
+            span("long ago", told, number=4, start=time.time_ns() - 60 * 10**9),
+        ]
+        if first == "ours":
+            others = others[:1]
+        if first in ("call", "ours"):
+            room.spool.write(ours)
+            await room.drained()
+        await room.intake.spans(protobuf(span("chat", told), *others), "protobuf", WHO)
+        if first in ("span", "together"):  # one process writes what the other does at the same time
+            room.spool.write(ours)
+        calls = await room.drained()
+        assert ours.id in {call.id for call in calls}
+        assert len(calls) == 1 + len(others)
+        assert {each.name for each in await room.spans.of_trace(3, TRACE) if each.call_id == ours.id} == {"chat"}
+
+    over(database_url, work, seal=seal)
+
+
+def apart(call: Record, first: str) -> Record:
+    """A call in a trace of its own, as it is without `traceparent`; its answer streamed where `first` says so."""
+    body = b'{"id":"chatcmpl-8x","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}'
+    stream = first != "together"
+    return msgspec.structs.replace(
+        call, trace_id="cd" * 16, parent_id=None, input_tokens=50, output_tokens=7, stream=stream,
+        started_ns=time.time_ns() - 10**9, answer=b"data: " + body + b"\n\ndata: [DONE]\n\n" if stream else body,
+    )  # fmt: skip
 
 
 def gateway_call(*, parent: int) -> Record:

@@ -55,6 +55,8 @@ class Record(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fals
     """Where its bytes went, as `core.privacy.Departure` shows it; None when no trail is kept."""
     observed: bool = False
     """It did not go through this house: the program that made it told of it as a span. Spent by nobody's budget here."""
+    answer_id: str | None = None
+    """Of what was observed: how the answer named itself, where the span says it."""
 
 
 class Opened(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):

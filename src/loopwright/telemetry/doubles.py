@@ -15,6 +15,8 @@ from loopwright.calls.record import Record
 from loopwright.calls.touching import TRACED
 from loopwright.kit.db import Connection
 from loopwright.kit.ids import floor_of
+from loopwright.kit.seal import PLAIN, Seal
+from loopwright.telemetry.answered import answered
 from loopwright.telemetry.rows import digits, signed
 
 Place = tuple[str, str]
@@ -39,7 +41,7 @@ _OURS: Final = "select id, project_id, trace_id, span_id from calls where id = a
 _UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-async def doubles(connection: Connection, records: Sequence[Record]) -> set[str]:
+async def doubles(connection: Connection, records: Sequence[Record], *, seal: Seal = PLAIN) -> set[str]:
     """Ids of those that are another call's span; their spans are linked to that call, in the same transaction."""
     mine = {(record.trace_id, record.span_id): record for record in records if record.observed}
     if not mine:
@@ -56,6 +58,13 @@ async def doubles(connection: Connection, records: Sequence[Record]) -> set[str]
     wanted = {trace for trace, _ in mine}
     found |= await _returned(connection, mine)
     found |= await _through(connection, [each for each in strays if each[0] in wanted], mine, found)
+    rest = [record for place, record in mine.items() if place not in found]
+    found |= {
+        (record.trace_id, record.span_id): call
+        for told, call in (await answered(connection, rest, records, seal)).items()
+        for record in rest
+        if record.id == told
+    }
     if found:
         await _link(connection, {mine[place].id: call for place, call in found.items()})
     return {mine[place].id for place in found}

@@ -73,6 +73,7 @@ def record_of(span: Span, found: Heard, *, call_id: str, key_id: int, price: Pri
         answer=answer,
         finish=_finish(found),
         observed=True,
+        answer_id=found.text("response_id") or None,
     )
 
 
