@@ -7,10 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.console.conftest import Visitor, signed_in
-from tests.console.housing import ATTACK, PAGES, House
+from tests.console.housing import ATTACK, House
 
 pytestmark = pytest.mark.browser
-LOOKED_AT = tuple(page.removeprefix("/") for page in PAGES)
 SHORT_ATTACK = "<img src=x onerror=window.hacked=1>"
 
 
@@ -24,16 +23,6 @@ def plain(chromium: Browser, house: House) -> Iterator[Page]:
     page.click("button.main")
     yield page
     context.close()
-
-
-def test_no_page_breaks_its_policy(house: House, visitor: Visitor) -> None:
-    call_id = house.call(key="boss")
-    house.drained()
-    for path in (*LOOKED_AT, f"calls/{call_id}"):
-        visitor.page.goto(f"{house.url}/{path}")
-        visitor.page.wait_for_load_state("networkidle")
-        assert visitor.page.locator("h1").count() == 1
-    assert visitor.complaints == []
 
 
 def test_scripts_in_any_field_never_run(house: House, visitor: Visitor) -> None:
@@ -282,42 +271,6 @@ def test_everything_but_the_live_parts_works_without_scripts(house: House, plain
     expect(plain.locator("h1")).to_have_text("Sign in with a key")
 
 
-@pytest.mark.parametrize("width", [360, 800, 1280])
-def test_no_page_is_wider_than_its_window(house: House, chromium: Browser, width: int) -> None:
-    call_id = house.call(
-        key="boss", session="s" * 200, tags={"k" * 64: "v" * 400}, question="w" * 500, client="u" * 200
-    )
-    house.drained()
-    context = chromium.new_context(viewport={"width": width, "height": 800})
-    page = signed_in(context, house, "boss").page
-    for path in (*LOOKED_AT, f"calls/{call_id}"):
-        page.goto(f"{house.url}/{path}")
-        root = "document.documentElement"
-        assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), path
-    context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(house: House, chromium: Browser, scheme: str) -> None:
-    """WCAG AA: 4.5 to 1 for every text of every page."""
-    call_id = house.call(
-        key="boss", outcome="error", status=502, error_code="upstream_broke", error="broke", cost_nano=None
-    )
-    house.drained()
-    context = chromium.new_context(color_scheme="dark" if scheme == "dark" else "light")
-    page = signed_in(context, house, "boss").page
-    for path in (*LOOKED_AT, f"calls/{call_id}"):
-        page.goto(f"{house.url}/{path}")
-        assert page.evaluate(_CONTRAST) == [], path
-    context.close()
-
-
-def test_every_field_and_button_has_a_name(house: House, visitor: Visitor) -> None:
-    for path in LOOKED_AT:
-        visitor.page.goto(f"{house.url}/{path}")
-        assert visitor.page.evaluate(_UNNAMED) == [], path
-
-
 def test_an_empty_house_says_how_to_begin(house: House, chromium: Browser) -> None:
     house.do(house.app.projects.create("newcomers"))
     _, house.secrets["newcomer"] = house.do(house.app.keys.create("newcomers", "newcomer"))
@@ -327,34 +280,3 @@ def test_an_empty_house_says_how_to_begin(house: House, chromium: Browser) -> No
         page.goto(f"{house.url}/{path}")
         expect(page.locator("#first-call")).to_contain_text(f"curl {house.url}/v1/chat/completions")
     context.close()
-
-
-_UNNAMED = """() => [...document.querySelectorAll('main input:not([type=hidden]), main select, main textarea, main button')]
-  .filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).map((e) => e.outerHTML)"""
-
-_CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgba = (color) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data;
-  };
-  const light = (rgb) => {
-    const [r, g, b] = [...rgb].slice(0, 3).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const poor = [];
-  for (const element of document.body.querySelectorAll('*')) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    const box = element.getBoundingClientRect();
-    if (!own || box.width < 2 || element.closest('svg, .unseen, [hidden], dialog, .skip, option')) continue;
-    let ground = element;
-    while (ground && rgba(getComputedStyle(ground).backgroundColor)[3] < 250) ground = ground.parentElement;
-    const back = light(rgba(getComputedStyle(ground ?? document.body).backgroundColor));
-    const fore = light(rgba(getComputedStyle(element).color));
-    const ratio = (Math.max(back, fore) + 0.05) / (Math.min(back, fore) + 0.05);
-    if (ratio < 4.5) poor.push(`${element.tagName}.${element.className} ${ratio.toFixed(2)} ${element.textContent.trim().slice(0, 30)}`);
-  }
-  return poor;
-}"""
