@@ -106,10 +106,7 @@ def test_a_query(text: str, query: str | None) -> None:
     assert extraction.sql(text) == query
 
 
-def test_yes_no_lines_json_and_answers() -> None:
-    assert extraction.yes_no("Yes, it is.") is True
-    assert extraction.yes_no("I think the answer is no.") is False
-    assert extraction.yes_no("It may be.") is None
+def test_lines_json_and_answers() -> None:
     assert extraction.first_line("\n a \nb") == "a"
     assert extraction.last_line("a\n b \n") == "b"
     assert extraction.answer("Well.\nThe answer is: **Bonn**.") == "Bonn"

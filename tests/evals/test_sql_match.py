@@ -11,7 +11,7 @@ from loopwright.core.errors import BadRequest
 from loopwright.evals.evaluator import Tools
 from loopwright.evals.evaluators import make
 from loopwright.evals.sql_match import is_ordered
-from loopwright.evals.sql_sandbox import Failed, Sandbox, Stopped, script_of
+from loopwright.evals.sql_sandbox import Failed, Sandbox, Stopped
 from tests.evals.evaluating import DATA, found, rows
 
 SCRIPT = """
@@ -84,12 +84,12 @@ def test_a_wrong_reference_is_nobodys_fault() -> None:
 
 def test_nothing_can_be_written_whatever_is_asked(tmp_path: Path) -> None:
     """Past the parser of answers, straight into the sandbox."""
-    path = tmp_path / "towns.sqlite"
+    path, script = tmp_path / "towns.sqlite", "CREATE TABLE t (a); INSERT INTO t VALUES (1);"
     with sqlite3.connect(path) as connection:
-        connection.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1);")
+        connection.executescript(script)
     connection.close()
     before = path.read_bytes()
-    for sandbox in (Sandbox(path=path, seconds=0.5), Sandbox(script=script_of(path), seconds=0.5)):
+    for sandbox in (Sandbox(path=path, seconds=0.5), Sandbox(script=script, seconds=0.5)):
         for query in (
             "DELETE FROM t", "INSERT INTO t VALUES (2)", "CREATE TABLE u (a)", "CREATE TEMP TABLE u (a)", "VACUUM INTO 'x'",
             "PRAGMA writable_schema=1", "ATTACH ':memory:' AS m", "BEGIN", "DROP TABLE t", "WITH x AS (SELECT 1) DELETE FROM t",

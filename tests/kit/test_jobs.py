@@ -63,17 +63,6 @@ async def test_a_job_runs_with_its_arguments_and_is_gone(database_url: str) -> N
     await db.close()
 
 
-async def test_a_job_for_later_waits(database_url: str) -> None:
-    db, bench = await open_bench(database_url)
-    bench.jobs.register("note", bench.note)
-    await bench.jobs.defer_at(datetime.now(UTC) + timedelta(hours=1), "note", what="late")
-    await bench.jobs.defer_at(datetime.now(UTC) - timedelta(hours=1), "note", what="due")
-    await bench.work_until_noted(1)
-    assert bench.noted == ["due"]
-    assert len(await db.rows("SELECT * FROM procrastinate_jobs WHERE status = 'todo' AND task_name = 'note'")) == 1
-    await db.close()
-
-
 async def test_a_failing_job_is_tried_again_as_often_as_asked(database_url: str) -> None:
     db, bench = await open_bench(database_url)
 

@@ -34,7 +34,6 @@ _STEEPEST: Final = 6.0
 """Beyond a corrected p of 10 to the minus this, a curve is flat: it is sure enough."""
 _HOURS: Final = 3_600.0
 _CRITERIA: Final = ("good:yes,no=Is this a good answer?",)
-_ACTS: Final = ("accept", "dismiss", "pause", "resume", "delete")
 
 
 class DriftPages:

@@ -45,8 +45,6 @@ _SQL_WITH: Final = re.compile(
     r"with\s{1,50}(?:recursive\s{1,50})?[\w\"`\[\]]{1,100}\s{0,50}(?:\([^()]{0,500}\))?\s{0,50}as\s", re.IGNORECASE
 )
 _WORD: Final = re.compile(r"\w+")
-_YES: Final = frozenset({"yes", "yeah", "yep", "true", "correct"})
-_NO: Final = frozenset({"no", "nope", "false", "incorrect"})
 
 
 def spoken(text: str) -> str:
@@ -242,17 +240,6 @@ def _only(words: str, texts: Mapping[str, str]) -> str | None:
 def _folded(text: str) -> str:
     """Words only, in lower case."""
     return " ".join(_WORD.findall(text.casefold().replace("'", "").replace("\u2019", "")))
-
-
-def yes_no(text: str) -> bool | None:
-    """Whether an answer says yes; of answers that begin with neither, the last statement of the answer counts."""
-    said = spoken(text)
-    for part in (said[:200], *(found["rest"] for found in reversed(list(_ANSWER.finditer(said[-_READ:]))))):
-        first = _WORD.search(part.casefold())
-        if first is not None and first[0] in _YES | _NO:
-            return first[0] in _YES
-    words = set(_WORD.findall(said[-_READ:].casefold())) & {"yes", "no"}
-    return words == {"yes"} if len(words) == 1 else None
 
 
 def sql(text: str) -> str | None:

@@ -158,19 +158,6 @@ class Sandbox:
             raise BadRequest(f"args.database: {os.fspath(path)!r}: {error}", param="args.database") from None
 
 
-def script_of(path: Path) -> str:
-    """The script that makes a file's database again, for specs that are to hold their database.
-
-    Raises:
-        BadRequest: it is no database of SQLite.
-    """
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-            return "\n".join(connection.iterdump())
-    except sqlite3.Error as error:
-        raise BadRequest(f"{os.fspath(path)!r}: {error}", param="args.database") from None
-
-
 def _confine(connection: sqlite3.Connection) -> None:
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "cache_size=-8000"):
         connection.execute(f"PRAGMA {pragma}")

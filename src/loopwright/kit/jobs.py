@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -160,11 +159,15 @@ class Jobs:
             NotFound: no job has this name.
             Unavailable: the database cannot answer now.
         """
-        return await self._defer(name, None, args)
-
-    async def defer_at(self, when: datetime, name: str, /, **args: Any) -> int | None:
-        """Have a job run at `when` (aware) or soon after; otherwise as `defer`."""
-        return await self._defer(name, when, args)
+        if name not in self._app.tasks:
+            raise NotFound(f"there is no job {name!r}{hint(name, self._app.tasks)}")
+        await self._open()
+        try:
+            return await self._app.tasks[name].defer_async(**args)
+        except exceptions.AlreadyEnqueued:
+            return None
+        except exceptions.ConnectorException as error:
+            raise _unavailable(self._db) from error
 
     async def run(self) -> None:
         """Work until cancelled. Jobs at work then get ten seconds, and go back into the queue when they need more.
@@ -243,18 +246,6 @@ class Jobs:
     async def _forget(self) -> None:
         # Failed jobs stay a month, to be looked into.
         await self._app.job_manager.delete_old_jobs(nb_hours=30 * 24, include_failed=True, include_aborted=True)
-
-    async def _defer(self, name: str, when: datetime | None, args: dict[str, Any]) -> int | None:
-        if name not in self._app.tasks:
-            raise NotFound(f"there is no job {name!r}{hint(name, self._app.tasks)}")
-        await self._open()
-        try:
-            # From the task, or its lock and retry would be lost.
-            return await self._app.tasks[name].configure(schedule_at=when).defer_async(**args)
-        except exceptions.AlreadyEnqueued:
-            return None
-        except exceptions.ConnectorException as error:
-            raise _unavailable(self._db) from error
 
     async def _open(self) -> None:
         # Takes the pool we have; opening again does nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,8 +12,6 @@ from loopwright.calls.rollup import ALL_KEYS
 from loopwright.kit.db import Database
 
 Step = Literal["5m", "1h", "1d"]
-WIDTHS: Final[Mapping[Step, int]] = {"5m": 300, "1h": 3_600, "1d": 86_400}
-"""Seconds of each step."""
 HISTOGRAMS: Final = ("latency", "ttft", "tpot")
 _SUMS: Final = (
     "requests", "errors", "refused", "cancelled", "interrupted", "unpriced", "input_tokens", "output_tokens",

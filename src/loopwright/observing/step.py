@@ -158,11 +158,6 @@ def begun(
     return Step(span, trace.set_span_in_context(span, here), capture=capture)
 
 
-def session_here() -> str | None:
-    """The session of the step that runs."""
-    return _inherited(_SESSION, contexts.get_current())
-
-
 @contextmanager
 def quietly() -> Iterator[None]:
     """Whatever goes wrong in watching does not become the program's problem."""

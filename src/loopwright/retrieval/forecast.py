@@ -5,7 +5,6 @@ Money is exact: prices are decimals of US dollars for 1,000 tokens, or picodolla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -138,17 +137,6 @@ class Prompted:
 
     def _cost(self, usage: Usage) -> int | None:
         return None if self.price is None else self.price.cost(usage)
-
-
-def check_numbers(told: Mapping[str, int], most: int = ITEMS) -> None:
-    """See that counts can be.
-
-    Raises:
-        BadRequest: one is negative or beyond all bounds.
-    """
-    for name, value in told.items():
-        if not 0 <= value <= most:
-            raise BadRequest(f"{name}: from 0 to {most:,}", param=name)
 
 
 def _usd(nano: int | None) -> str | None:
