@@ -154,31 +154,49 @@ async def test_held_vectors_are_those_of_the_database_and_only_new_ones_are_read
             await shelf.put(made, [Doc(name="more", texts=["cat 7 again"], metadata=PETS)])
 
 
-async def test_what_left_much_is_listed_once_a_version_was_searched_with_it_often(shelf: Shelf) -> None:
-    made = await shelf.collection("wide")
+async def fill(shelf: Shelf, collection: Collection, count: int) -> None:
     await shelf.db.run(
         "insert into collection_documents (collection_id, name, origin, state, sha, size, said)"
-        " select %s, 'filler ' || n, 'record', 'ready', '', 1, '{\"kind\": \"pet\"}' from generate_series(0, %s) n",
-        (made.id, FEW),
+        " select %s, 'filler ' || n, 'record', 'ready', '', 1, '{\"kind\": \"pet\"}' from generate_series(1, %s) n",
+        (collection.id, count),
     )
+
+
+async def test_what_leaves_more_than_is_listed_is_not_counted_again_for_a_while(shelf: Shelf) -> None:
+    made = await shelf.collection("vast")
+    await fill(shelf, made, 21)
     now = 0.0
-    held, pets = Held(clock=lambda: now), Restriction.of(made.id, Options(filter=condition_of(PETS)), None)
-    for _ in range(3):
-        assert await left_of(shelf, held, made, pets) is None
-    left = await left_of(shelf, held, made, pets)
-    assert left is not None
-    assert len(left.few.documents) == FEW + 1
-    assert await left_of(shelf, held, made, pets) is left
-    await bump(shelf, made)
+    held = Held(clock=lambda: now, listed=20)
+    pets = Restriction.of(made.id, Options(filter=condition_of(PETS)), None)
     assert await left_of(shelf, held, made, pets) is None
-    await bump(shelf, made)
     await shelf.db.run("delete from collection_documents where collection_id = %s and name <> 'filler 7'", (made.id,))
+    await bump(shelf, made)
     assert await left_of(shelf, held, made, pets) is None
     now = 60.0
-    await bump(shelf, made)
     left = await left_of(shelf, held, made, pets)
     assert left is not None
     assert len(left.few.documents) == 1
+
+
+async def test_vectors_of_much_are_read_once_a_version_was_searched_with_it_often(shelf: Shelf) -> None:
+    made = await shelf.collection("wide")
+    await fill(shelf, made, FEW + 1)
+    held, pets = Held(), Restriction.of(made.id, Options(filter=condition_of(PETS)), None)
+    left = await left_of(shelf, held, made, pets)
+    assert left is not None
+    assert len(left.few.documents) == FEW + 1
+    for version in range(2):
+        async with shelf.db.snapshot() as connection:
+            now = await opened(connection, made.id)
+            assert now is not None
+            left = await held.left(connection, now[0], pets)
+            assert left is not None
+            assert left is await held.left(connection, now[0], pets)
+            for _ in range(4):
+                assert await held.near(connection, now[0], pets, left) is None
+            if not version:
+                assert await held.near(connection, now[0], pets, left) is not None
+        await bump(shelf, made)
 
 
 async def test_no_more_is_held_than_there_is_room_for(shelf: Shelf) -> None:

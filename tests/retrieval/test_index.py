@@ -10,6 +10,10 @@ from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrate
 from loopwright.kit.seal import PLAIN
 from loopwright.retrieval.index import Index
+from loopwright.retrieval.looking import opened
+from loopwright.retrieval.nearest import nearest
+from loopwright.retrieval.options import Options
+from loopwright.retrieval.restriction import Few, Restriction
 from loopwright.retrieval.rows import sealed_chunk
 from loopwright.retrieval.search import Searcher
 from loopwright.retrieval.segments import segments_of
@@ -85,6 +89,25 @@ async def test_a_large_generation_is_searched_by_an_index_until_it_is_discarded(
             who = replace(HOUSE, project_id=1)
             query = Query(text="cats sleep", collections=["large"], who=who, k=1, options={"mode": "dense", **told})
             assert (await searcher(query)).passages[0].text == "cats sleep"
+        asked = np.asarray(shelf.embedder.vector("cats sleep"), dtype=np.float32)
+        everything, others = Restriction.of(shelves.id, Options(), None), np.array([each["id"] for each in rows[:3]])
+        async with db.snapshot() as connection:
+            now = await opened(connection, shelves.id)
+            assert now is not None
+            assert now[0].indexed
+            # Said to be of many chunks, so that the index is walked with what is listed, and else all are compared.
+            walked, compared = [
+                await nearest(
+                    connection, now[0], asked, 20, everything, Few(np.array([document]), chunks), others=others
+                )
+                for chunks in (100_000, 1500)
+            ]
+        assert len(walked) == 20
+        mine = await db.rows("select id from collection_chunks where document_id = %s", (document,))
+        assert set(walked.chunks.tolist()) <= {each["id"] for each in mine}
+        assert len(set(walked.chunks.tolist()) & set(compared.chunks.tolist())) >= 18
+        assert set(walked.others) == set(others.tolist())
+        assert walked.others == pytest.approx(compared.others)
         async with db.transaction() as connection:
             await shelf.index.discard(connection, shelves.embedding_id)
             await connection.execute("update collections set embedding_id = null")

@@ -26,9 +26,11 @@ from loopwright.retrieval.segments import Kept
 
 MOST: Final = 20_000
 """Documents that are listed of what a restriction leaves."""
-_PATIENCE: Final = 3
-"""Searches with one restriction at one version before it is listed what it leaves, where that is more than `FEW`: that
-costs, with its vectors, as much as some five searches without."""
+_GUESSED: Final = 2
+"""What the planner guesses to be so many times as much is not listed: to read it in vain costs more than a search."""
+_PATIENCE: Final = 4
+"""Searches among what is left at one version before its vectors are read, where that is more than `FEW` documents: that
+costs as much as some five searches without."""
 _HOLDS: Final = 30.0
 """Seconds for which what left much is not counted again."""
 _MARKS: Final = 1_000
@@ -80,51 +82,53 @@ class _Marks:
 class Held:
     """For one thread, over all collections, as much as fits into some bytes. What is used least goes first."""
 
-    def __init__(self, most: int = MEMORY // 2, clock: Callable[[], float] = time.monotonic) -> None:
-        """`most`: bytes, half of them for what words are worth."""
+    def __init__(
+        self, most: int = MEMORY // 2, clock: Callable[[], float] = time.monotonic, *, listed: int = MOST
+    ) -> None:
+        """`most`: bytes, half of them for what words are worth; `listed`: documents of what a restriction leaves, at most."""
         self.worths: Worths = Kept(most // 2)
         self._most = most // 2
         self._clock = clock
+        self._listed = listed
         self._left: Kept[bytes, Left] = Kept(most // 2)
-        self._wide, self._vast = _Marks(), _Marks()
-        self._searches: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
+        self._vast = _Marks()
         self._reading: set[bytes] = set()
 
     async def left(self, connection: Connection, generation: Generation, restriction: Restriction) -> Left | None:
-        """What a restriction leaves of the collection as it is in a snapshot; None where it is much, or not known yet.
+        """What a restriction leaves of the collection as it is in a snapshot; None where it is more than is listed.
 
-        Counting to hear that it is much costs as much as a search: what left more than `FEW` a moment ago is not asked
-        about again, unless a version is searched with it often: then it is listed up to `MOST`.
+        What left more a moment ago is not counted again.
         """
         key, now = restriction.key(), self._clock()
         found = self._left.get(key)
         if found is not None and found.version == generation.version:
             return found
-        often = self._often(key, generation.version)
-        if self._vast.until.get(key, 0.0) > now or (self._wide.until.get(key, 0.0) > now and not often):
+        if self._vast.until.get(key, 0.0) > now:
             return None
-        few = await restriction.few(connection, MOST if often else FEW)
+        vast = found is None and await restriction.guessed(connection) > _GUESSED * self._listed
+        few = None if vast else await restriction.few(connection, self._listed)
         if few is None:
-            (self._vast if often else self._wide).set(key, now + _HOLDS)
+            self._vast.set(key, now + _HOLDS)
             return None
         made = Left(generation.version, few)
         if found is not None:
-            # Most of its vectors may still be needed.
-            made.rows, made.asked = found.rows, found.asked
+            # Most of its vectors may still be needed. Where they are many, to see which are left costs much by itself.
+            made.rows, made.asked = found.rows, found.asked if len(few.documents) <= FEW else 0
         self._left.keep(key, made, made.size)
         return made
 
     async def near(
         self, connection: Connection, generation: Generation, restriction: Restriction, left: Left
     ) -> Rows | None:
-        """The vectors of what is left; None where they are many, or asked for the first time."""
+        """The vectors of what is left; None where they are too many, or were not asked for often enough."""
         rows = left.rows
         if rows is not None and (rows.embedding_id, rows.version) == (generation.id, generation.version):
             return rows
         left.asked += 1
         key = restriction.key()
         size = left.few.chunks * (4 * (generation.dimensions or 0) + 8)
-        if left.asked < 2 or size > self._most // _SHARE or key in self._reading:
+        patience = 1 if len(left.few.documents) <= FEW else _PATIENCE
+        if left.asked <= patience or size > self._most // _SHARE or key in self._reading:
             return None
         self._reading.add(key)
         try:
@@ -135,12 +139,3 @@ class Held:
         if self._left.get(key) is left:
             self._left.keep(key, left, left.size)
         return left.rows
-
-    def _often(self, key: bytes, version: str) -> bool:
-        """Whether a restriction was searched with often enough at this version; counts this time."""
-        at, before = self._searches.pop(key, (version, 0))
-        before = before if at == version else 0
-        self._searches[key] = version, before + 1
-        if len(self._searches) > _MARKS:
-            self._searches.popitem(last=False)
-        return before >= _PATIENCE

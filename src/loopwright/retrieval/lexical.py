@@ -26,9 +26,9 @@ from loopwright.retrieval.segments import Kept, Segment
 
 MOST_WORDS: Final = 256
 """Distinct words of a query that count: the first ones."""
-_THREAD: Final = 20_000
+_THREAD: Final = 200_000
 """Bytes of postings from which they are counted in a thread."""
-_SUMS: Final = 200_000
+_SUMS: Final = 300_000
 """Chunks with words, each counted, from which they are summed in a thread."""
 _LEAST: Final = 5e-324
 """Above 0."""
@@ -122,13 +122,15 @@ class Weighing:
     counting: _Counting
     worths: Worths | None
 
-    async def weighed(self, *, beside: bool = False) -> Weighed:
-        """The scores. In a thread where that takes long, or something else is waited for `beside`."""
+    @property
+    def long(self) -> bool:
+        """Whether it takes so long that other requests should not wait for it."""
         known = sum(len(each.places) for each in self.known.values())
-        if beside or known > _SUMS or sum(map(len, self.counting.bodies.values())) > _THREAD:
-            found, new = await asyncio.to_thread(self._weighed)
-        else:
-            found, new = self._weighed()
+        return known > _SUMS or sum(map(len, self.counting.bodies.values())) > _THREAD
+
+    async def weighed(self) -> Weighed:
+        """The scores; in a thread where that takes long."""
+        found, new = await asyncio.to_thread(self._weighed) if self.long else self._weighed()
         if self.worths is not None:
             key = _key(self.counting.segments)
             for word, worth in new.items():

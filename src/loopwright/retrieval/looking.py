@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -59,6 +59,29 @@ class Seen:
     best_words: Scores
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The list of words."""
+
+    weighed: Weighed
+    ranked: Scores
+    """What it is ranked by, at each place."""
+    places: Numbers
+    """Of the best that may be found."""
+
+    @property
+    def chunks(self) -> Numbers:
+        """Their ids."""
+        return self.weighed.chunks[self.places]
+
+    @classmethod
+    def nothing(cls) -> _Listed:
+        """Of a search that knows no words."""
+        none, zero = np.empty(0, np.int64), np.empty(0)
+        weighed = Weighed(chunks=none, documents=none, scores=zero, whole=zero, rarities=(), known=())
+        return cls(weighed, zero, none)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
     """One collection as it is in a snapshot, and what of it may be found."""
@@ -77,49 +100,52 @@ class Looking:
 
     async def look(self, text: str, vector: Vector | None) -> Seen:
         """What one question finds."""
-        near = Near(np.empty(0, np.int64), np.empty(0))
-        rows: Rows | None = None
-        layout, scoring, weighed = None, None, None
+        near, rows = Near(np.empty(0, np.int64), np.empty(0)), None
+        layout, scoring, listed = None, None, None
         if self.options.mode != "dense":
             layout = await self.index.layouts.of(self.connection, self.segments)
-            # The connection is free again: words are scored here while PostgreSQL looks for the nearest.
-            scoring = asyncio.ensure_future((await self._weighing(text, layout)).weighed(beside=vector is not None))
+            weighing = await self._weighing(text, layout)
+            if vector is not None and weighing.long:
+                # The connection is free again: words are scored here while PostgreSQL looks for the nearest.
+                scoring = asyncio.ensure_future(weighing.weighed())
+            else:
+                listed = await self._listed(await weighing.weighed(), layout)
             self.clock.lap("lexical")
         if vector is not None:
             try:
                 rows = await self._rows()
-                near = await self._nearest(vector, rows)
+                near = await self._nearest(vector, rows, listed)
             except BaseException:
                 if scoring is not None:
                     scoring.cancel()
                 raise
             self.clock.lap("dense")
-        chosen: Numbers = np.empty(0, np.int64)
         if scoring is not None and layout is not None:
-            weighed = await scoring
-            ranked = weighed.mixed() if self.options.mode == "hybrid" else weighed.scores
-            chosen = await self._allowed(weighed, ranked, layout)
+            listed = await self._listed(await scoring, layout)
             self.clock.lap("lexical")
-        words = np.empty(0) if weighed is None else ranked[chosen]
-        listed = np.empty(0, np.int64) if weighed is None else weighed.chunks[chosen]
-        chunks = np.union1d(near.chunks, listed)
+        told = _Listed.nothing() if listed is None else listed
+        chunks = np.union1d(near.chunks, told.chunks)
         dense = np.full(len(chunks), np.nan)
         dense[np.searchsorted(chunks, near.chunks)] = near.cosines
         if vector is not None and np.isnan(dense).any():
-            await self._completed(chunks, dense, vector, rows)
+            await self._completed(chunks, dense, vector, rows, near.others)
             self.clock.lap("dense")
-        zeros = np.zeros(len(chunks))
-        places = weighed.places(chunks) if weighed is not None else np.empty(0, np.int64)
+        weighed, places = told.weighed, told.weighed.places(chunks)
         return Seen(
             collection=self.collection,
             chunks=chunks,
             dense=dense,
-            words=zeros if weighed is None else _at(ranked, places),
-            bm25=zeros if weighed is None else _at(weighed.scores, places),
-            whole=zeros if weighed is None else _at(weighed.whole, places),
+            words=_at(told.ranked, places),
+            bm25=_at(weighed.scores, places),
+            whole=_at(weighed.whole, places),
             best_dense=near.cosines,
-            best_words=words,
+            best_words=told.ranked[told.places],
         )
+
+    async def _listed(self, weighed: Weighed, layout: Layout) -> _Listed:
+        """The list of words."""
+        ranked = weighed.mixed() if self.options.mode == "hybrid" else weighed.scores
+        return _Listed(weighed, ranked, await self._allowed(weighed, ranked, layout))
 
     async def _rows(self) -> Rows | None:
         """Vectors of all that may be found, where this process holds them."""
@@ -127,22 +153,27 @@ class Looking:
             return None
         return await self.held.near(self.connection, self.generation, self.restriction, self.left)
 
-    async def _nearest(self, vector: Vector, rows: Rows | None) -> Near:
+    async def _nearest(self, vector: Vector, rows: Rows | None, listed: _Listed | None) -> Near:
         most = self.options.candidates
         if rows is not None:
             return rows.nearest(vector, most)
         few = None if self.left is None else self.left.few
-        return await nearest(self.connection, self.generation, vector, most, self.restriction, few)
+        others = None if listed is None else listed.chunks
+        return await nearest(self.connection, self.generation, vector, most, self.restriction, few, others)
 
-    async def _completed(self, chunks: Numbers, dense: Scores, vector: Vector, rows: Rows | None) -> None:
-        """The cosines of what only the list of words has."""
+    async def _completed(
+        self, chunks: Numbers, dense: Scores, vector: Vector, rows: Rows | None, told: Mapping[int, float]
+    ) -> None:
+        """The cosines of what only the list of words has, where they were not `told` already."""
         missing = chunks[np.isnan(dense)]
-        if rows is not None:
+        if told:
+            found = told
+        elif rows is not None:
             found = rows.cosines(vector, missing)
         else:
             found = await cosines(self.connection, self.generation, vector, missing)
-        for chunk, cosine in found.items():
-            dense[np.searchsorted(chunks, chunk)] = cosine
+        for at in np.flatnonzero(np.isnan(dense)).tolist():
+            dense[at] = found.get(int(chunks[at]), np.nan)
 
     async def _weighing(self, text: str, layout: Layout) -> Weighing:
         words = {kind: self.index.analyzer(*kind).hashes(text) for kind in {each.kind for each in self.segments}}

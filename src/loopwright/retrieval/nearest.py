@@ -6,9 +6,9 @@ that may be; should it give up before, every vector is compared after all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Near:
 
     chunks: Numbers
     cosines: Scores
+    others: Mapping[int, float] = field(default_factory=dict)
+    """The cosines of chunks that were asked about beside; one that has no vector yet is left out."""
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -100,25 +102,63 @@ async def nearest(
     most: int,
     restriction: Restriction,
     few: Few | None,
+    others: Numbers | None = None,
 ) -> Near:
-    """The `most` nearest chunks that `restriction` leaves; `few` when that is known."""
-    params = {"vector": text_of(vector), "most": most, **restriction.params}
+    """The `most` nearest chunks that `restriction` leaves; `few` when that is known. With the cosines of `others`."""
+    asking = _Asking(connection, generation, {"vector": text_of(vector), "most": most, **restriction.params}, others)
+    if few is not None:
+        asking.params["left"] = few.told
     if few is not None and few.chunks <= max(EXACT, generation.chunks * _SHARE):
-        return await _exact_among(connection, generation, vector, most, few)
+        return await asking.compared("v.document_id = any(%(left)s::bigint[])")
+    allowed = "true" if restriction.none else _among(restriction)
     if not generation.indexed:
-        return await _exact(connection, generation, params, restriction)
-    cosine = f"v.vector::halfvec({generation.dimensions}) <#> %(vector)s::halfvec({generation.dimensions})"
-    allowed = "" if restriction.none else f" and {_allowed(restriction)}"
-    cursor = await connection.execute(
-        f"select v.chunk_id, {cosine} as far from collection_vectors v"  # noqa: S608 - parameters and numbers only
-        f" where v.embedding_id = {generation.id:d}{allowed} order by {cosine} limit %(most)s".encode(),
-        params,
-        binary=True,
+        return await asking.compared(allowed)
+    # As a list in the statement itself, PostgreSQL hashes it once, and no document is read. `is true` keeps it from
+    # being a reason to compare them all.
+    listed = few is not None
+    found = await asking.walked(
+        "(v.document_id = any(%(left)s::bigint[])) is true" if listed else _each(restriction), anew=listed
     )
-    found = _near(await cursor.fetchall())
     if len(found) < min(most, generation.chunks) and not restriction.none:
-        return await _exact(connection, generation, params, restriction)
+        return await asking.compared(allowed)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What is nearest, in one statement with the cosines of others."""
+
+    connection: Connection
+    generation: Generation
+    params: dict[str, Any]
+    others: Numbers | None
+
+    async def walked(self, allowed: str, *, anew: bool) -> Near:
+        """By the index; `anew` plans for these very values."""
+        cosine = (
+            f"v.vector::halfvec({self.generation.dimensions}) <#> %(vector)s::halfvec({self.generation.dimensions})"
+        )
+        return await self._found(cosine, allowed, cosine, anew=anew)
+
+    async def compared(self, allowed: str) -> Near:
+        """All that are allowed; that it is a sum keeps the index out of it."""
+        return await self._found("(v.vector <#> %(vector)s::halfvec) + 0", allowed, "far")
+
+    async def _found(self, cosine: str, allowed: str, by: str, *, anew: bool = False) -> Near:
+        sql = (
+            f"select v.chunk_id, {cosine} as far from collection_vectors v"  # noqa: S608 - parameters and numbers only
+            f" where v.embedding_id = {self.generation.id:d} and {allowed} order by {by} limit %(most)s"
+        )
+        params = self.params
+        if self.others is not None:
+            sql = (
+                f"select n.chunk_id, n.far, true as near from ({sql}) n union all"  # noqa: S608 - parameters and numbers only
+                f" select chunk_id, vector <#> %(vector)s::halfvec, false from collection_vectors"
+                f" where embedding_id = {self.generation.id:d} and chunk_id = any(%(others)s::bigint[])"
+            )
+            params = {**params, "others": self.others.tolist()}
+        cursor = await self.connection.execute(sql.encode(), params, binary=True, prepare=False if anew else None)
+        return _near(await cursor.fetchall())
 
 
 async def cosines(connection: Connection, generation: Generation, vector: Vector, chunks: Numbers) -> dict[int, float]:
@@ -148,13 +188,13 @@ async def vectors_of(connection: Connection, generation: Generation, chunks: Seq
 
 async def rows_of(connection: Connection, generation: Generation, few: Few, before: Rows | None) -> Rows:
     """The vectors of a few documents; those that `before` has of the same generation are not read again."""
-    told = generation.id, few.documents.tolist()
+    told = generation.id, few.told
     if before is None:
-        chunks, matrix = await _read(connection, generation, b"document_id = any(%s)", told)
+        chunks, matrix = await _read(connection, generation, b"document_id = any(%s::bigint[])", told)
     else:
         cursor = await connection.execute(
             b"select string_agg(int8send(chunk_id), ''::bytea) as ids from collection_vectors"
-            b" where embedding_id = %s and document_id = any(%s)",
+            b" where embedding_id = %s and document_id = any(%s::bigint[])",
             told,
             binary=True,
         )
@@ -206,41 +246,21 @@ def text_of(vector: Vector) -> str:
     return f"[{('%.6g,' * len(vector) % tuple(vector.tolist()))[:-1]}]"
 
 
-async def _exact_among(connection: Connection, generation: Generation, vector: Vector, most: int, few: Few) -> Near:
-    cursor = await connection.execute(
-        b"select v.chunk_id, v.vector <#> %s::halfvec as far from collection_vectors v"
-        b" where v.embedding_id = %s and v.document_id = any(%s) order by far limit %s",
-        (text_of(vector), generation.id, few.documents.tolist(), most),
-        binary=True,
-    )
-    return _near(await cursor.fetchall())
+def _among(restriction: Restriction) -> str:
+    return f"v.document_id in (select d.id from collection_documents d where {restriction.sql})"  # noqa: S608 - parameters only
 
 
-async def _exact(
-    connection: Connection, generation: Generation, params: dict[str, object], restriction: Restriction
-) -> Near:
-    allowed = (
-        ""
-        if restriction.none
-        else f" and v.document_id in (select d.id from collection_documents d where {restriction.sql})"  # noqa: S608 - parameters only
-    )
-    cursor = await connection.execute(
-        f"select v.chunk_id, (v.vector <#> %(vector)s::halfvec) + 0 as far"  # noqa: S608 - parameters and numbers only
-        f" from collection_vectors v where v.embedding_id = {generation.id:d}{allowed}"
-        f" order by far limit %(most)s".encode(),
-        params,
-        binary=True,
-    )
-    return _near(await cursor.fetchall())
-
-
-def _allowed(restriction: Restriction) -> str:
+def _each(restriction: Restriction) -> str:
     """Asked of each chunk as the index comes to it: as a join, the planner may prefer to sort all that are left."""
+    if restriction.none:
+        return "true"
     return f"(select {restriction.sql} from collection_documents d where d.id = v.document_id)"  # noqa: S608 - parameters only
 
 
-def _near(rows: Sequence[dict[str, object]]) -> Near:
-    chunks = np.array([row["chunk_id"] for row in rows], dtype=np.int64)
-    scores = np.array([-float(str(row["far"])) for row in rows], dtype=np.float64)
+def _near(rows: Sequence[Mapping[str, Any]]) -> Near:
+    near = [row for row in rows if row.get("near", True)]
+    chunks = np.array([row["chunk_id"] for row in near], dtype=np.int64)
+    scores = np.array([-row["far"] for row in near], dtype=np.float64)
     order = np.lexsort((chunks, -scores))
-    return Near(chunks[order], scores[order])
+    others = {row["chunk_id"]: -row["far"] for row in rows if not row.get("near", True)}
+    return Near(chunks[order], scores[order], others)
