@@ -146,6 +146,7 @@ def watched(house: House, client: Client) -> None:
     client.import_dataset("pinned", rows, columns=json.dumps({"inputs": ["input"]}))
     made = house.api("POST", "/api/canaries", json={"name": "daily", "dataset": "pinned@1", "model": "s", "repeats": 3})
     assert made.status_code == 201, made.text
+    client.watch("s", reference=50, embedder="vectors")
     number = made.json()["canary"]["id"]
     wait(lambda: house.api("GET", f"/api/canaries/{number}").json()["canary"]["state"] == "quiet")
 
@@ -169,6 +170,7 @@ def test_a_word_that_was_said_everywhere_is_nowhere(house: House, client: Client
     watched(house, client)
     wait(lambda: {"language", "sentiment"} <= {each["name"] for each in client.scores(talked)})
     wait(lambda: house.api("GET", "/api/alerts").json()["alerts"])
+    wait(lambda: counted(house, "drift_points") > 0)
     house.settled()
     sealed = house.api("GET", "/api/encryption").json()["on"]
     before = tables_with(house)
@@ -192,17 +194,25 @@ def test_a_word_that_was_said_everywhere_is_nowhere(house: House, client: Client
     assert client.delete_call(kept) == 1  # its answer held it, too
     assert house.calls() == []
     assert tables_with(house) == {}
+    for alert in house.api("GET", "/api/alerts").json()["alerts"]:  # they stay; what they are about does not
+        assert house.api("GET", f"/api/calls?{alert['calls_query']}").json()["calls"] == []
     assert house.calls(text=WORD.lower()) == []
     assert house.api("GET", "/api/traces").json()["traces"] == []
-    with database(house) as connection:
-        for table in ("calls", "spans", "span_logs", "feedback_calls", "drift_points", "canary_answers", "monitor_due"):
-            rows = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table))).fetchone()
-            assert (table, rows) == (table, (0,))
+    for table in ("calls", "spans", "span_logs", "feedback_calls", "drift_points", "canary_answers", "monitor_due"):
+        assert (table, counted(house, table)) == (table, 0)
     if sealed:
         checkpoint(house)
         assert holders(house.folder) == []
     logs = [path for path in (house.folder / ".loopwright" / "logs").rglob("*") if path.is_file()]
     assert [path.name for path in logs if _holds(path)] == []
+
+
+def counted(house: House, table: str) -> int:
+    """Rows of a table."""
+    with database(house) as connection:
+        row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table))).fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def _holds(path: Path) -> bool:

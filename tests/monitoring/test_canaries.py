@@ -22,7 +22,7 @@ from loopwright.monitoring.canaries import CanaryRound
 from loopwright.monitoring.canaries_compared import corrected, difference, meaning_moved, score_moved, words_changed
 from loopwright.monitoring.canaries_findings import accept
 from loopwright.monitoring.canaries_store import Canaries, Canary
-from loopwright.monitoring.forgetting import forget_watched
+from loopwright.monitoring.forgetting import forget_task, forget_watched, retain_canaries
 from loopwright.monitoring.resealing import DRIFT
 from tests.evals.running import QUICK, Answer, Script
 from tests.monitoring.drifting import embedder_of
@@ -207,6 +207,24 @@ async def test_an_upstream_that_is_away_is_no_change(database_url: str) -> None:
         assert (canary.state, await here.alerts()) == ("quiet", [])
         assert "too few" in (canary.problem or "")
         assert canary.next_at < datetime.now(UTC) + timedelta(minutes=11)
+
+
+@pytest.mark.anyio
+async def test_replays_go_with_retention_the_baseline_stays_until_its_task_goes(database_url: str) -> None:
+    async with aviary(database_url, model="task/t@a") as here:
+        await here.go(said)
+        canary, db = await here.go(said), here.canaries.db
+        later = datetime.now(UTC) + timedelta(days=30)
+        assert await retain_canaries(db, later, 31) == 0
+        assert await retain_canaries(db, later, 29) == 1
+        [baseline] = await here.canaries.runs(canary)
+        assert (baseline.id, baseline.kind) == (canary.baseline_id, "baseline")
+        assert len(await here.canaries.answers(baseline.id)) == 36
+        assert (await here.go(said)).state == "quiet"
+        assert await forget_task(db, 2, "t") == await forget_task(db, 1, "other") == await forget_task(db, 1, "t%") == 0
+        assert await forget_task(db, 1, "t") == 1
+        row = await db.row("select (select count(*) from canary_runs) + (select count(*) from canary_answers) as rows")
+        assert row == {"rows": 0}
 
 
 @pytest.mark.anyio

@@ -16,6 +16,7 @@ from loopwright.calls.query import CallFilter
 from loopwright.core.errors import Conflict, Refused
 from loopwright.core.who import Principal
 from loopwright.kit.settings_json import check_json
+from loopwright.monitoring.forgetting import forget_task
 from loopwright.tasks.shown import brief, whole
 from loopwright.tasks.task import PREFIX, Task
 
@@ -73,10 +74,11 @@ async def put_task(app: House, by: Acting, project_id: Owner, name: str, told: T
 
 @router.delete("/tasks/{name}")
 async def delete_task(app: House, by: Acting, project_id: Owner, name: str) -> dict[str, Any]:
-    """Forget a stored task and its history; its calls stay on record."""
+    """Forget a stored task with its history and canaries; its calls stay on record."""
     _check_stored(app, name)
     await app.audit.note(by, "task.delete", f"task {name}", {}, project_id=project_id)
     await app.workshop.tasks.delete(project_id, name.replace("\x00", ""))
+    await forget_task(app.db, project_id, name)
     await app.workshop.held_tasks.load()
     return {"deleted": name}
 

@@ -24,6 +24,7 @@ from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.snippets import first_call
 from loopwright.core.errors import BadRequest, Conflict, LoopwrightError, NotFound, Refused
 from loopwright.kit.settings_json import check_json
+from loopwright.monitoring.forgetting import forget_task
 from loopwright.monitoring.score_question import ScoreFilter
 from loopwright.tasks.definition import from_text, to_text
 from loopwright.tasks.shown import brief, whole
@@ -162,6 +163,7 @@ class TaskPages:
         project_id = await self._project(visit, form.get("project"))
         await self._app.audit.note(by(visit), "task.delete", f"task {name}", {}, project_id=project_id)
         await self._app.workshop.tasks.delete(project_id, name)
+        await forget_task(self._app.db, project_id, name)
         await self._app.workshop.held_tasks.load()
         return RedirectResponse("/tasks", 303)
 

@@ -14,6 +14,7 @@ from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.monitoring import alerts_round, watchlist
 from loopwright.monitoring.energy_meter import EnergyMeter
+from loopwright.monitoring.forgetting import retain_canaries
 from loopwright.monitoring.rounds import Round
 from loopwright.monitoring.score_rollups import RollUps
 from loopwright.monitoring.watchlist import Watchlist
@@ -49,6 +50,7 @@ def enlist_tidying(jobs: Jobs, settings: Settings, db: Database) -> None:
         await RollUps(db).tidy(datetime.now(UTC), _KEPT, worded=settings.calls.retention_days)
         await watchlist.tidy(db)
         await drop_strangers(db, settings.exports)
+        await retain_canaries(db, datetime.now(UTC), settings.calls.retention_days)
 
     async def retain_telemetry() -> None:
         await retain(db, datetime.now(UTC), settings.calls.retention_days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from psycopg.types.json import Jsonb
@@ -46,3 +47,28 @@ async def forget_watched(
                and r.id = a.run_id and n.id = r.canary_id and (%s::int is null or n.project_id = %s)""",
             (call_id, project_id, project_id),
         )
+
+
+async def retain_canaries(db: Database, now: datetime, days: int) -> int:
+    """Let go of replays that began so many days ago, with their answers; how many. What a canary is held against stays.
+
+    Raises:
+        Unavailable: the database cannot answer now.
+    """
+    return await db.run(
+        """delete from canary_runs r where r.began_at < %s and r.state <> 'running'
+           and not exists (select from canaries n where n.baseline_id = r.id)""",
+        (now - timedelta(days=days),),
+    )
+
+
+async def forget_task(db: Database, project_id: int, name: str) -> int:
+    """Remove the canaries of a task that is no more, with their answers: nobody could ask them again. How many.
+
+    Raises:
+        Unavailable: the database cannot answer now.
+    """
+    return await db.run(
+        "delete from canaries where project_id = %s and (model = %s or starts_with(model, %s))",
+        (project_id, f"task/{name}", f"task/{name}@"),
+    )
