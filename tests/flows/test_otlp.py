@@ -89,6 +89,13 @@ def test_what_is_refused_says_why(house: House) -> None:
     assert post(house, "traces", body, "text/plain")[0] == 415
     assert post(house, "traces", body, **{"content-encoding": "br"})[0] == 415
     assert post(house, "traces", gzip.compress(body)[:-9], **{"content-encoding": "gzip"})[0] == 400
+    several = gzip.compress(body[:100]) + gzip.compress(b"") + gzip.compress(body[100:])
+    assert post(house, "traces", several, **{"content-encoding": "gzip"}) == (200, PB, b"")
+    for rest in (b"\0", b"garbage", several[:12], gzip.compress(b"")[:-1], gzip.compress(b"") * 2_000):
+        assert post(house, "traces", several + rest, **{"content-encoding": "gzip"})[0] == 400
+    halves = gzip.compress(bytes(40_000_000)) * 3
+    assert post(house, "traces", halves, **{"content-encoding": "gzip"})[0] == 413
+    assert post(house, "traces", zlib.compress(body) * 2, **{"content-encoding": "deflate"})[0] == 400
     assert post(house, "traces", b"no gzip", **{"content-encoding": "gzip"})[0] == 400
     assert post(house, "traces", gzip.compress(bytes(100_000_000)), **{"content-encoding": "gzip"})[0] == 413
     made = house.api("POST", "/api/keys", json={"project": "default", "name": "asks only", "operations": ["chat"]})

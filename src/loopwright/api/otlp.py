@@ -42,6 +42,10 @@ _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 12, 413: 8, 415: 3, 429: 8, 503: 
 _WAITING: Final = 8
 """Requests that wait for each that is worked on."""
 _RETRY_AFTER: Final = 1.0
+_MEMBERS: Final = 1_024
+"""Of one gzip body."""
+_PIECE: Final = 1 << 18
+"""Bytes that are unpacked at once."""
 Take = Callable[[bytes, Form, Principal, str], Awaitable[Accepted]]
 
 
@@ -162,24 +166,46 @@ async def _inflated(body: bytes, request: Request, limit: int) -> bytes:
 
 
 def inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    """What was compressed, of at most `limit` bytes.
+    """What was compressed, of at most `limit` bytes; gzip in one member or several.
 
     Raises:
         TooLarge: there is more.
-        BadRequest: it is damaged or cut short.
+        BadRequest: it is damaged, cut short or followed by something else.
     """
-    ways = (zlib.MAX_WBITS | 16,) if encoding == "gzip" else (zlib.MAX_WBITS, -zlib.MAX_WBITS)
+    ways, most = ((zlib.MAX_WBITS | 16,), _MEMBERS) if encoding == "gzip" else ((zlib.MAX_WBITS, -zlib.MAX_WBITS), 1)
     for bits in ways:
-        unpacker = zlib.decompressobj(bits)
+        pieces: list[bytes] = []
+        at, room = 0, limit
         try:
-            data = unpacker.decompress(body, limit + 1)
+            for _ in range(most):
+                at = _member(body, at, bits, room, pieces)
+                room = limit - sum(len(piece) for piece in pieces)
+                if at == len(body) or room < 0:
+                    break
         except zlib.error:
             continue
-        if len(data) > limit:
+        if room < 0:
             raise _too_large(limit)
-        if unpacker.eof and not unpacker.unused_data:
-            return data
-    raise BadRequest(f"the body is no {encoding}, or cut short")
+        if at == len(body):
+            return b"".join(pieces)
+    raise BadRequest(f"the body is no {encoding}, cut short, or more than that")
+
+
+def _member(body: bytes, at: int, bits: int, room: int, pieces: list[bytes]) -> int:
+    """Unpack what begins at `at`, hardly more than `room` bytes; where it ends.
+
+    Raises:
+        zlib.error: it is damaged or cut short.
+    """
+    unpacker, view = zlib.decompressobj(bits), memoryview(body)
+    # In pieces: what is left over behind a member is copied each time.
+    while not unpacker.eof and room >= 0:
+        some = unpacker.unconsumed_tail or view[at : (at := min(at + _PIECE, len(body)))]
+        if not some:
+            raise zlib.error("cut short")
+        pieces.append(unpacker.decompress(some, room + 1))
+        room -= len(pieces[-1])
+    return at - len(unpacker.unused_data)
 
 
 def _too_large(limit: int) -> TooLarge:
