@@ -22,6 +22,7 @@ from loopwright.console.echoes import Echoes
 from loopwright.console.evaluation_pages import EvaluationPages
 from loopwright.console.experiments import ExperimentPages
 from loopwright.console.help_pages import HelpPages
+from loopwright.console.instrument_pages import InstrumentPages
 from loopwright.console.judge_pages import JudgePages
 from loopwright.console.key_ring import KeyRing
 from loopwright.console.listing import Listing
@@ -83,6 +84,7 @@ def console(app: App) -> list[Route]:
         *Echoes(shell).routes(),
         *BatchList(shell).routes(),
         *TracePages(shell).routes(),
+        *InstrumentPages(shell).routes(),
         *SessionPages(shell).routes(),
         *NextSteps(shell).routes(),
         *TaskPages(shell).routes(),

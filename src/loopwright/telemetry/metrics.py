@@ -154,6 +154,19 @@ class Metrics:
         )
         return [{**row, "at": row["at"].astimezone(UTC).isoformat()} for row in reversed(rows)]
 
+    async def newest(self, series: Sequence[int], *, limit: int) -> dict[int, list[dict[str, Any]]]:
+        """The newest points of several series, oldest first; of those that are the caller's to see."""
+        rows = await self.db.rows(
+            """select p.* from unnest(%s::int[]) w (id) cross join lateral (
+                   select series_id, at, value, count from metric_points where series_id = w.id order by at desc limit %s) p
+               order by p.series_id, p.at""",
+            (list(series), limit),
+        )
+        found: dict[int, list[dict[str, Any]]] = {each: [] for each in series}
+        for row in rows:
+            found[row["series_id"]].append(row)
+        return found
+
     async def _numbers(self, project_id: int, lines: Sequence[_Line]) -> dict[bytes, int]:
         """Series of points by their digest; of one that has no room there is none."""
         wanted = {line.digest: line for line in lines}
