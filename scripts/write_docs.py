@@ -102,9 +102,8 @@ def settings_page() -> str:
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command that is not hidden, with the words that call it."""
     for entry in ENTRIES:
-        if not entry.hidden:
-            app: typer.Typer = getattr(importlib.import_module(entry.module), entry.app)
-            yield from _walk(f"loopwright {entry.name}", get_command(app))
+        app: typer.Typer = getattr(importlib.import_module(entry.module), entry.app)
+        yield from _walk(f"loopwright {entry.name}", get_command(app))
 
 
 def _walk(words: str, command: Any) -> Iterator[tuple[str, Any]]:

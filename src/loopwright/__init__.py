@@ -3,18 +3,20 @@
 from importlib import import_module
 from typing import Any
 
-from loopwright.client import Client
-
 __all__ = ["Client", "Tool", "__version__", "observe", "tool", "tools_from_openapi"]
 __version__ = "0.1.0"
 
-_TOOLS = frozenset({"Tool", "tool", "tools_from_openapi"})
+_PLACES = {
+    "Client": "loopwright.client",
+    "Tool": "loopwright.tools",
+    "observe": "loopwright.observing",
+    "tool": "loopwright.tools",
+    "tools_from_openapi": "loopwright.tools",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs more than the standard library is loaded when it is asked for: `import loopwright` stays light."""
-    if name == "observe":
-        return import_module("loopwright.observing").observe
-    if name in _TOOLS:
-        return getattr(import_module("loopwright.tools"), name)
-    raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+    """Each is loaded when it is asked for: every process of the house begins with this file. Types are in `__init__.pyi`."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

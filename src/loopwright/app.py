@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,13 +17,9 @@ from loopwright.access.audit import Audit
 from loopwright.access.keys import Keys
 from loopwright.access.limits import Limits
 from loopwright.access.projects import Projects
-from loopwright.access.spending import charge, tidy
 from loopwright.batches.store import Batches
 from loopwright.cache.cache import Cache
-from loopwright.calls.drain import Drain
-from loopwright.calls.indexer import Indexer
 from loopwright.calls.query import Calls
-from loopwright.calls.retention import retain
 from loopwright.calls.spool import Spool
 from loopwright.calls.waiting import Waiting, waiting
 from loopwright.catalog.models import Catalog, ModelCard
@@ -34,9 +30,8 @@ from loopwright.core.who import Principal
 from loopwright.engines import endpoints
 from loopwright.engines.endpoints import Endpoint
 from loopwright.engines.llamacpp_tokens import LlamaCppTokens
-from loopwright.exports.due import Leaving, exporting
+from loopwright.exports.due import Leaving
 from loopwright.feedback.speaking import Speaking
-from loopwright.feedback.store import Feedback
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.board import telling
 from loopwright.gateway.cached import Cached, Policy, policies_of
@@ -56,21 +51,17 @@ from loopwright.gateway.settled import Settled
 from loopwright.gateway.tallied import PriceOf
 from loopwright.guardrails.pii import find
 from loopwright.kit.db import Database
-from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.nearest import hint
 from loopwright.kit.seal import Seal
-from loopwright.kit.settings import CacheSettings, Settings
+from loopwright.kit.settings import Settings
 from loopwright.kit.settings_privacy import PrivacySettings
-from loopwright.monitoring.arriving import arriving
 from loopwright.monitoring.forgetting import forget_watched
 from loopwright.monitoring.watchlist import forget_faults
 from loopwright.prompts.weight import Scale
 from loopwright.providers.protocol import Provider
+from loopwright.recorder import cache_kept
 from loopwright.retrieval.calibration import Calibrations
 from loopwright.retrieval.search import Searcher
-from loopwright.runs.store import Runs
-from loopwright.telemetry.doubles import doubles
-from loopwright.telemetry.emission import noting
 from loopwright.telemetry.intake import Intake
 from loopwright.workshop import Workshop
 
@@ -250,7 +241,7 @@ async def build(settings: Settings) -> App:
     workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), embeds=embeds, policies=guards)
     prices = routing.prices_of(routes, settings.privacy)
     price = routing.price_of(prices)
-    cache = Cache(db, _cache_kept(settings), seal)
+    cache = Cache(db, cache_kept(settings), seal)
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
     chat = _answering(settings, routes, cache, policies, price)
     counters = routing.counters(catalog, endpoints.read(settings.home))
@@ -303,61 +294,6 @@ def _answering(
     if settings.privacy.active:
         chat = Confined(inner=chat, places=routing.places(routes), find=find)
     return chat
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorder:
-    """The other half of a call's life: from the spool to the database, its words, its end."""
-
-    drain: Drain
-    indexer: Indexer | None
-    """Fills the full text behind the drain; None when it is off."""
-    jobs: Jobs
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.drain.run())
-            group.create_task(self.jobs.run())
-            if self.indexer is not None:
-                group.create_task(self.indexer.run())
-
-
-def build_recorder(settings: Settings, db: Database) -> Recorder:
-    """The recorder of one machine."""
-    jobs, seal = Jobs(db), Seal.of(settings.encryption)
-
-    async def retain_calls() -> None:
-        now = datetime.now(UTC)
-        await retain(db, settings.calls, now)
-        await Feedback(db).retain(now, settings.calls.retention_days)
-
-    async def tidy_limits() -> None:
-        await tidy(db)
-
-    jobs.register("access.tidy", tidy_limits, schedule="23 * * * *", retry=Retry(times=3))
-
-    async def expire_answers() -> None:
-        await Cache(db, _cache_kept(settings)).expire()
-
-    jobs.register("cache.expire", expire_answers, schedule="*/10 * * * *", retry=Retry(times=3))
-
-    async def collect_artifacts() -> None:
-        await Runs.of(db, settings).artifacts.collect()
-
-    jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
-    jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
-    charged = noting(exporting(arriving(charge), settings.exports), settings.monitoring.otlp)
-    return Recorder(
-        drain=Drain(db, settings.home / "spool", settings.calls, charge=charged, seal=seal, doubles=doubles),
-        indexer=Indexer(db, seal=seal) if settings.calls.full_text else None,
-        jobs=jobs,
-    )
-
-
-def _cache_kept(settings: Settings) -> CacheSettings:
-    """Where texts are not kept, answers that may be given again are not in the database either."""
-    return settings.cache if settings.calls.payloads else replace(settings.cache, shared=False, storage=0)
 
 
 async def _look_for_strangers(privacy: PrivacySettings, projects: Projects) -> None:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from loopwright.api.hot import HotRoutes
@@ -20,24 +19,18 @@ from loopwright.app import App, build
 from loopwright.batches.batch import Batch, Problem
 from loopwright.batches.lines import Line
 from loopwright.batches.road import Reply
-from loopwright.batches.run import Runner
-from loopwright.batches.store import Batches, enlist
 from loopwright.core.chat import Delta, Request, answering
 from loopwright.core.errors import LoopwrightError, Refused
 from loopwright.core.money import Usage
 from loopwright.core.who import Principal
 from loopwright.engines.spare import EngineLoad
-from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
-from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.nearest import hint
-from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.tasks.task import PREFIX
 
 TAG: Final = "loopwright.batch"
 """Which batch a call belongs to."""
-_TIDY: Final = "batches.tidy"
 _POOL: Final = 4
 _LONGEST: Final = 86_400.0
 _log = logging.getLogger(__name__)
@@ -218,48 +211,31 @@ def check_kept(app: App, who: Principal) -> None:
         )
 
 
-def enlist_batches(jobs: Jobs, settings: Settings, db: Database) -> None:
-    """Give a recorder the jobs that run batches and let go of what is over."""
-    batches = Batches.of(db, settings)
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[LineRoad]:
+    """A road while there are batches: at rest it would cost its memory for nothing.
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[LineRoad]:
-        """A road while there are batches: at rest it would cost its memory for nothing."""
-        app = await build(
-            replace(
-                settings,
-                batches=replace(settings.batches, asked_here=True),
-                database=replace(settings.database, pool=_POOL),
-            )
+    Raises:
+        StartError: the database does not answer.
+    """
+    app = await build(
+        replace(
+            settings,
+            batches=replace(settings.batches, asked_here=True),
+            database=replace(settings.database, pool=_POOL),
         )
-        watching = asyncio.create_task(app.watch())
-        road = LineRoad(app)
-        try:
-            yield road
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await road.close()
-            await app.close()
-            gc.collect()
-
-    runner = Runner(
-        batches,
-        opened,
-        settings.home / "batches",
-        longest=settings.server.body_limit,
-        seal=Seal.of(settings.encryption),
-        stopping=jobs.stopping,
     )
-
-    async def tidy() -> None:
-        expired, orphans = await batches.files.expire(), await batches.files.collect()
-        gone = await batches.tidy(datetime.now(UTC))
-        _log.info("%d files expired, %d blobs had no file, %d batches were forgotten", expired, orphans, gone)
-
-    enlist(jobs, runner.run)
-    jobs.register(_TIDY, tidy, schedule="41 * * * *", retry=Retry(times=3))
+    watching = asyncio.create_task(app.watch())
+    road = LineRoad(app)
+    try:
+        yield road
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await road.close()
+        await app.close()
+        gc.collect()
 
 
 def _seconds(text: str) -> float | None:

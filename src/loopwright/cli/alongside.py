@@ -35,7 +35,7 @@ async def alongside(
     await supervisor.start(
         Program(
             name=name,
-            command=[sys.executable, "-m", "loopwright.cli.main", f"_{name}"],
+            command=[sys.executable, "-m", "loopwright.cli.child", f"_{name}"],
             env={"LOOPWRIGHT_HOME": str(settings.home.resolve()), **_ONE_THREAD},
             log=settings.home / "logs" / f"{name}.log",
             grace=_GRACE,

@@ -1,4 +1,4 @@
-"""The process that `loopwright up` starts for each gateway worker. A hidden command, not for people."""
+"""The process that `loopwright up` starts for each gateway worker. Not for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socket
 from collections.abc import Sequence
 from importlib import import_module
 
-import typer
 import uvloop
 from starlette.routing import BaseRoute
 
@@ -18,10 +17,7 @@ from loopwright.console.sessions import secret_of
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import load
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
 def gateway() -> None:
     """Serve on the inherited socket."""
     settings = load(env=os.environ)

@@ -1,6 +1,6 @@
 """The process that the recorder starts while documents wait: files of strangers are read far from the record of calls.
 
-What such files do to a reader happens in processes of its own, which it starts. A hidden command, not for people.
+What such files do to a reader happens in processes of its own, which it starts. Not for people.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import os
 from dataclasses import replace
 from typing import Final
 
-import typer
 import uvloop
 
 from loopwright.access.projects import Projects
 from loopwright.app import App, build
-from loopwright.cli.alongside import alongside
 from loopwright.cli.starting import raise_file_limit, start_log, until_told
 from loopwright.core.errors import NotFound, Unavailable
 from loopwright.core.privacy import Privacy
@@ -24,29 +22,20 @@ from loopwright.documents.limits import Limits
 from loopwright.documents.sandboxed import Reader
 from loopwright.gateway.embedder import CalledEmbedder
 from loopwright.gateway.guarded import Guarded
-from loopwright.kit.db import Database
 from loopwright.kit.ending import end
 from loopwright.kit.ids import Ids
-from loopwright.kit.jobs import Jobs, Retry
-from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_collections import CollectionSettings
 from loopwright.kit.settings_file import load
 from loopwright.laboratory.token_counts import counter_of
 from loopwright.retrieval.collection import Collection
 from loopwright.retrieval.embedded import Tokens
-from loopwright.retrieval.index import Index
 from loopwright.retrieval.ingesting import Ingester
-from loopwright.retrieval.intake import COLLECT, Intake, enlist
-from loopwright.retrieval.shelving import Shelving
-from loopwright.retrieval.store import Collections
 
-app = typer.Typer(add_completion=False)
 _POOL: Final = 4
 _log = logging.getLogger(__name__)
 
 
-@app.command()
 def ingester() -> None:
     """Read documents that wait until told to stop."""
     settings = load(env=os.environ)
@@ -122,23 +111,3 @@ class Models:
         if project_id not in self._projects:
             raise NotFound(f"there is no project {project_id} any more")
         return recorded.policies.of_task(self._projects[project_id], "", [model])
-
-
-def enlist_documents(jobs: Jobs, settings: Settings, db: Database) -> None:
-    """Give a recorder the jobs that read documents, in a process beside it, and let go of what was never taken."""
-    seal = Seal.of(settings.encryption)
-
-    async def nothing() -> None:
-        pass
-
-    intake = Intake(Collections(db, Index(db, seal), seal), settings.home, settings.collections, nothing)
-    shelving = Shelving(intake.store, intake.place)
-
-    async def run() -> None:
-        await alongside(jobs, settings, "ingester", shelving.waiting)
-
-    async def collect() -> None:
-        _log.info("%d files that became no documents were removed", await intake.collect())
-
-    enlist(jobs, run)
-    jobs.register(COLLECT, collect, schedule="29 3 * * *", retry=Retry(times=3))

@@ -39,7 +39,6 @@ class Entry:
     panel: str = USE
     app: str = "app"
     """The module's `typer.Typer`."""
-    hidden: bool = False
 
 
 ENTRIES: Final = (
@@ -106,11 +105,6 @@ ENTRIES: Final = (
     Entry(
         name="encryption", module="loopwright.cli.encryption", help="Sealed texts: status, rotate, new key.", panel=LOOK
     ),
-    Entry(name="_gateway", module="loopwright.cli.gateway", hidden=True),
-    Entry(name="_evaluator", module="loopwright.cli.evaluator", hidden=True),
-    Entry(name="_ingester", module="loopwright.cli.ingester", hidden=True),
-    Entry(name="_monitor", module="loopwright.cli.monitor", hidden=True),
-    Entry(name="_recorder", module="loopwright.cli.recorder", hidden=True),
 )
 
 
@@ -125,7 +119,7 @@ class Later(TyperCommand):
     """Stands for a command until it is chosen: only then is its module imported."""
 
     def __init__(self, entry: Entry) -> None:
-        super().__init__(name=entry.name, help=entry.help, hidden=entry.hidden, rich_help_panel=entry.panel)
+        super().__init__(name=entry.name, help=entry.help, rich_help_panel=entry.panel)
         self.entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

@@ -169,7 +169,7 @@ class Tree:
     def _program(self, name: str, command: str, *, stage: int, grace: float) -> Program:
         return Program(
             name=name,
-            command=[sys.executable, "-m", "loopwright.cli.main", command],
+            command=[sys.executable, "-m", "loopwright.cli.child", command],
             env=self._environment(),
             log=self.settings.home / "logs" / f"{name}.log",
             grace=grace,

@@ -20,8 +20,6 @@ from loopwright.evals.store import Evaluations
 from loopwright.evals.work import Examples, Measuring, Trusting, Work
 from loopwright.kit.lock import FolderLock
 
-TIDY: Final = "evals.tidy"
-"""The job that lets go of paid answers nobody shows."""
 _LOOK: Final = 0.25
 """Seconds between looks for new evaluations, and for those to be cancelled."""
 _REST: Final = 5.0

@@ -22,6 +22,8 @@ from loopwright.kit.settings_evals import EvaluationSettings
 
 RUN: Final = "evals.run"
 """The job that runs evaluations."""
+TIDY: Final = "evals.tidy"
+"""The job that lets go of paid answers nobody shows."""
 _NAME: Final = 200
 _TALLY: Final = tuple(each.name for each in fields(Tally))
 _SET_TALLY: Final = ", ".join(f"{name} = %s" for name in _TALLY)

@@ -14,11 +14,9 @@ from loopwright.core.who import Principal
 from loopwright.datasets.reading import Which
 from loopwright.evals.spec import Target
 from loopwright.gateway.embedder import Embedders
-from loopwright.kit.db import Database
 from loopwright.kit.ids import floor_of
 from loopwright.kit.jobs import Jobs
 from loopwright.kit.nearest import hint
-from loopwright.kit.settings import Settings
 from loopwright.laboratory.road import EvaluationRoad
 from loopwright.monitoring.canaries import CanaryRound
 from loopwright.monitoring.canaries_store import Canaries, Canary
@@ -29,14 +27,6 @@ from loopwright.monitoring.rounds import RUN, Round, once
 _DAY = 86_400.0
 _SOONEST = 60.0
 _ALL = Which()
-
-
-async def drifting(settings: Settings, db: Database) -> bool:
-    """Whether anything is watched for drift, or replayed."""
-    if settings.monitoring.drift.watch:
-        return True
-    row = await db.row("select exists (select from drift_watches) or exists (select from canaries) as wanted")
-    return row is not None and bool(row["wanted"])
 
 
 class Drifting:

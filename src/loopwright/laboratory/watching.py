@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import Final
 
 from loopwright.app import App, build
-from loopwright.kit.db import Database
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import Settings
-from loopwright.laboratory.drifting import Drifting, drifting
+from loopwright.laboratory.drifting import Drifting
 from loopwright.laboratory.mirroring import Mirroring
 from loopwright.laboratory.scoring import Scoring
 from loopwright.monitoring.books import Books
@@ -20,15 +19,9 @@ from loopwright.monitoring.drawing import Drawing
 from loopwright.monitoring.online import Asked, Computed, Online
 from loopwright.monitoring.purse import Purse
 from loopwright.monitoring.rounds import Round, go_round
-from loopwright.monitoring.watchlist import waiting
 
 _POOL: Final = 20
 """Connections: a round holds one for its turn, and works with others."""
-
-
-async def wanted(settings: Settings, db: Database) -> bool:
-    """Whether there is anything to watch here."""
-    return bool(settings.exports) or await waiting(db) or await drifting(settings, db)
 
 
 def rounds(app: App, scoring: Scoring) -> Sequence[Round]:
