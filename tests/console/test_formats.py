@@ -29,6 +29,14 @@ def test_unpriced_is_never_zero(amount: str | None, text: str) -> None:
     assert formats.dollars(amount) == text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(265, 336.4, "265 to 336 Wh"), (0.79, 0.92, "790 to 920 mWh"), (0.0003, 0.0099, "0.3 to 9.9 mWh"), (0.91, 1.06, "910 mWh to 1.06 Wh"), (147, 147, "147 Wh"), (999.9, 12_345e6, "1,000 Wh to 12,300 MWh"), (0, 0, "0 Wh")],
+)  # fmt: skip
+def test_energy_from_one_amount_to_another(low: float, high: float, text: str) -> None:
+    assert formats.energy(low, high) == text
+
+
 def test_shares_sizes_times() -> None:
     assert [formats.percent(share) for share in (0, 0.0042, 0.125, 1.0)] == ["0%", "0.42%", "12.5%", "100%"]
     assert [formats.size(number) for number in (12, 98_000_000, 3 * 2**30)] == ["12 B", "93.5 MiB", "3 GiB"]

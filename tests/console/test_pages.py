@@ -83,6 +83,22 @@ def test_ordinary_keys_see_their_project_only(house: House, clerk: httpx.Client)
     assert 'href="/keys"' not in clerk.get("/calls").text
 
 
+def test_sessions_of_one_name_in_two_projects_are_told_apart(house: House, boss: httpx.Client) -> None:
+    house.call(key="clerk", session="same name", question="asked by the clerk")
+    house.call(key="clerk", session="same name", question="asked by the clerk again")
+    house.call(key="seeker", session="same name", question="asked by the seeker")
+    house.drained()
+    listed = boss.get("/sessions").text
+    addresses = re.findall(r'href="(/sessions/same%20name[^"]*)"', listed)
+    assert sorted(address.rpartition("=")[2] for address in addresses) == ["default", "search"]
+    said = boss.get("/sessions/same%20name?project=search").text
+    assert "asked by the seeker" in said
+    assert "asked by the clerk" not in said
+    with house.client("seeker") as seeker:
+        assert seeker.get("/sessions/same%20name?project=default").status_code == 404
+        assert f"{house.url}/otlp<" in seeker.get("/traces").text, "says where spans are sent to"
+
+
 def test_filters_narrow_the_list(house: House, boss: httpx.Client) -> None:
     wanted = house.call(session="s-1", tags={"env": "prod"}, latency_us=9_000_000, cost_nano=5_000_000, task="triage")
     failed = house.call(

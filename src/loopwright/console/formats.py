@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -110,22 +111,49 @@ def watt_hours(amount: float) -> str:
     """Energy, in the unit that leaves few digits."""
     for unit, size in (("MWh", 1e6), ("kWh", 1e3), ("Wh", 1.0)):
         if amount >= size:
-            return f"{amount / size:.3g} {unit}"
-    return f"{amount * 1000:.2g} mWh" if amount else "0 Wh"
+            return f"{_digits(amount / size, 3)} {unit}"
+    return f"{_digits(amount * 1000, 2)} mWh" if amount else "0 Wh"
 
 
 def grams(amount: float) -> str:
     """A mass, in the unit that leaves few digits."""
     for unit, size in (("t", 1e6), ("kg", 1e3), ("g", 1.0)):
         if amount >= size:
-            return f"{amount / size:.3g} {unit}"
-    return f"{amount * 1000:.2g} mg" if amount else "0 g"
+            return f"{_digits(amount / size, 3)} {unit}"
+    return f"{_digits(amount * 1000, 2)} mg" if amount else "0 g"
+
+
+def between(low: float, high: float, told: Callable[[float], str]) -> str:
+    """From one amount to another as `told` says them, the unit once where it is the same."""
+    first, last = told(low), told(high)
+    if first == last:
+        return first
+    number, _, unit = first.partition(" ")
+    return f"{number if last.endswith(f' {unit}') else first} to {last}"
+
+
+def energy(low: float, high: float) -> str:
+    """Watt-hours, of an estimate."""
+    return between(low, high, watt_hours)
+
+
+def mass(low: float, high: float) -> str:
+    """Grams, of an estimate."""
+    return between(low, high, grams)
+
+
+def _digits(amount: float, most: int) -> str:
+    """So many digits that count, large amounts never as a power of ten."""
+    text = f"{amount:.{most}g}"
+    return f"{float(text):,.0f}" if "e" in text and amount >= 1 else text
 
 
 FILTERS = {
     "count": count,
     "watt_hours": watt_hours,
     "grams": grams,
+    "energy": energy,
+    "mass": mass,
     "millis": millis,
     "dollars": dollars,
     "percent": percent,

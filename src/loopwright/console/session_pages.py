@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console.asking import RANGES, span_of
+from loopwright.console.prompt_pages import project_of
 from loopwright.console.shell import Shell, View, Visit
 from loopwright.console.trace_pages import traces_of
 from loopwright.telemetry.sessions import SessionRow, Sessions, Turn
@@ -42,11 +43,15 @@ class SessionPages:
             "next": onward,
         }
         longest = max((row.busy_us for row in rows), default=1)
-        return View(data=data, drawn={"rows": [_row(row) for row in rows], "ranges": RANGES, "longest": longest or 1})
+        names = {project.id: project.name for project in await self._app.projects.list()} if visit.who.admin else {}
+        shown = [{**_row(row), "project": names.get(row.project_id)} for row in rows]
+        return View(data=data, drawn={"rows": shown, "ranges": RANGES, "longest": longest or 1})
 
     async def _one(self, visit: Visit) -> View:
         sessions = sessions_of(self._app)
-        row = await sessions.get(visit.project_id, visit.request.path_params["session"])
+        named = visit.asked("project") is not None
+        project_id = (await project_of(self._app, visit)).id if named else visit.project_id
+        row = await sessions.get(project_id, visit.request.path_params["session"])
         turns, earlier = await sessions.turns(row, before=visit.asked("before"), limit=_TURNS)
         data = {"session": row.shown(), "turns": [turn.shown() for turn in turns], "earlier": earlier}
         longest = max((turn.latency_us for turn in turns), default=1)
@@ -54,6 +59,7 @@ class SessionPages:
             data=data,
             drawn={
                 "row": _row(row),
+                "project": visit.asked("project"),
                 "drawn": [_turn(turn, longest or 1) for turn in turns],
                 "dearest": max((turn.cost_nano or 0 for turn in turns), default=0),
             },

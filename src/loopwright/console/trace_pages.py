@@ -68,7 +68,7 @@ class TracePages:
                 "ranges": RANGES,
                 "narrow": narrow,
                 "more": any(filtered[name] for name in _MORE),
-                "base": api_base(visit),
+                "otlp": f"{api_base(visit).removesuffix('/v1')}/otlp",
             },
         )
 
