@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -61,6 +61,7 @@ class Cache:
         self._waiting: deque[tuple[Entry, Likeness | None]] = deque()
         self._waiting_bytes = 0
         self._new = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._erasures: deque[Erasure] = deque(maxlen=256)
         self._thresholds: dict[tuple[int, str], float] = {}
 
@@ -111,6 +112,12 @@ class Cache:
             self._waiting.append((entry, likeness))
             self._waiting_bytes += entry.size
             self._new.set()
+
+    def behind(self, work: Callable[[], None]) -> None:
+        """Do `work` behind what is ready now."""
+        if self._loop is None:  # to ask each time is a system call
+            self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(work)
 
     async def forget(
         self,

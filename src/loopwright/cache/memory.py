@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from loopwright.cache.entry import Entry
@@ -17,6 +18,9 @@ _SENT: Final = 1_800
 """Bytes that how it was sent adds to it beside its text, about."""
 MOST_KNOWN: Final = 100_000
 """Answers in the database a worker knows of, about 10 MB; the newest."""
+_MORE_KNOWN: Final = 10_000
+"""So many more may gather before they are let go of, all in one pass: the first of a dict is the slower to find the more of
+its firsts have gone."""
 
 
 class Wording(NamedTuple):
@@ -173,8 +177,10 @@ class Memory:
         for known, expires in keys:
             self._known.pop(known, None)
             self._known[known] = expires
-        while len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+        over = len(self._known) - MOST_KNOWN
+        if over > _MORE_KNOWN:
+            for known in list(islice(self._known, over)):
+                del self._known[known]
 
     def relearn(self, keys: Iterable[tuple[int, int]]) -> None:
         """As `learn`, and forget what was known before."""

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from loopwright.cache.cache import Cache
@@ -151,7 +152,7 @@ class Cached:
                 gathered.add(delta)
                 if delta.done and gathered.raw:
                     # Behind what is ready now: this answer goes out before it is made ready to be kept.
-                    asyncio.get_running_loop().call_soon(self._keep, request, policy, asked, likeness, gathered)
+                    self.cache.behind(partial(self._keep, request, policy, asked, likeness, gathered))
                 yield delta.noting(_MISS) if first else delta
         finally:
             await answer.aclose()

@@ -48,6 +48,7 @@ class Pool:
         self._busy: set[Connection] = set()
         self._open = 0  # connections open or being opened
         self._turns: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watching = False  # the timer runs at SWEEP_SECONDS, not at the idle pace
         self._closed = False
@@ -78,7 +79,9 @@ class Pool:
             UpstreamTimeout: the message names the time-out.
             UpstreamBroke: cut off or malformed.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:  # to ask each time is a system call
+            loop = self._loop = asyncio.get_running_loop()
         started = loop.time()
         connection = await self._take(fresh=False)
         while True:
