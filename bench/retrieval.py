@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -275,6 +276,9 @@ async def searched(
     order: np.ndarray[Any, Any],
 ) -> list[Figures]:
     """Each way by a searcher of its own, which holds no word that an earlier way asked for."""
+    # As the server does: what is there already is not looked at by the collector again.
+    gc.collect()
+    gc.freeze()
     rows = []
     for mode in ("dense", "lexical", "hybrid"):
         for name in FILTERS:
