@@ -57,10 +57,11 @@ class Erasures:
     def __bool__(self) -> bool:
         return self.last > 0
 
-    async def refresh(self, connection: Connection) -> bool:
-        """Read what is new; whether there was anything."""
+    async def hold(self, connection: Connection) -> bool:
+        """Share the lock until the transaction ends, and read what is new; whether there was anything."""
         known = self.last
-        cursor = await connection.execute("select * from call_erasures where id > %s order by id", (self.last,))
+        await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
+        cursor = await connection.execute("select * from call_erasures where id > %s order by id", (known,))
         for row in await cursor.fetchall():
             self._note(row)
             self.last = row["id"]

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.rows import tuple_row
 
 from loopwright.calls.histogram import bins_of, merged, unpacked
 from loopwright.calls.record import Record
 from loopwright.calls.rows import counted
 from loopwright.calls.slices import saved_by
+from loopwright.kit.arrays import byteas, int4s, int8s
 from loopwright.kit.db import Connection
 
 ALL_KEYS: Final = -1
@@ -85,14 +87,13 @@ async def add(connection: Connection, new: Tally, *, fine_from: int) -> None:
     if not len(new.seconds):
         return
     await connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
-    everyone = np.full_like(new.keys, ALL_KEYS)
     every = np.arange(len(new.keys), dtype=np.int64)
+    twice, owners_of_all = np.concatenate((every, every)), np.concatenate((new.keys, np.full_like(new.keys, ALL_KEYS)))
     numbers, slices = new.sliced
     whole = None
     hours_from = fine_from - (SLICE_HOURS_DAYS - FINE_DAYS) * DAY
     for tables, calls, owners, hours in (
-        ("call_rollups", every, new.keys, whole),
-        ("call_rollups", every, everyone, whole),
+        ("call_rollups", twice, owners_of_all, whole),
         ("call_slice_rollups", numbers, slices, hours_from),
     ):
         for ending, width, since in (("1d", DAY, whole), ("1h", HOUR, hours), ("5m", FIVE_MINUTES, fine_from)):
@@ -111,29 +112,29 @@ async def _add_to(connection: Connection, table: str, width: int, new: Tally, ca
     size = len(groups)
     counters = new.counters[calls].T
     sums = [np.bincount(which, weights=column, minlength=size).astype(np.int64) for column in counters]
-    identity = [groups[:, column].tolist() for column in range(3)]
-    stored = await _stored(connection, table, identity)
+    identity = (int4s(groups[:, 0]), int8s(groups[:, 1]), int4s(groups[:, 2]))
+    stored = await _stored(connection, table, identity, size)
     histograms = []
     for number, measure in enumerate(new.measures):
         values = measure[calls]
         measured = ~np.isnan(values)
         old_groups, old_bins, old_counts = unpacked([row[number] for row in stored])
-        histograms.append(
-            merged(
-                np.concatenate((which[measured], old_groups)),
-                np.concatenate((bins_of(values[measured]), old_bins)),
-                np.concatenate((np.ones(int(measured.sum()), dtype=np.int64), old_counts)),
-                size,
-            ),
+        added = merged(
+            np.concatenate((which[measured], old_groups)),
+            np.concatenate((bins_of(values[measured]), old_bins)),
+            np.concatenate((np.ones(int(measured.sum()), dtype=np.int64), old_counts)),
+            size,
         )
-    await connection.execute(_UPSERT[table], (*identity, *(column.tolist() for column in sums), *histograms))
+        histograms.append(byteas(added))
+    await connection.execute(_UPSERT[table], (*identity, *map(int8s, sums), *histograms))
 
 
-async def _stored(connection: Connection, table: str, identity: list[list[int]]) -> list[tuple[bytes, ...]]:
-    cursor = await connection.execute(_STORED[table], identity)
-    found: list[tuple[bytes, ...]] = [(b"", b"", b"")] * len(identity[0])
-    for row in await cursor.fetchall():
-        found[row["line"] - 1] = tuple(bytes(row[name]) for name in HISTOGRAMS)
+async def _stored(connection: Connection, table: str, identity: Sequence[bytes], size: int) -> list[tuple[bytes, ...]]:
+    async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+        await cursor.execute(_STORED[table], identity)
+        found: list[tuple[bytes, ...]] = [(b"", b"", b"")] * size
+        for line, *histograms in await cursor.fetchall():
+            found[line - 1] = tuple(histograms)
     return found
 
 

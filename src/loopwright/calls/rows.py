@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from loopwright.calls.record import Record
 from loopwright.core.call import Call, Outcome
+from loopwright.kit import ids
+from loopwright.kit.copying import JSONB_BYTES, TIME_NUMBER, UUID_BYTES, jsonb_of, moment_of, uuid_of
 from loopwright.kit.ids import time_of
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("ok", "error", "refused", "cancelled", "interrupted")
@@ -24,15 +24,15 @@ NAME_BYTES: Final = 300
 _TEXT_BYTES: Final = 4000
 
 COLUMNS: Final = (
-    ("id", "uuid"), ("trace_id", "uuid"), ("span_id", "int8"), ("parent_id", "int8"), ("started_at", "timestamptz"),
+    ("id", UUID_BYTES), ("trace_id", UUID_BYTES), ("span_id", "int8"), ("parent_id", "int8"), ("started_at", TIME_NUMBER),
     ("latency_us", "int8"), ("ttft_us", "int8"), ("cost_nano", "int8"), ("block", "int8"), ("series_id", "int4"),
     ("project_id", "int4"), ("key_id", "int4"), ("input_tokens", "int4"), ("output_tokens", "int4"),
     ("cached_tokens", "int4"), ("reasoning_tokens", "int4"), ("outcome", "int2"), ("status", "int2"), ("slot", "int2"),
     ("stream", "bool"), ("usage_estimated", "bool"), ("client", "text"), ("finish", "text"), ("price_source", "text"),
-    ("session", "text"), ("error_code", "text"), ("error", "text"), ("tags", "jsonb"),
-    ("sent", "jsonb"),
+    ("session", "text"), ("error_code", "text"), ("error", "text"), ("tags", JSONB_BYTES),
+    ("sent", JSONB_BYTES),
 )  # fmt: skip
-"""Of `calls`, in the order of `row_of`."""
+"""Of `calls`, in the order of `row_of`, and how COPY is given them."""
 
 SELECT: Final = """
     c.id, c.trace_id, c.span_id, c.parent_id, c.started_at, c.latency_us, c.ttft_us, c.cost_nano, c.project_id, c.key_id,
@@ -77,8 +77,8 @@ def check(record: Record) -> None:
         ValueError: its id, a trace id, its outcome or a number cannot.
     """
     time_of(record.id)
-    UUID(record.id)
-    UUID(record.trace_id)
+    uuid_of(record.id)
+    uuid_of(record.trace_id)
     int(record.span_id, 16)
     if record.parent_id is not None:
         int(record.parent_id, 16)
@@ -94,13 +94,13 @@ def row_of(
     record: Record, *, series_id: int, finish: str | None, block: int | None, slot: int, wordless: bool = False
 ) -> tuple[Any, ...]:
     """The row, in the order of `COLUMNS`; a `wordless` one keeps the code of an error, not its message."""
-    tags = {clean(name): clean(value) for name, value in record.tags.items()}
+    tags = record.tags and {clean(name): clean(value) for name, value in record.tags.items()}
     return (
-        UUID(record.id),
-        UUID(record.trace_id),
+        uuid_of(record.id),
+        uuid_of(record.trace_id),
         _signed(record.span_id),
         None if record.parent_id is None else _signed(record.parent_id),
-        started_at(record),
+        moment_of(record.started_ns),
         max(record.latency_us, 0),
         record.ttft_us,
         record.cost_nano,
@@ -123,8 +123,8 @@ def row_of(
         _optional(record.session),
         _optional(record.error_code),
         None if record.error is None or wordless else clipped(record.error, _TEXT_BYTES),
-        Jsonb(tags) if tags else None,
-        None if record.sent is None else Jsonb(record.sent),
+        jsonb_of(tags) if tags else None,
+        None if record.sent is None else jsonb_of(record.sent),
     )
 
 
@@ -183,7 +183,7 @@ def day_of(call_id: str) -> date:
     Raises:
         ValueError: it is no call id.
     """
-    return time_of(call_id).date()
+    return ids.day_of(call_id)
 
 
 def clipped(text: str, size: int = NAME_BYTES) -> str:

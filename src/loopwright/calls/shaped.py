@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from typing import Any, Final
-from uuid import UUID
 
 from loopwright.calls.answer import read
 from loopwright.calls.payloads import Packer, Payload, about, blocks_of
 from loopwright.calls.record import Record
 from loopwright.calls.rollup import Tally, tally
-from loopwright.calls.rows import SeriesKey, day_of, row_of, series_of
-from loopwright.calls.slices import SliceKey, slices_of
+from loopwright.calls.rows import day_of, row_of
+from loopwright.kit.copying import uuid_of
 
 _QUEUED_BLOCKS: Final = 32
 """Blocks in one line of the full-text queue."""
@@ -63,19 +62,23 @@ class Shaper:
     def shape(
         self,
         records: Sequence[Record],
-        series: Mapping[SeriesKey, int],
-        slices: Mapping[SliceKey, int | None],
+        series: Mapping[str, int],
+        slices: Mapping[str, Sequence[int]],
         *,
         first_block: int,
         erased: Callable[[Record], bool],
     ) -> Shaped:
-        """Rows for `records` (distinct ids); erased ones are counted in the totals and otherwise dropped."""
+        """Rows for `records` (distinct ids); erased ones are counted in the totals and otherwise dropped.
+
+        `series` and `slices` are by the ids of records.
+        """
         records = sorted(records, key=_id)
-        numbers = [series[series_of(record)] for record in records]
+        numbers = [series[record.id] for record in records]
+        gone = {record.id for record in records if erased(record)}
         shaped = Shaped(
-            tally=tally(records, numbers, [[] if erased(record) else _slices(record, slices) for record in records])
+            tally=tally(records, numbers, [() if record.id in gone else slices[record.id] for record in records])
         )
-        kept = [(record, number) for record, number in zip(records, numbers, strict=True) if not erased(record)]
+        kept = [(record, number) for record, number in zip(records, numbers, strict=True) if record.id not in gone]
         block = first_block
         for day, group in groupby(kept, key=_day):
             shaped.days.add(day)
@@ -111,14 +114,9 @@ class Shaper:
             row = row_of(record, series_id=number, finish=finish, block=place, slot=slot, wordless=sealed)
             shaped.rows.append(row)
         if bodies:
-            ids = b"".join(UUID(kept[index][0].id).bytes for index in spoken)
+            ids = b"".join([uuid_of(kept[index][0].id) for index in spoken])
             shaped.texts.append(Texts(day, bodies, ids, sizes))
         return block
-
-
-def _slices(record: Record, known: Mapping[SliceKey, int | None]) -> list[int]:
-    # Two tags cannot share a slice: it knows their name.
-    return [found for key in slices_of(record) if (found := known[key]) is not None]
 
 
 def _id(record: Record) -> str:

@@ -36,6 +36,7 @@ _GET: Final = """
     on s.project_id = w.project_id and s.kind = w.kind and s.name = w.name and s.value is not distinct from w.value
 """
 _MOST_HELD: Final = 200_000
+_MOST_ALIKE: Final = 20_000
 _ROLLUPS: Final = ("call_slice_rollups_5m", "call_slice_rollups_1h", "call_slice_rollups_1d")
 
 
@@ -94,29 +95,45 @@ class Slices:
         self._db = db
         self._ids: dict[SliceKey, int | None] = {}
         """Only what was met lately: retention takes slices that nobody met for long."""
+        self._alike: dict[tuple[object, ...], list[int]] = {}
+        """The slices of records that are alike, which most are."""
         self._room: dict[tuple[int, str, str], int] | None = None
         """Values that each name still has room for."""
 
     def forget(self) -> None:
         """Ask the database again: some may be gone, and there may be room."""
         self._ids = {}
+        self._alike = {}
         self._room = None
 
-    async def ids_of(self, records: Sequence[Record]) -> Mapping[SliceKey, int | None]:
-        """The slice each key is counted in; None for those whose name there is no room for.
+    async def ids_of(self, records: Sequence[Record]) -> Mapping[str, Sequence[int]]:
+        """By id of each record the slices that it is counted in; names for which there is no room are left out.
 
         Raises:
             Unavailable: the database cannot answer now.
         """
         if len(self._ids) > _MOST_HELD:
             self._ids = {}
-        unknown = {key for record in records for key in slices_of(record)} - self._ids.keys()
+        if len(self._alike) > _MOST_ALIKE:
+            self._alike = {}
+        marks = [
+            (record.project_id, record.client, record.error_code, *record.tags.items()) if record.tags
+            else (record.project_id, record.client, record.error_code)
+            for record in records
+        ]  # fmt: skip
+        new = {mark: record for mark, record in zip(marks, records, strict=True) if mark not in self._alike}
+        keys = {mark: list(slices_of(record)) for mark, record in new.items()}
+        unknown = {key for some in keys.values() for key in some} - self._ids.keys()
         if unknown:
             await self._get(unknown)
             missing = unknown - self._ids.keys()
             if missing:
                 await self._make(missing)
-        return self._ids
+        known = self._ids
+        for mark, some in keys.items():
+            # Two tags cannot share a slice: it knows their name.
+            self._alike[mark] = [found for key in some if (found := known[key]) is not None]
+        return {record.id: self._alike[mark] for mark, record in zip(marks, records, strict=True)}
 
     async def _get(self, wanted: Collection[SliceKey]) -> None:
         if wanted:

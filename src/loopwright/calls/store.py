@@ -11,13 +11,13 @@ from typing import Final
 import psycopg
 
 from loopwright.calls import rollup
-from loopwright.calls.erase import LOCK, Erasures
+from loopwright.calls.erase import Erasures
 from loopwright.calls.intake import Batch
 from loopwright.calls.payloads import Packer
 from loopwright.calls.record import Record
 from loopwright.calls.rows import COLUMNS, SeriesKey, day_of, series_of, started_at
 from loopwright.calls.shaped import Shaped, Shaper
-from loopwright.calls.slices import SliceKey, Slices
+from loopwright.calls.slices import Slices
 from loopwright.calls.touching import touched, traces_of
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import PLAIN, Seal
@@ -137,8 +137,7 @@ class Store:
         async with self._db.transaction() as connection:
             shaped = None
             if block is not None:
-                await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
-                if await self._erasures.refresh(connection):
+                if await self._erasures.hold(connection):
                     self._slices.forget()
                 if self._doubles is not None and (twice := await self._doubles(connection, records)):
                     records = [record for record in records if record.id not in twice]
@@ -154,8 +153,8 @@ class Store:
     def _shape(
         self,
         records: list[Record],
-        series: Mapping[SeriesKey, int],
-        slices: Mapping[SliceKey, int | None],
+        series: Mapping[str, int],
+        slices: Mapping[str, Sequence[int]],
         block: int,
     ) -> Shaped:
         erased: Callable[[Record], bool] = self._erasures.covers if self._erasures else _nothing
@@ -191,9 +190,12 @@ class Store:
                 tuple(list(column) for column in zip(*batch.carried, strict=True)),
             )
 
-    async def _series_of(self, records: Sequence[Record]) -> Mapping[SeriesKey, int]:
-        wanted = {series_of(record) for record in records}
-        unknown = wanted - self._series.keys()
+    async def _series_of(self, records: Sequence[Record]) -> Mapping[str, int]:
+        """The series of each record, by its id."""
+        if len(self._series) > 2 * _MOST_SERIES:
+            self._series = {}
+        keys = {record.id: series_of(record) for record in records}
+        unknown = set(keys.values()) - self._series.keys()
         if unknown:
             if self._room is None:
                 counted = await self._db.row("select count(*) as series from call_series")
@@ -203,14 +205,12 @@ class Store:
                 key: key if index < self._room else _crowded(key) for index, key in enumerate(sorted(unknown, key=str))
             }
             self._room -= len(named)
-            if len(self._series) > 2 * _MOST_SERIES:
-                self._series = {}
             columns = tuple(list(column) for column in zip(*set(named.values()), strict=True))
             await self._db.run(_ADD_SERIES, columns)
             for row in await self._db.rows(_GET_SERIES, columns):
                 self._series[SeriesKey(**{name: row[name] for name in SeriesKey._fields})] = row["id"]
             self._series |= {key: self._series[name] for key, name in named.items()}
-        return self._series
+        return {record_id: self._series[key] for record_id, key in keys.items()}
 
 
 def _crowded(key: SeriesKey) -> SeriesKey:

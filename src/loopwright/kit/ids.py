@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import struct
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 86_400_000
 _VERSION = 0x7 << 76
 _VARIANT = 0x2 << 62
 _AHEAD = 64
@@ -51,10 +53,36 @@ def time_of(call_id: str) -> datetime:
     Raises:
         ValueError: not a UUIDv7.
     """
+    return _EPOCH + timedelta(milliseconds=_ms_of(call_id))
+
+
+def day_of(call_id: str) -> date:
+    """The day (UTC) in which an id was made.
+
+    Raises:
+        ValueError: not a UUIDv7.
+    """
+    return _day(_ms_of(call_id) // _DAY_MS)
+
+
+def _ms_of(call_id: str) -> int:
     digits = call_id.replace("-", "")
     if len(digits) != 32 or digits[12] != "7":
         raise ValueError(f"{call_id!r} is not a call id (a UUID of version 7)")
-    return _EPOCH + timedelta(milliseconds=int(digits[:12], 16))
+    return int(digits[:12], 16)
+
+
+@lru_cache(maxsize=1024)
+def _day(number: int) -> date:
+    """Days since 1970: ids of a day are asked for together.
+
+    Raises:
+        ValueError: beyond the calendar.
+    """
+    try:
+        return (_EPOCH + timedelta(days=number)).date()
+    except OverflowError:
+        raise ValueError(f"day {number} since 1970 is beyond the calendar") from None
 
 
 def _text(number: int) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 import psycopg
 
 from loopwright.calls.erase import LOCK, Erasures
 from loopwright.calls.record import Record
-from loopwright.calls.touching import touched
+from loopwright.calls.touching import TOUCH, touches
 from loopwright.core.errors import Unavailable
 from loopwright.kit.db import Connection, Database
 from loopwright.kit.seal import PLAIN, Seal
@@ -23,6 +22,14 @@ from loopwright.telemetry.span import Span
 from loopwright.telemetry.taking import Step
 
 _COPY_SPANS: Final = f"copy spans ({', '.join(name for name, _ in COLUMNS)}) from stdin (format binary)"
+_REST: Final = f"""
+    with texts as (
+        insert into span_texts (day, block, body, sealed_by)
+        select day, block, body, %s::text
+        from unnest(%s::date[], %s::bigint[], %b::bytea[]) as t (day, block, body)
+    )
+    {TOUCH}
+"""  # noqa: S608  (a constant)
 _COPY_TEXTS: Final = "copy span_texts (day, block, body, sealed_by) from stdin (format binary)"
 _STEP: Final = 1000
 """Blocks that one step of the sequence is worth: see 001_spans.sql."""
@@ -156,8 +163,7 @@ class Putter:
 
     async def _put(self, steps: list[Step], key_id: int) -> int:
         async with self._db.transaction() as connection:
-            await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
-            await self._erasures.refresh(connection)
+            await self._erasures.hold(connection)
             kept = [step for step in steps if not (self._erasures and self._erased(step, key_id))]
             packed = await self._packed(connection, [(step.day, said_of(step, self._seal)) for step in kept])
             wordless = bool(self._seal)
@@ -174,9 +180,10 @@ class Putter:
                 for step, (block, slot) in zip(kept, packed.places, strict=True)
             ]
             await _copy(connection, _COPY_SPANS, [kind for _, kind in COLUMNS], rows)
-            await self._copy_texts(connection, packed)
-            traces = {(step.span.project_id, UUID(step.span.trace_id)) for step in kept}
-            await touched(connection, traces, [step.id for step in kept])
+            days, numbers, bodies = zip(*packed.blocks, strict=True) if packed.blocks else ((), (), ())
+            traces = {(step.span.project_id, step.span.trace_id) for step in kept}
+            noted = touches(traces, [step.id for step in kept])
+            await connection.execute(_REST.encode(), (self._seal.first, [*days], [*numbers], [*bodies], *noted))
             # Last: whoever is killed before the commit has calls that their repetition makes again, by the same ids.
             for step in kept:
                 if step.record is not None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, cast, get_args
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from loopwright.calls.rows import clipped, counted
+from loopwright.kit.copying import INT8_BYTES, JSONB_BYTES, UUID_BYTES, jsonb_of, uuid_of
 from loopwright.telemetry.span import Kind, Span, Status
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -21,13 +19,13 @@ _STATUS: Final[Mapping[str, int]] = {name: number for number, name in enumerate(
 _ERROR_BYTES: Final = 2000
 
 COLUMNS: Final = (
-    ("id", "uuid"), ("trace_id", "uuid"), ("call_id", "uuid"), ("span_id", "int8"), ("parent_id", "int8"),
+    ("id", UUID_BYTES), ("trace_id", UUID_BYTES), ("call_id", UUID_BYTES), ("span_id", INT8_BYTES), ("parent_id", INT8_BYTES),
     ("started_ns", "int8"), ("duration_us", "int8"), ("cost_nano", "int8"), ("block", "int8"), ("project_id", "int4"),
     ("key_id", "int4"), ("input_tokens", "int4"), ("output_tokens", "int4"), ("slot", "int2"), ("kind", "int2"),
     ("status", "int2"), ("name", "text"), ("service", "text"), ("session", "text"), ("model", "text"), ("tool", "text"),
-    ("error", "text"), ("tags", "jsonb"),
+    ("error", "text"), ("tags", JSONB_BYTES),
 )  # fmt: skip
-"""Of `spans`, in the order of `row_of`."""
+"""Of `spans`, in the order of `row_of`, and how COPY is given them."""
 SELECT: Final = ", ".join(name for name, _ in COLUMNS)
 """What `span_of` reads."""
 
@@ -58,11 +56,11 @@ def row_of(
 ) -> tuple[Any, ...]:
     """The row, in the order of `COLUMNS`; a `wordless` one does not tell what was said of a failure."""
     return (
-        UUID(row_id),
-        _uuid(span.trace_id),
-        None if span.call_id is None else UUID(span.call_id),
-        signed(span.span_id),
-        None if span.parent_id is None else signed(span.parent_id),
+        uuid_of(row_id),
+        uuid_of(span.trace_id),
+        None if span.call_id is None else uuid_of(span.call_id),
+        bytes.fromhex(span.span_id),
+        None if span.parent_id is None else bytes.fromhex(span.parent_id),
         span.started_ns,
         span.duration_us,
         span.cost_nano,
@@ -80,7 +78,7 @@ def row_of(
         _optional(span.model),
         _optional(span.tool),
         None if span.error is None or wordless else clipped(span.error, _ERROR_BYTES),
-        Jsonb(dict(tags)) if tags else None,
+        jsonb_of(tags) if tags else None,
     )
 
 
@@ -118,12 +116,6 @@ def signed(span_id: str) -> int:
 def digits(number: int) -> str:
     """The 16 hexadecimal digits again."""
     return f"{number & 0xFFFF_FFFF_FFFF_FFFF:016x}"
-
-
-@lru_cache(maxsize=256)
-def _uuid(trace_id: str) -> UUID:
-    """Spans of a trace come together."""
-    return UUID(trace_id)
 
 
 def _optional(text: str | None) -> str | None:
