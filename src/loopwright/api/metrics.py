@@ -18,6 +18,7 @@ from starlette.routing import Route
 from loopwright.api.callers import caller, house, refused
 from loopwright.app import App
 from loopwright.core.errors import LoopwrightError, Refused
+from loopwright.gateway.pulse import Pulse
 from loopwright.kit import wire_out
 from loopwright.laboratory.figures import Figures
 
@@ -26,8 +27,9 @@ OPERATION: Final = "metrics"
 _PROXIED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 
 
-def metrics(app: App, figures: Figures) -> Starlette:
-    """The one route."""
+def metrics(app: App, pulse: Pulse) -> Starlette:
+    """The one route, of the process that `pulse` tells of."""
+    figures = Figures(app, pulse)
 
     async def read(request: Request) -> Response:
         check(request)

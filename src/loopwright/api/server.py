@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 import uvicorn
@@ -23,13 +24,12 @@ from loopwright.api.lane import lane
 from loopwright.api.later import Asgi, Later
 from loopwright.api.limited import Limited
 from loopwright.api.messages import Counting
-from loopwright.api.metrics import metrics
 from loopwright.api.otlp import otlp
 from loopwright.api.public import public
 from loopwright.api.rest import Rest
 from loopwright.api.spoken import dialects
 from loopwright.app import App
-from loopwright.laboratory.figures import Figures
+from loopwright.gateway.pulse import Pulse
 
 Console = Callable[[App], Sequence[BaseRoute]]
 """Makes its routes."""
@@ -74,13 +74,13 @@ def routes(app: App) -> Door:
     return Door(hot, others)
 
 
-def asgi(app: App, door: Door, console: Console, figures: Figures | None = None) -> Asgi:
+def asgi(app: App, door: Door, console: Console, pulse: Pulse) -> Asgi:
     """Everything as one ASGI application; the hot routes are here too, for servers without the fast lane."""
     limit, alone = app.settings.server.body_limit, asyncio.Lock()
     rest = Limited(Rest(app, alone), limit)
     open_routes = public(app)
     telemetry = otlp(app)
-    told = metrics(app, figures or Figures(app))
+    told = Later(partial(_figures, app, pulse), alone)
     pages = Limited(Later(partial(_pages, app, console), alone), limit)
     hot_paths = frozenset(door.paths)
 
@@ -112,6 +112,22 @@ def asgi(app: App, door: Door, console: Console, figures: Figures | None = None)
     return dispatch
 
 
+def _figures(app: App, pulse: Pulse) -> Asgi:
+    made: Asgi = import_module("loopwright.api.metrics").metrics(app, pulse)
+    return made
+
+
+def _pulse(app: App) -> Pulse:
+    return Pulse(
+        folder=app.settings.home / "metrics",
+        role="gateway",
+        meters=app.meters,
+        routes=app.routes,
+        tell=lambda: {"cache_entries": len(app.cache.memory), "cache_bytes": app.cache.memory.bytes},
+        counts=lambda: {"cache_misses": app.cache.tally.total.misses},
+    )
+
+
 def _pages(app: App, console: Console) -> Asgi:
     made = Starlette(routes=list(console(app)))
     made.state.house = app
@@ -121,9 +137,9 @@ def _pages(app: App, console: Console) -> Asgi:
 async def serve(app: App, listening: socket.socket, console: Console) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being answered (for `server.drain_timeout` at most)."""
     server = app.settings.server
-    door, figures = routes(app), Figures(app)
+    door, pulse = routes(app), _pulse(app)
     config = uvicorn.Config(
-        asgi(app, door, console, figures),
+        asgi(app, door, console, pulse),
         http=lane(
             door.answer,
             {path: path for path in door.paths},
@@ -148,7 +164,7 @@ async def serve(app: App, listening: socket.socket, console: Console) -> None:
     gc.set_threshold(_YOUNG)
     # Every layer of the road closes what it opens, so nobody need keep a list of all answers that have begun.
     sys.set_asyncgen_hooks(firstiter=None)
-    await watched(uvicorn.Server(config), _both(app.watch(), figures.pulse.run()), listening)
+    await watched(uvicorn.Server(config), _both(app.watch(), pulse.run()), listening)
 
 
 async def _both(*each: Coroutine[Any, Any, None]) -> None:

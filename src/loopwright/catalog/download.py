@@ -17,13 +17,15 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from loopwright.core.errors import BadRequest, Conflict, NotFound, Refused, TooLarge, Unavailable, UpstreamError
+from loopwright.kit.postponed import Postponed
+
+aiohttp: Final = Postponed("aiohttp")
+yarl: Final = Postponed("yarl")
 
 Progress = Callable[[int, int | None], None]
 """Told (bytes so far, bytes in all or None) after each piece."""
@@ -86,7 +88,7 @@ async def fetched(url: str, target: Path, rules: Rules, progress: Progress | Non
         NotFound, Refused, UpstreamError: the server says no. TooLarge: over `rules.limit`.
         Unavailable: it broke off again and again, or the disk is full; what came is kept for the next time.
     """
-    check_url(URL(url), insecure=rules.insecure)
+    check_url(yarl.URL(url), insecure=rules.insecure)
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     timeout = aiohttp.ClientTimeout(total=None, connect=30, sock_read=rules.stall)
@@ -122,7 +124,7 @@ class _Download:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        session: Any,
         url: str,
         part: Path,
         file: BinaryIO,
@@ -174,14 +176,14 @@ class _Download:
             return None
         return version if version.url == self._url and version.validator else None
 
-    def _begin(self, answer: aiohttp.ClientResponse, total: int | None) -> None:
+    def _begin(self, answer: Any, total: int | None) -> None:
         """Start over, and note of which version."""
         self._about.unlink(missing_ok=True)
         self._file.truncate(0)
         version = _Version(url=self._url, validator=_validator(answer), total=total)
         self._about.write_bytes(msgspec.json.encode(version))
 
-    async def _copy(self, answer: aiohttp.ClientResponse, start: int, total: int | None) -> int:
+    async def _copy(self, answer: Any, start: int, total: int | None) -> int:
         size = start
         self._file.seek(start)
         try:
@@ -211,22 +213,22 @@ class _Download:
             )
 
     @contextlib.asynccontextmanager
-    async def _open(self, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _open(self, headers: Mapping[str, str]) -> AsyncIterator[Any]:
         """The answer behind all redirects; each hop is checked, and secrets stay with the first host."""
-        url = URL(self._url)
+        url = yarl.URL(self._url)
         for _ in range(_HOPS):
             check_url(url, insecure=self._rules.insecure)
-            mine = self._rules.headers if url.origin() == URL(self._url).origin() else {}
+            mine = self._rules.headers if url.origin() == yarl.URL(self._url).origin() else {}
             async with self._session.get(url, headers={**headers, **mine}, allow_redirects=False) as answer:
                 self._linked = _linked(answer) or self._linked
                 if answer.status not in {301, 302, 303, 307, 308}:
                     yield answer
                     return
-                url = url.join(URL(answer.headers.get("Location", "")))
+                url = url.join(yarl.URL(answer.headers.get("Location", "")))
         raise UpstreamError(f"{self._url} redirects more than {_HOPS} times")
 
 
-def check_url(url: URL, *, insecure: bool) -> None:
+def check_url(url: Any, *, insecure: bool) -> None:
     """Allow https, and http to this machine.
 
     Raises:
@@ -246,7 +248,7 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _refuse(answer: aiohttp.ClientResponse, url: str) -> None:
+def _refuse(answer: Any, url: str) -> None:
     """Raise what the status means; 5xx and 429 are worth another attempt."""
     status = answer.status
     if status in {200, 206}:
@@ -265,7 +267,7 @@ def _refuse(answer: aiohttp.ClientResponse, url: str) -> None:
     raise UpstreamError(f"{url} answered {status}", upstream_status=status)
 
 
-def _extent(answer: aiohttp.ClientResponse) -> tuple[int, int | None]:
+def _extent(answer: Any) -> tuple[int, int | None]:
     """Where the body starts in the file, and the file's size."""
     if answer.status == 206:
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
@@ -275,12 +277,12 @@ def _extent(answer: aiohttp.ClientResponse) -> tuple[int, int | None]:
     return 0, answer.content_length
 
 
-def _validator(answer: aiohttp.ClientResponse) -> str:
-    etag = answer.headers.get("ETag", "")
-    return etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
+def _validator(answer: Any) -> str:
+    etag: str = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') else str(answer.headers.get("Last-Modified", ""))
 
 
-def _linked(answer: aiohttp.ClientResponse) -> str | None:
+def _linked(answer: Any) -> str | None:
     found = re.fullmatch(r'"?([0-9a-f]{64})"?', answer.headers.get("X-Linked-Etag", "").lower())
     return found[1] if found else None
 

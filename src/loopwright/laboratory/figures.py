@@ -39,8 +39,6 @@ from loopwright.monitoring.alerts_round import objectives_of
 from loopwright.monitoring.objectives_standing import standings
 from loopwright.monitoring.scores import ScoreFilter, Scores
 
-FOLDER: Final = "metrics"
-"""Of the data folder."""
 _PATIENCE: Final = 2.0
 """Seconds that any one source may take: what is late is left out."""
 _FRESH: Final = 1.0
@@ -75,23 +73,17 @@ class _Whole:
 class Figures:
     """Tells how the house is. One for each worker; any number may ask at once."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, pulse: Pulse) -> None:
+        """`pulse` is that of the process that is asked."""
         self._app = app
-        self._folder = app.settings.home / FOLDER
+        self._folder = pulse.folder
         self._lock = asyncio.Lock()
         self._told: tuple[float, _Whole] | None = None
         self._known: tuple[float, _Known | None] = (float("-inf"), None)
         self._names: dict[int, str] = {}
         self._waited = (time.monotonic(), 0.0)
         self._late: set[asyncio.Task[Any]] = set()
-        self.pulse = Pulse(
-            folder=self._folder,
-            role="gateway",
-            meters=app.meters,
-            routes=app.routes,
-            tell=lambda: {"cache_entries": len(app.cache.memory), "cache_bytes": app.cache.memory.bytes},
-            counts=lambda: {"cache_misses": app.cache.tally.total.misses},
-        )
+        self._pulse = pulse
 
     async def text(self, accept: str) -> tuple[bytes, str]:
         """The page, and its content type: Prometheus' text, or OpenMetrics where `accept` asks for it."""
@@ -136,7 +128,7 @@ class Figures:
         return found
 
     def _processes(self) -> list[Told]:
-        mine = self.pulse.now()
+        mine = self._pulse.now()
         return [mine, *(each for each in told(self._folder) if each.process != mine.process)]
 
     def _name(self, project: str) -> str:
