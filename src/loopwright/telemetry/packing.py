@@ -1,7 +1,7 @@
 """What spans and logs say as bytes: some of one day together in a block, compressed, and sealed where there are keys.
 
-The first byte says how: 0 as they are, 1 zstd with `names.txt`, which holds attribute names that every trace repeats.
-That file is part of the format: never change it, add another with a number of its own.
+What all blocks share is `names.txt`: attribute names that every trace repeats. That file is part of the format
+(`kit/packing.py`): never change it, add another with a number of its own.
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ from importlib import resources
 from typing import Any, Final
 
 import msgspec
-import zstandard
 
+from loopwright.kit.packing import Press
 from loopwright.kit.seal import PLAIN, Seal
 
-_PLAIN: Final = b"\x00"
-_ZSTD: Final = b"\x01"
-_LEVEL: Final = 3
-_LARGEST: Final = 1 << 30
 BLOCK_TEXTS: Final = 128
 BLOCK_BYTES: Final = 65_536
 """A block ends with the text that passes one of these: reading one means unpacking its whole block."""
@@ -46,28 +42,20 @@ class Said(msgspec.Struct, array_like=True, frozen=True, gc=False, omit_defaults
     """Of a log."""
 
 
-class Packer:
+class Packer(Press):
     """Packs and unpacks blocks. For one thread at a time."""
 
-    __slots__ = ("_compressor", "_decoder", "_decompressor", "_encoder", "seal")
+    __slots__ = ("_decoder", "_encoder")
 
     def __init__(self, seal: Seal = PLAIN) -> None:
-        self.seal = seal
-        names = zstandard.ZstdCompressionDict(
-            resources.files("loopwright.telemetry").joinpath("names.txt").read_bytes(),
-            dict_type=zstandard.DICT_TYPE_RAWCONTENT,
-        )
-        names.precompute_compress(level=_LEVEL)
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, dict_data=names, write_checksum=False)
-        self._decompressor = zstandard.ZstdDecompressor(dict_data=names)
+        shared = resources.files("loopwright.telemetry").joinpath("names.txt").read_bytes()
+        super().__init__(shared, seal, whose="spans")
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(list[Said | None])
 
     def pack(self, encoded: Sequence[bytes], about: bytes = b"") -> bytes:
         """The bytes to store, for the row that `about` names, of what `encode` made."""
-        plain = _array(len(encoded)) + b"".join(encoded)
-        packed = self._compressor.compress(plain)
-        return self.seal.seal(_ZSTD + packed if len(packed) < len(plain) else _PLAIN + plain, about)
+        return self.press(_array(len(encoded)) + b"".join(encoded), about)
 
     def encode(self, said: Said | None) -> bytes:
         """One text; None is one that was deleted."""
@@ -80,16 +68,11 @@ class Packer:
             ValueError: the bytes are damaged or of a newer Loopwright.
             Sealed: they cannot be opened.
         """
-        body = self.seal.open(body, about)
-        kind, rest = body[:1], body[1:]
+        plain = self.open(body, about)
         try:
-            if kind == _ZSTD:
-                return self._decoder.decode(self._decompressor.decompress(rest, max_output_size=_LARGEST))
-            if kind == _PLAIN:
-                return self._decoder.decode(rest)
-        except (zstandard.ZstdError, msgspec.MsgspecError) as error:
-            raise ValueError(f"the stored texts of some spans are damaged: {error}") from error
-        raise ValueError(f"texts are stored in way {kind.hex()!r}, which this Loopwright does not know")
+            return self._decoder.decode(plain)
+        except msgspec.MsgspecError as error:
+            raise self.damaged(error) from error
 
 
 def about(day: date, block: int) -> bytes:
