@@ -18,7 +18,28 @@ _LISTS: Final[Mapping[str, str]] = {"embeddings": "data", "rerank": "results"}
 _GOOD: Final = frozenset({"stop", "tool_calls", "function_call"})
 
 
-def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) -> bytes | None:
+class _Said(msgspec.Struct, gc=False):
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: str | None = None
+    message: _Said | None = None
+
+
+class _Whole(msgspec.Struct, gc=False):
+    """What tells whether the usual answer may be kept; the rest is skipped unread."""
+
+    choices: list[_Choice]
+    error: None = None
+
+
+_look: Final = msgspec.json.Decoder(_Whole).decode
+
+
+def kept(  # noqa: PLR0911 - one for each reason
+    raw: bytes, request: Request, usage: Usage | None, *, truncated: bool
+) -> bytes | None:
     """The whole body of an answer that may be given again; None for errors, refusals and what broke off.
 
     Args:
@@ -27,6 +48,9 @@ def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) 
         usage: as it was reported, in case the client did not want to see it.
         truncated: keep answers that ended at their length limit.
     """
+    good = _GOOD | {"length"} if truncated else _GOOD
+    if not request.stream and request.operation not in _LISTS and _is_usual(raw, good):
+        return raw
     try:
         body = assemble(raw) if request.stream else _decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -36,7 +60,6 @@ def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) 
     if request.operation in _LISTS:
         return raw if body.get(_LISTS[request.operation]) else None
     choices = body.get("choices")
-    good = _GOOD | {"length"} if truncated else _GOOD
     if not isinstance(choices, list) or not choices or not all(_may_be_kept(choice, good) for choice in choices):
         return None
     if not request.stream:
@@ -44,6 +67,18 @@ def kept(raw: bytes, request: Request, usage: Usage | None, *, truncated: bool) 
     if usage is not None and "usage" not in body:
         body["usage"] = wire_out.usage_body(usage)
     return msgspec.json.encode(body)
+
+
+def _is_usual(raw: bytes, good: frozenset[str]) -> bool:
+    """Whether it is a whole answer in the usual form that may be kept: found out in a third of the time of reading it."""
+    try:
+        choices = _look(raw).choices
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    for choice in choices:
+        if choice.finish_reason not in good or (choice.message is not None and choice.message.refusal):
+            return False
+    return bool(choices)
 
 
 def _may_be_kept(choice: object, good: frozenset[str]) -> bool:
