@@ -228,10 +228,19 @@ async def _look_up(db: Database, sources: Sequence[_Source], words: Mapping[str 
         lists = sorted(numbers.get(key, []), key=len)
         source.slots = []
         if lists and source.group is not None and len(lists) == len(words[source.group["blind"]]):
-            common = lists[0]
-            for other in lists[1:]:
-                common = np.intersect1d(common, other, assume_unique=True)
-            source.slots = common.tolist()
+            source.slots = _common(lists).tolist()
+
+
+def _common(lists: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What is in all of some rising lists, the shortest first."""
+    common = lists[0]
+    for other in lists[1:]:
+        if not len(common):
+            break
+        there = np.zeros(max(int(common[-1]), int(other[-1])) + 1, dtype=np.bool_)
+        there[other] = True
+        common = common[there[common]]
+    return common
 
 
 async def _still_there(db: Database, groups: Sequence[tuple[date, int]]) -> None:
