@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.kit.ids import Ids, floor_of, time_of
+from loopwright.kit.ids import Ids, day_of, floor_of, time_of
 
 MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  (hypothesis wants naive bounds)
 
@@ -52,3 +52,9 @@ def test_what_is_no_id_is_refused(word: str) -> None:
 
 def test_a_moment_before_1970_has_the_smallest_floor() -> None:
     assert floor_of(datetime(1960, 1, 1, tzinfo=UTC)) == floor_of(datetime(1970, 1, 1, tzinfo=UTC))
+
+
+@given(MOMENTS)
+def test_the_day_of_an_id_is_that_of_its_time(moment: datetime) -> None:
+    made = floor_of(moment)
+    assert day_of(made) == time_of(made).date()
