@@ -106,8 +106,8 @@ def test_a_dashboard_is_kept_found_and_forgotten(boss: httpx.Client, clerk: http
 
 
 def test_scores_are_panels_beside_latency_and_cost(house: House, boss: httpx.Client) -> None:
-    for number in range(4):
-        call_id = house.call(ago=100.0, variant="ab"[number % 2], tags={"case": "scored"})
+    for number in range(5):
+        call_id = house.call(ago=5000.0 if number == 4 else 100.0, variant="ab"[number % 2], tags={"case": "scored"})
         house.drained()
         call = house.do(house.app.calls.get(call_id, project_id=None)).call
         score = Score(name="charm", value=number / 4, passed=number > 1)
@@ -120,6 +120,17 @@ def test_scores_are_panels_beside_latency_and_cost(house: House, boss: httpx.Cli
     assert unknown["groups"] == []
     page = boss.get(path).text
     assert "Score charm" in page
+    links = re.findall(r'<a class="name" href="(/scores/one\?[^"]+)"[^>]*>([^<]*)</a>', page)
+    for name, variants in (("a", {"a"}), ("b", {"b"}), ("all", {"a", "b"})):
+        [address] = [address.replace("&amp;", "&") for address, found in links if found == name]
+        calls = told(boss, address.replace("/one?", "/one.json?"))["calls"]
+        assert {each["call"]["variant"] for each in calls} == variants
+        assert len(calls) == 2 * len(variants)
+    assert re.search(r'<td class="nowrap"><a href="/scores/one\?[^"]+since=', page)
+    [by, whole, _] = told(boss, f"{path}&compare=previous".replace("?", ".json?", 1))["panels"]
+    assert {group["name"]: group["totals"]["score:charm"] for group in whole["before"]["groups"]} == {"all": 1.0}
+    assert {group["name"]: group["totals"]["score:charm"] for group in by["before"]["groups"]} == {"a": 1.0}
+    assert "stroke before" in boss.get(f"{path}&compare=previous").text
     assert boss.get(f"{path}&split=key&compare=previous&client=pytest").status_code == 200
     assert boss.get(f"{path}&show=score:charm@key&show=score:charm@tag:case").status_code == 200
 
@@ -130,6 +141,20 @@ def test_a_project_sees_its_own_calls_only(house: House, boss: httpx.Client) -> 
         page = seeker.get("/dashboards?tag=case:charts").text
         assert "No calls of these in this time." in page
     assert told(boss, TAGGED)["panels"][0]["total"]["requests"] == 24
+    assert told(boss, f"{TAGGED}&project=search")["panels"][0]["total"]["requests"] == 0
+    page = boss.get(f"{TAGGED.replace('.json', '')}&project=default").text
+    assert "<option selected>default</option>" in page
+    [address, *_] = re.findall(r'href="(/calls\?[^"]+)"', page.split('id="panel-0-t"')[1])
+    assert "project=default" in address
+    kept = boss.post(
+        "/dashboards", data={"csrf": csrf(boss.get("/dashboards")), "query": "project=search", "name": "x"}
+    )
+    assert parse_qs(urlsplit(str(kept.url)).query)["project"] == ["search"]
+    with house.client("seeker") as seeker:
+        assert [each["name"] for each in told(seeker, "/dashboards.json")["kept"]] == ["x"]
+        assert seeker.get("/dashboards?project=default").status_code == 404
+    form = {"csrf": csrf(boss.get("/dashboards")), "name": "x", "project": "search"}
+    assert boss.post("/dashboards/forget", data=form).status_code == 200
 
 
 @pytest.mark.parametrize(

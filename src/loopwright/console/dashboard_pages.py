@@ -33,8 +33,8 @@ from loopwright.console.asking import RANGES as SPANS
 from loopwright.console.asking import Span, filter_of, given, span_of
 from loopwright.console.panels import TERMS as LATENCY
 from loopwright.console.panels import PanelDrawn, panel, terms
-from loopwright.console.score_panel import PREFIX, score_chart, score_measure
-from loopwright.console.shell import Shell, View, Visit
+from loopwright.console.score_panel import PREFIX, Opens, score_chart, score_charts, score_measure
+from loopwright.console.shell import Shell, View, Visit, project_asked
 from loopwright.core.errors import BadRequest
 from loopwright.monitoring.scores import Scores
 
@@ -59,6 +59,8 @@ class Asked:
     """Parameters of the list of calls, as they were given."""
     named: str | None
     """Of which kept dashboard the address is."""
+    project: str | None = None
+    """Whose calls, where an administrator asks for those of one."""
 
     def query(self, **changes: Any) -> str:
         """The address of this dashboard with some of it changed."""
@@ -68,11 +70,17 @@ class Asked:
             "until": None if self.span.name else _iso(self.span.until),
             "split": self.split,
             "compare": self.compare,
+            "project": self.project,
             **self.filter,
             "show": None if self.panels == DEFAULT.panels else list(self.panels),
             "named": self.named,
         }
         return "?" + _encoded((told | changes).items())
+
+    @property
+    def linked(self) -> dict[str, str | list[str]]:
+        """The parameters of the list of these calls, but for their times."""
+        return {**({} if self.project is None else {"project": self.project}), **self.filter}
 
     def cleared(self) -> str:
         """The address with every call."""
@@ -116,7 +124,7 @@ class DashboardPages:
     async def _view(self, visit: Visit) -> View:
         now = dt.datetime.now(dt.UTC)
         asked = asked_of(visit, now)
-        project_id = visit.project_id
+        project_id = await project_asked(self._app, visit)
         since, until = asked.span.since, asked.span.until or now
         assert since is not None
         which = filter_of(
@@ -133,8 +141,11 @@ class DashboardPages:
             "since": since,
             "until": until,
             "named": asked.named,
+            "project": asked.project,
             "panels": told,
-            "kept": [{"name": each.name, "address": address_of(each.definition, each.name)} for each in kept],
+            "kept": [
+                {"name": each.name, "address": address_of(each.definition, each.name, asked.project)} for each in kept
+            ],
         }
         length = until - since
         return View(
@@ -153,6 +164,7 @@ class DashboardPages:
                 },
                 "backs": _BACKS,
                 "keys": keys,
+                "projects": [each.name for each in await self._app.projects.list()] if visit.who.admin else [],
                 "fields": [name for name in FIELDS if name not in ("min_cost_usd", "min_latency_ms")],
                 "words": _WORDS,
                 "earlier": asked.query(range=None, since=_iso(since - length / 2), until=_iso(until - length / 2)),
@@ -175,49 +187,57 @@ class DashboardPages:
         gate = asyncio.Semaphore(_AT_ONCE)
         back = None if asked.compare is None else back_of(asked.compare)
 
-        async def charts(each: Panel) -> tuple[Chart, Chart | None]:
+        async def charts(each: Panel) -> tuple[Chart, Chart | None, Opens | None]:
             async with gate:
+                calls, split = self._app.calls, each.split or asked.split
                 if each.measure == TERMS:
-                    return await self._app.calls.chart(ChartAsk(filter=which, measures=LATENCY, points=_POINTS)), None
-                split = each.split or asked.split
+                    return await calls.chart(ChartAsk(filter=which, measures=LATENCY, points=_POINTS)), None, None
                 if each.measure.startswith(PREFIX):
-                    return await score_chart(self._app.db, which, each.measure, split, _POINTS), None
+                    if asked.compare is not None:
+                        return await score_charts(self._app.db, which, each.measure, split, _POINTS, back=back)
+                    chart, opens = await score_chart(self._app.db, which, each.measure, split, _POINTS)
+                    return chart, None, opens
                 ask = ChartAsk(filter=which, measures=(each.measure,), split=split, points=_POINTS)
                 if asked.compare is None:
-                    return await self._app.calls.chart(ask), None
-                return await self._app.calls.compared(ask, back)
+                    return await calls.chart(ask), None, None
+                return *await calls.compared(ask, back), None
 
         panels = [panel_of(text) for text in asked.panels]
         found = await asyncio.gather(*(charts(each) for each in panels))
         drawn, told = [], []
-        for number, (text, each, pair) in enumerate(zip(asked.panels, panels, found, strict=True)):
+        for number, (text, each, (now, before, opens)) in enumerate(zip(asked.panels, panels, found, strict=True)):
             split = None if each.measure == TERMS else each.split or asked.split
             if each.measure == TERMS:
-                drawn.append(terms(number, text, pair[0], asked.filter))
+                drawn.append(terms(number, text, now, asked.linked))
             else:
                 scored = score_measure(each.measure) if each.measure.startswith(PREFIX) else None
                 drawn.append(
-                    panel(number, text, pair, asked.filter, measure=each.measure, split=split, names=keys, found=scored)
-                )
+                    panel(
+                        number, text, (now, before), asked.linked, measure=each.measure, split=split, names=keys, found=scored,
+                        opens=opens,
+                    )
+                )  # fmt: skip
             told.append(
                 {
                     "panel": text,
-                    "requests": pair[0].total.requests,
-                    **shown(pair[0], split, keys),
-                    "before": None if pair[1] is None else shown(pair[1], split, keys),
+                    "requests": now.total.requests,
+                    **shown(now, split, keys),
+                    "before": None if before is None else shown(before, split, keys),
                 }
             )
         return drawn, told
 
     async def _keep(self, visit: Visit, form: dict[str, str]) -> Response:
         asked = asked_of(visit, dt.datetime.now(dt.UTC), form.get("query", ""))
+        project_id = await project_asked(self._app, visit, asked.project) or visit.who.project_id
         kept = await self._app.calls.dashboards.put(
-            visit.who.project_id, form.get("name", ""), checked(asked.definition()), by=visit.who.key_name
+            project_id, form.get("name", ""), checked(asked.definition()), by=visit.who.key_name
         )
-        return RedirectResponse(address_of(kept.definition, kept.name), 303)
+        return RedirectResponse(address_of(kept.definition, kept.name, asked.project), 303)
 
     async def _forget(self, visit: Visit, form: dict[str, str]) -> Response:
-        await self._app.calls.dashboards.delete(visit.who.project_id, form.get("name", ""))
+        project_id = await project_asked(self._app, visit, form.get("project")) or visit.who.project_id
+        await self._app.calls.dashboards.delete(project_id, form.get("name", ""))
         return RedirectResponse("/dashboards", 303)
 
 
@@ -247,18 +267,20 @@ def asked_of(visit: Visit, now: dt.datetime, query: str | None = None) -> Asked:
         compare=compare,
         filter=given(params, FIELDS),
         named=params.get("named", "").strip()[:100] or None,
+        project=params.get("project", "").strip() or None,
     )
     checked(asked.definition())
     return asked
 
 
-def address_of(definition: Definition, name: str) -> str:
+def address_of(definition: Definition, name: str, project: str | None = None) -> str:
     """Where a kept dashboard is shown."""
     told: dict[str, Any] = {
         "named": name,
         "range": definition.range,
         "split": definition.split,
         "compare": definition.compare,
+        "project": project,
         **definition.filter,
         "show": list(definition.panels),
     }

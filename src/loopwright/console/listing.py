@@ -10,10 +10,9 @@ from loopwright.app import App
 from loopwright.console.asking import FAILED, OUTCOMES, RANGES, call_id_of, filter_of, given, moment_of, span_of
 from loopwright.console.figures import milliseconds
 from loopwright.console.overview import api_base, first_model
-from loopwright.console.shell import View, Visit
+from loopwright.console.shell import View, Visit, project_asked
 from loopwright.console.snippets import first_call
 from loopwright.core.call import Call
-from loopwright.core.errors import NotFound
 from loopwright.core.money import usd
 from loopwright.core.who import HOUSE
 from loopwright.monitoring.scores import Scores
@@ -64,7 +63,7 @@ class Listing:
         """Build the page."""
         params = visit.request.query_params
         span = span_of(params, default=None, now=dt.datetime.now(dt.UTC))
-        asked = filter_of(params, span, project_id=await self._project(visit))
+        asked = filter_of(params, span, project_id=await project_asked(self._app, visit))
         names = {key.id: key.name for key in await self._keys(visit)}
         after, before = call_id_of(params, "after"), call_id_of(params, "before")
         if after:
@@ -95,15 +94,6 @@ class Listing:
                 "curl": first_call(api_base(visit), first_model(self._app, visit)) if not rows and not narrow else "",
             },
         )
-
-    async def _project(self, visit: Visit) -> int | None:
-        """The project whose calls are shown; only administrators may name another's."""
-        named = visit.asked("project")
-        if named is None or named == visit.who.project:
-            return visit.project_id if named is None else visit.who.project_id
-        if not visit.who.admin:
-            raise NotFound(f"there is no project {named[:80]!r} for key {visit.who.key_name!r}", param="project")
-        return (await self._app.projects.get(named.replace("\x00", ""))).id
 
     async def _keys(self, visit: Visit) -> tuple[Any, ...]:
         project = None if visit.who.admin else visit.who.project

@@ -67,6 +67,8 @@ class PanelDrawn:
     since: str
     until: str
     note: str
+    page: str = "/calls"
+    """What those queries are of."""
 
 
 def shower(unit: Unit) -> Callable[[float | None], str]:
@@ -86,10 +88,11 @@ def panel(
     split: str | None,
     names: Mapping[int, str],
     found: Measure | None = None,
+    opens: Mapping[str | int | None, Mapping[str, str]] | None = None,
 ) -> PanelDrawn:
     """Lay out a panel of one measure; `asked` are the parameters of the filter, `names` those of keys.
 
-    `found` is a measure that is not of calls: its points have no calls to open.
+    `found` is a measure that is not of calls but of scores: `opens` says what its lines open, by name; None is the whole.
     """
     now, before = charts
     linked, found = found is None, found or measure_of(measure)
@@ -116,16 +119,31 @@ def panel(
                 filled=found.adds,
                 total=show(group.totals[measure]),
                 change="" if before is None else change(group, old, measure),
-                calls=None if where is None or not linked else calls_of(asked, where),
+                calls=_opened(asked, where if opens is None else opens.get(group.name)),
             )
         )
+    if before is not None and not linked and split is None:
+        over = [
+            Line(name=f"{group.name} before", look=_BEFORE, values=_fitting(group.values[measure], len(now.times)))
+            for group in before.groups
+        ] or [Line(name="time before", look=_BEFORE, values=_fitting((), len(now.times)))]
     kind: Literal["bars", "lines"] = "bars" if found.adds else "lines"
     chart = draw(f"panel-{number}", found.title, now.times, lines, kind=kind, show=show, over=over)
     return _whole(
-        chart, entries, now, asked if linked else None, measure=measure, split=split, own=own, about=found.about,
+        chart, entries, now, asked, measure=measure, split=split, own=own, about=found.about,
         total=show(now.total.totals[measure]),
         change="" if before is None else change(now.total, before.total, measure),
+        opens=None if opens is None else opens.get(None, {}),
     )  # fmt: skip
+
+
+def _opened(asked: Mapping[str, Asked], where: Mapping[str, str] | None) -> str | None:
+    return None if where is None else calls_of(asked, where)
+
+
+def _fitting(values: Sequence[float | None], size: int) -> Sequence[float | None]:
+    """Scores of two times may have a step more or less."""
+    return [*values[:size], *[None] * (size - len(values))]
 
 
 def _parts(
@@ -174,7 +192,7 @@ def _whole(
     chart: Drawn,
     entries: Sequence[Entry],
     now: Chart,
-    asked: Mapping[str, Asked] | None,
+    asked: Mapping[str, Asked],
     *,
     measure: str,
     split: str | None,
@@ -182,6 +200,7 @@ def _whole(
     about: str,
     total: str,
     change: str,
+    opens: Mapping[str, str] | None = None,
 ) -> PanelDrawn:
     step = timedelta(seconds=now.step_seconds)
     note = ""
@@ -199,7 +218,8 @@ def _whole(
         change=change,
         entries=entries,
         # No filter selects the calls that have any code.
-        calls=None if asked is None or (split == "error_code" and measure not in _MEANT) else calls_of(asked),
+        calls=None if split == "error_code" and measure not in _MEANT else calls_of(asked, opens),
+        page="/calls" if opens is None else "/scores/one",
         spans=[(moment(max(at, now.since)), moment(min(at + step, now.until))) for at in now.times],
         since=moment(now.since),
         until=moment(now.until),

@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from loopwright.app import App
 from loopwright.console import formats
-from loopwright.console.asking import RANGES, float_of, span_of
+from loopwright.console.asking import RANGES, float_of, given, span_of, tags_of, whole_of
 from loopwright.console.charts import Drawn, Line, draw
 from loopwright.console.key_ring import by
 from loopwright.console.listing import row_of
 from loopwright.console.scored import spark_of
-from loopwright.console.shell import Shell, View, Visit
+from loopwright.console.shell import Shell, View, Visit, project_asked
 from loopwright.core.errors import BadRequest, NotFound
 from loopwright.feedback.given import Source
 from loopwright.laboratory.handing_on import MOST, Handing
@@ -30,6 +30,10 @@ from loopwright.tasks.task import PREFIX
 _POINTS: Final = 48
 _CALLS: Final = 40
 _SPLITS: Final[tuple[Dimension, ...]] = ("variant", "model", "prompt_version", "target")
+_NARROW: Final = (
+    "project", "variant", "model", "target", "provider", "operation", "prompt_version", "key", "session", "tag",
+)  # fmt: skip
+"""Filters beside name, task and source."""
 _LOOKS: Final = ("main", "p95", "quiet", "p99", "bad")
 
 
@@ -50,7 +54,7 @@ class ScorePages:
         ]
 
     async def _list(self, visit: Visit) -> View:
-        asked, span = self._asked(visit)
+        asked, span = self._asked(visit, await project_asked(self._app, visit))
         groups, series = await asyncio.gather(
             self._scores.by("task", asked), self._scores.series(asked, points=24, by="task")
         )
@@ -81,7 +85,7 @@ class ScorePages:
         return View(data=data, drawn=drawn)
 
     async def _one(self, visit: Visit) -> View:
-        asked, span = self._asked(visit)
+        asked, span = self._asked(visit, await project_asked(self._app, visit))
         if asked.name is None:
             raise BadRequest("name: say which score", param="name")
         below, label = float_of(visit.request.query_params, "below"), visit.asked("label")
@@ -102,6 +106,7 @@ class ScorePages:
             "name": asked.name,
             "task": asked.task,
             "source": asked.source,
+            "narrow": given(visit.request.query_params, _NARROW),
             "filter": {"below": below, "label": label, "passed": visit.asked("passed")},
             "scores": [{"source": each.source, **each.figure.shown()} for each in summary],
             "splits": {name: [_shown(each) for each in part] for name, part in zip(_SPLITS, splits, strict=True)},
@@ -141,19 +146,26 @@ class ScorePages:
         whose = {} if project_id == visit.who.project_id else {"project": str(project_id)}
         return RedirectResponse(f"/datasets/{quote(name, safe='')}" + (f"?{urlencode(whose)}" if whose else ""), 303)
 
-    def _asked(self, visit: Visit) -> tuple[ScoreFilter, Any]:
+    def _asked(self, visit: Visit, project_id: int | None) -> tuple[ScoreFilter, Any]:
         now = dt.datetime.now(dt.UTC)
         span = span_of(visit.request.query_params, default="24h", now=now)
         source = visit.asked("source")
         if source is not None and source not in get_args(Source):
             raise BadRequest(f"source: {source[:40]!r} is none of code, judge, person", param="source")
         asked = ScoreFilter(
-            project_id=visit.project_id,
+            project_id=project_id,
             name=visit.asked("name"),
             source=cast("Source | None", source),
             task=visit.asked("task"),
             variant=visit.asked("variant"),
             model=visit.asked("model"),
+            target=visit.asked("target"),
+            provider=visit.asked("provider"),
+            operation=visit.asked("operation"),
+            prompt_version=visit.asked("prompt_version"),
+            key_id=whole_of(visit.request.query_params, "key"),
+            session=visit.asked("session"),
+            tags=tags_of(visit.request.query_params.getlist("tag")),
             since=span.since,
             until=span.until or now,
         )

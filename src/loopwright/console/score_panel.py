@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
+from loopwright.calls.charted import where_of
 from loopwright.calls.charts import Chart, ChartGroup
 from loopwright.calls.measures import Measure
 from loopwright.calls.question import CallFilter
@@ -33,8 +36,32 @@ def score_measure(measure: str) -> Measure:
     )  # fmt: skip
 
 
-async def score_chart(db: Database, which: CallFilter, measure: str, split: str | None, points: int) -> Chart:
-    """The chart of `score:NAME`; empty where scores do not know the dimension or a filter.
+Opens = Mapping[str | int | None, Mapping[str, str]]
+"""The parameters of a score's page, by the name of a line; None is all of them."""
+
+
+async def score_charts(
+    db: Database, which: CallFilter, measure: str, split: str | None, points: int, *, back: timedelta | None
+) -> tuple[Chart, Chart, Opens]:
+    """The chart of `score:NAME`, the same of an earlier time (of as long, just before, where `back` is None), what opens.
+
+    Raises:
+        BadRequest: see `score_chart`.
+    """
+    since, until = ends_of(which)
+    away = back or until - since
+    earlier = replace(which, since=since - away, until=until - away)
+    (chart, opens), (before, _) = await asyncio.gather(
+        score_chart(db, replace(which, since=since, until=until), measure, split, points),
+        score_chart(db, earlier, measure, split, points),
+    )
+    return chart, before, opens
+
+
+async def score_chart(
+    db: Database, which: CallFilter, measure: str, split: str | None, points: int
+) -> tuple[Chart, Opens]:
+    """The chart of `score:NAME`, and what its lines open; empty where scores do not know the dimension or a filter.
 
     Raises:
         BadRequest: more than 31 days of what only calls know (key, session, tag).
@@ -47,7 +74,7 @@ async def score_chart(db: Database, which: CallFilter, measure: str, split: str 
     if asked == CallFilter(**{**known, **_others(which)}) and (by is None or by in DIMENSIONS):
         scores = ScoreFilter(**known, name=measure.removeprefix(PREFIX))
         found = await Scores(db).series(scores, points=points, by=cast("Dimension | None", by), tag=tag)
-    return _chart(found, measure, since, until)
+    return _chart(found, measure, since, until), _opens(found, measure, split)
 
 
 def _others(which: CallFilter) -> Mapping[str, Any]:
@@ -55,15 +82,29 @@ def _others(which: CallFilter) -> Mapping[str, Any]:
     return {name: getattr(which, name) for name in CallFilter.__slots__ if name not in _FIELDS}
 
 
+def _opens(found: Sequence[ScoreSeries], measure: str, split: str | None) -> Opens:
+    whole = {"name": measure.removeprefix(PREFIX)}
+    opens: dict[str | int | None, Mapping[str, str]] = {None: whole}
+    for each in found:
+        where = {} if split is None else where_of(split, each.value)
+        # No page tells of the calls without a value.
+        if where is not None and "without" not in where:
+            opens[_name(each, found)] = {**whole, "source": each.source, **where}
+    return opens
+
+
+def _name(one: ScoreSeries, found: Sequence[ScoreSeries]) -> str:
+    name = "all" if one.value is None else str(one.value)
+    return f"{name} ({one.source})" if len({each.source for each in found}) > 1 else name
+
+
 def _chart(found: Sequence[ScoreSeries], measure: str, since: datetime, until: datetime) -> Chart:
-    several = len({each.source for each in found}) > 1
     groups = []
     for each in found:
-        name = "all" if each.value is None else str(each.value)
         figures = [point.figure for point in each.points]
         groups.append(
             ChartGroup(
-                name=f"{name} ({each.source})" if several else name,
+                name=_name(each, found),
                 requests=round(sum(figure.calls for figure in figures)),
                 totals={measure: _whole(figures)},
                 values={measure: tuple(_value(figure) for figure in figures)},

@@ -25,7 +25,7 @@ from loopwright.console.assets import Assets
 from loopwright.console.assistant import assistant_of
 from loopwright.console.forms import check_same_site, form_of, local_path
 from loopwright.console.sessions import COOKIE, Sessions, matches
-from loopwright.core.errors import LoopwrightError, Refused, Unauthenticated
+from loopwright.core.errors import LoopwrightError, NotFound, Refused, Unauthenticated
 from loopwright.core.who import Principal
 from loopwright.kit.db import unfit
 from loopwright.kit.wire_out import error_body
@@ -228,6 +228,20 @@ class Shell:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         who = self.app.keys.find(secret.strip()) if scheme.lower() == "bearer" else None
         return None if who is None else Visit(request=request, who=who, csrf="")
+
+
+async def project_asked(app: App, visit: Visit, named: str | None = None) -> int | None:
+    """The project whose calls are shown, by `project` of the query or by `named`; None is all of them.
+
+    Raises:
+        NotFound: there is none of this name, or not for who asks: only administrators may name another's.
+    """
+    named = named or visit.asked("project")
+    if named is None or named == visit.who.project:
+        return visit.project_id if named is None else visit.who.project_id
+    if not visit.who.admin:
+        raise NotFound(f"there is no project {named[:80]!r} for key {visit.who.key_name!r}", param="project")
+    return (await app.projects.get(named.replace("\x00", ""))).id
 
 
 def check_token(visit: Visit, given: str) -> None:

@@ -44,7 +44,7 @@ function panel(figure) {
     const head = heads[which];
     const query = head?.dataset.none === undefined ? head?.dataset.calls ?? figure.dataset.calls : undefined;
     if (query === undefined) { said.textContent = `No filter selects ${head ? `“${head.textContent}”` : "these"}.`; return; }
-    go("/calls", query, rows[index].dataset.since, rows[index].dataset.until);
+    go(figure.dataset.page, query, rows[index].dataset.since, rows[index].dataset.until);
   };
   const light = (which) => {
     entries.forEach((entry, at) => entry.classList.toggle("lit", at === which));
