@@ -30,6 +30,10 @@ def tag_of(text: str | None) -> tuple[str, str] | None:
     return name, value
 
 
+Without = Annotated[
+    str | None,
+    Query(description="What calls must not have, by commas: task, variant, session, error_code …, tag:NAME."),
+]
 Tags = Annotated[
     list[str] | None, Query(description="name:value; given several times all must hold.", max_length=MOST_TAGS)
 ]
@@ -66,10 +70,7 @@ def filtered(
     provider: str | None = None,
     operation: str | None = None,
     client: Annotated[str | None, Query(description="The program that asked, as it names itself.")] = None,
-    without: Annotated[
-        str | None,
-        Query(description="What calls must not have, by commas: task, variant, session, error_code …, tag:NAME."),
-    ] = None,
+    without: Without = None,
     session: str | None = None,
     trace: Annotated[str | None, Query(description="32 hexadecimal digits: the calls of one trace.")] = None,
     tag: Tags = None,
