@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -264,22 +263,32 @@ class Sessions:
             (list(set(ends)),),
         )
         details = await self._details(rows)
-        said = await asyncio.gather(*(self._said_by_root(trace) for trace in traces))
+        said = await self._said_by_roots(project_id, traces)
         found = {}
         for trace, told in zip(traces, said, strict=True):
             calls = [details[call.id] for call in chats[trace.trace_id] if call.id in details]
             found[UUID(trace.trace_id)] = _of_trace(trace, told, calls)
         return found
 
-    async def _said_by_root(self, trace: Trace) -> _Said:
-        root = next((node for node in trace.nodes if node.parent is None and node.told and node.call is None), None)
-        if root is None:
-            return _Said()
-        try:
-            span = await self.traces.spans.get(trace.project_id, trace.trace_id, root.id)
-        except Sealed as error:
-            return _Said(sealed=error.message)
-        return _Said() if span is None else _Said(question=told_of(span.input), answer=told_of(span.output))
+    async def _said_by_roots(self, project_id: int, traces: Sequence[Trace]) -> list[_Said]:
+        """What the root of each said."""
+        roots = {
+            trace.trace_id: (trace.trace_id, node.id)
+            for trace in reversed(traces)
+            for node in reversed(trace.nodes)
+            if node.parent is None and node.told and node.call is None
+        }
+        spans = await self.traces.spans.several(project_id, list(roots.values())) if roots else {}
+        found = []
+        for trace in traces:
+            span = spans.get(roots.get(trace.trace_id, ("", "")))
+            if isinstance(span, Sealed):
+                found.append(_Said(sealed=span.message))
+            else:
+                found.append(
+                    _Said() if span is None else _Said(question=told_of(span.input), answer=told_of(span.output))
+                )
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from loopwright.calls.rows import day_of
+from loopwright.core.errors import Sealed
 from loopwright.kit.db import Database
 from loopwright.kit.seal import PLAIN, Seal
 from loopwright.telemetry.packing import Packer, Said, about
-from loopwright.telemetry.rows import SELECT, signed, span_of
+from loopwright.telemetry.rows import SELECT, digits, signed, span_of
 from loopwright.telemetry.span import Span, SpanEvent, SpanLink
 
 MOST: Final = 50_000
@@ -58,6 +59,51 @@ class Spans:
             return None
         said = await self._said(row["id"], row["block"], row["slot"])
         return span_of(row) if said is None else span_of(row, **_texts(said, row))
+
+    async def several(self, project_id: int, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Span | Sealed]:
+        """As `get`, many at once, by (trace, span); of those whose texts cannot be opened, why."""
+        traces, spans = [trace for trace, _ in places], [signed(span) for _, span in places]
+        rows = await self.db.rows(
+            f"""select {SELECT} from spans where trace_id = any(%s::uuid[]) and span_id = any(%s) and project_id = %s
+                order by started_ns, id""",  # noqa: S608
+            (traces, spans, project_id),
+        )
+        wanted, first = set(places), dict[tuple[str, str], dict[str, Any]]()
+        for row in rows:
+            place = (row["trace_id"].hex, digits(row["span_id"]))
+            if place in wanted:
+                first.setdefault(place, row)
+        blocks = await self._blocks(list(first.values()))
+        found: dict[tuple[str, str], Span | Sealed] = {}
+        for place, row in first.items():
+            texts = blocks.get((day_of(str(row["id"])), row["block"]), ())
+            if isinstance(texts, Sealed):
+                found[place] = texts
+                continue
+            said = texts[row["slot"]] if row["slot"] < len(texts) else None
+            found[place] = span_of(row) if said is None else span_of(row, **_texts(said, row))
+        return found
+
+    async def _blocks(
+        self, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[tuple[date, int], Sequence[Said | None] | Sealed]:
+        """The blocks in which the texts of rows lie, each opened once, or why it cannot be."""
+        places = list({(day_of(str(row["id"])), row["block"]) for row in rows if row["block"] is not None})
+        if not places:
+            return {}
+        stored = await self.db.rows(
+            """select p.day, p.block, p.body from unnest(%s::date[], %s::bigint[]) w (day, block)
+               join span_texts p on p.day = w.day and p.block = w.block""",
+            ([day for day, _ in places], [block for _, block in places]),
+        )
+        packer, found = Packer(self.seal), dict[tuple[date, int], Sequence[Said | None] | Sealed]()
+        for line in stored:
+            place = (line["day"], line["block"])
+            try:
+                found[place] = packer.unpack(bytes(line["body"]), about(*place))
+            except Sealed as error:
+                found[place] = error
+        return found
 
     async def _said(self, row_id: UUID, block: int | None, slot: int) -> Said | None:
         if block is None:

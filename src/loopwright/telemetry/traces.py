@@ -205,7 +205,8 @@ class Traces:
         # The same id in two projects is two traces; an administrator sees the larger.
         mine = max(members, key=lambda project: (members[project], -project))
         told_of_it = [row for row in told if row["project_id"] == mine]
-        return await self._made(found_id, mine, told_of_it, [row for row in rows if row["project_id"] == mine], limit)
+        rows = [row for row in rows if row["project_id"] == mine]
+        return _made(found_id, mine, told_of_it, rows, await self._inner(rows), limit)
 
     async def several(self, project_id: int, trace_ids: Sequence[str], *, limit: int) -> list[Trace]:
         """As `get`, those of one project at once that are there, in this order; `limit` is of all spans together."""
@@ -219,24 +220,8 @@ class Traces:
         for row in rows:
             calls_by.setdefault(row["trace_id"].hex, []).append(row)
         there = [each for each in ids if each in spans_by or each in calls_by]
-        return [
-            await self._made(each, project_id, spans_by.get(each, []), calls_by.get(each, []), limit) for each in there
-        ]
-
-    async def _made(
-        self, trace_id: str, project_id: int, told: list[dict[str, Any]], rows: list[dict[str, Any]], limit: int
-    ) -> Trace:
-        spans, calls = [_node(row) for row in told], [call_of(row) for row in rows]
-        nodes = tree(spans, calls, await self._inner(rows))
-        sessions = [span.session for span in spans if span.session] + [call.session for call in calls if call.session]
-        return Trace(
-            trace_id=trace_id,
-            project_id=project_id,
-            session=sessions[0] if sessions else None,
-            nodes=tuple(nodes),
-            totals=summed(nodes),
-            clipped=len(told) >= limit,
-        )
+        inner = await self._inner(rows)
+        return [_made(each, project_id, spans_by.get(each, []), calls_by.get(each, []), inner, limit) for each in there]
 
     async def _series(self, asked: TraceFilter) -> list[int] | None:
         if asked.service is None and asked.name is None:
@@ -278,6 +263,27 @@ class Traces:
             if made:
                 found[call.id] = made
         return found
+
+
+def _made(
+    trace_id: str,
+    project_id: int,
+    told: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    inner: Mapping[str, list[Node]],
+    limit: int,
+) -> Trace:
+    spans, calls = [_node(row) for row in told], [call_of(row) for row in rows]
+    nodes = tree(spans, calls, inner)
+    sessions = [span.session for span in spans if span.session] + [call.session for call in calls if call.session]
+    return Trace(
+        trace_id=trace_id,
+        project_id=project_id,
+        session=sessions[0] if sessions else None,
+        nodes=tuple(nodes),
+        totals=summed(nodes),
+        clipped=len(told) >= limit,
+    )
 
 
 def _node(row: Mapping[str, Any]) -> Node:
