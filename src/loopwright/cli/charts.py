@@ -151,6 +151,21 @@ def _draw(chart: Mapping[str, Any], measure: Mapping[str, Any]) -> None:
     figure.title(f"{measure['title']}, {measure['unit']}, over {unit} before the end")
     last = len(chart["times"])
     across = [(at + 0.5 - last) * chart["step_seconds"] / (size or 1) for at in range(last)]
+    highest = max(
+        (float(value) for group in _groups(chart) for value in group["values"][measure["name"]] if value is not None),
+        default=0.0,
+    )
+    # Without bounds, a line at zero stands between -1 and 1, and ticks fall on odd parts of an hour.
+    upward = figure.ruler("y", 0)
+    upward.lim(0, highest * 1.05 or 1)
+    if highest >= 1000:  # it would tell them as powers of ten
+        levels = [int(float(f"{highest * each / 4:.2g}")) for each in range(5)]
+        upward.ticks(levels, [f"{level:,}" for level in levels])
+    span = last * chart["step_seconds"] / (size or 1)
+    ticks = _ticks(span)
+    across_ruler = figure.ruler("x", 0)
+    across_ruler.lim(-span, 0)
+    across_ruler.ticks([-tick for tick in ticks], [f"-{tick}" if tick else "0" for tick in ticks])
     for place, group in enumerate(_groups(chart)):
         values = group["values"][measure["name"]]
         known = [(at, value) for at, value in enumerate(values) if value is not None]
@@ -166,6 +181,12 @@ def _draw(chart: Mapping[str, Any], measure: Mapping[str, Any]) -> None:
         out.print(Text(line.rstrip()))
     step = int(chart["step_seconds"])
     say(f"{_time(chart['since'])} to {_time(chart['until'])}, steps of {_length(step)}", style="dim")
+
+
+def _ticks(span: float) -> list[int]:
+    """Round numbers from 0 to `span`, eight at most."""
+    step = next((each for each in (1, 2, 3, 5, 6, 10, 12, 24, 30, 60, 100) if span / each <= 8), max(int(span / 8), 1))
+    return list(range(0, int(span) + 1, step))
 
 
 def _columns(measure: Mapping[str, Any], chart: Mapping[str, Any]) -> list[Column]:

@@ -36,7 +36,7 @@ def check(
     elif not quiet:
         settings = examined.settings
         source = settings.file or "no loopwright.yaml, so the defaults"
-        what = f"{len(settings.models)} models, {len(settings.providers)} providers, {_encryption(examined)}"
+        what = f"models: {len(settings.models)}, providers: {len(settings.providers)}, {_encryption(examined)}"
         say(f"No errors ({source}; {what}).", style="green")
     if not as_json:
         for warning in warnings:

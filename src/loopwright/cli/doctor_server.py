@@ -70,7 +70,7 @@ def _holder(port: int) -> str:
 
 def _status(status: Mapping[str, Any], where: str) -> list[Finding]:
     version, uptime = status.get("version"), seconds_text(status.get("uptime_s"))
-    text = f"{where} answers: version {version}, up {uptime}, {status.get('workers')} workers, {status.get('models')} models"
+    text = f"{where} answers: version {version}, up {uptime}, workers: {status.get('workers')}, models: {status.get('models')}"
     found = [
         ok("server", text)
         if version == __version__

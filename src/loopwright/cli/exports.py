@@ -24,7 +24,7 @@ def list_exports(*, url: Url = None, api_key: ApiKey = None, as_json: Json = Fal
         [Column(title=name) for name in _COLUMNS],
         ([_cell(each.get(name)) for name in _COLUMNS] for each in found),
         as_json=as_json,
-        empty="No mirror is configured.",
+        empty="No mirror is configured: docs/exports.md says how, under `exports:` in loopwright.yaml.",
     )
 
 

@@ -72,7 +72,11 @@ def list_figures(
     with reach(url, api_key) as client:
         found = client.score_figures(by, tag_name=tag_name, **where)
     show_rows(
-        found, _FIGURES, (_row(each) for each in found), as_json=as_json, empty="Nothing was scored in this time."
+        found,
+        _FIGURES,
+        (_row(each) for each in found),
+        as_json=as_json,
+        empty="Nothing was scored in this time. What is scored says `monitor:` of a task: docs/online-evaluation.md.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from loopwright.cli.quantities import local_text, moment_of, seconds_text
-from loopwright.cli.reach import ApiKey, Json, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
 from loopwright.cli.screen import Column, clip, console, say, show_facts, show_json, show_table
 from loopwright.cli.waterfall import draw
 from loopwright.client import Client
@@ -136,6 +136,7 @@ def show(
 @sessions.command("list")
 def list_sessions(
     *,
+    project: Project = None,
     since: Since = None,
     limit: Limit = 20,
     before: Before = None,
@@ -145,7 +146,7 @@ def list_sessions(
 ) -> None:
     """List sessions, the one that spoke last first."""
     with reach(url, api_key) as client:
-        page = client.sessions(since=moment_of(since, "--since"), limit=limit, before=before)
+        page = client.sessions(since=moment_of(since, "--since"), project=project, limit=limit, before=before)
     if as_json:
         show_json(page)
         return
@@ -183,6 +184,7 @@ def show_session(
         str, typer.Argument(help="Its name, or `last` for the one that spoke last.", metavar="NAME|last")
     ],
     *,
+    project: Project = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="The latest so many turns.")] = 20,
     before: Annotated[str | None, typer.Option(help="Turns before this mark: `earlier` of --json.")] = None,
     url: Url = None,
@@ -192,11 +194,11 @@ def show_session(
     """Read one session: each question, what came between, each answer."""
     with reach(url, api_key) as client:
         if session == "last":
-            newest = client.sessions(limit=1)["sessions"]
+            newest = client.sessions(limit=1, project=project)["sessions"]
             if not newest:
                 raise NotFound("there are no sessions yet")
             session = newest[0]["session"]
-        found = client.session(session, limit=limit, before=before)
+        found = client.session(session, project=project, limit=limit, before=before)
     if as_json:
         show_json(found)
         return

