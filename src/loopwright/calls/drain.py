@@ -132,7 +132,8 @@ class Drain:
             # Whether it was committed only the database knows, and which partitions there are: the next round asks.
             self._stands = False
             raise
-        await asyncio.to_thread(self._intake.forget, batch.finished)
+        if batch.finished:
+            await asyncio.to_thread(self._intake.forget, batch.finished)
         self._moved = len(batch.entries)
         return self._moved
 
@@ -191,6 +192,8 @@ class Drain:
         try:
             self.stored += await self._store.store(batch)
             self._upkeep.grew(Counter(day_of(entry.record.id) for entry in batch.entries))
+            if self._indexer is not None:
+                self._indexer.wake()
         except psycopg.DataError as error:
             if len(batch.entries) > 1:
                 for half in _halves(batch):

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -38,6 +39,8 @@ _READ: Final = 512
 """Calls whose texts are read at once when a group is made anew."""
 _PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 10.0
+_LOOK: Final = 5.0
+"""Seconds between looks at what other machines queued; what is stored here wakes it."""
 _log = logging.getLogger(__name__)
 
 
@@ -55,8 +58,13 @@ class Indexer:
         self._blind = seal.first
         self._secret = None if seal.first is None else seal.blind(seal.first)
         self._hashes: dict[str, int] = {}
+        self._more = asyncio.Event()
         self.indexed = 0
         """Calls put into full text since this process began."""
+
+    def wake(self) -> None:
+        """Take note that there may be calls to index."""
+        self._more.set()
 
     async def run(self) -> None:
         """Index until cancelled; an outage of the database is waited out."""
@@ -78,6 +86,9 @@ class Indexer:
                 _log.exception("full text is not being filled")
                 busy, pause = 0, min(pause * 2, _LONGEST_PAUSE)
             if not busy:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._more.wait(), _LOOK)
+                self._more.clear()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load)
             elif self._hurried():
                 await asyncio.sleep(time.monotonic() - began)

@@ -25,6 +25,8 @@ from loopwright.monitoring.causes import explain
 from loopwright.monitoring.causes_words import sentences
 from loopwright.monitoring.channels import Channel, NotDelivered, channel
 
+_NOBODY: Final = 10
+"""Times as long between rounds where nobody is told anything."""
 _log = logging.getLogger(__name__)
 _FIRST: Final = 2.0
 _LONGEST: Final = 600.0
@@ -49,12 +51,13 @@ class Outbox:
     name = "alerts.delivery"
 
     def __init__(self, db: Database, settings: Settings, *, every: float = 1.0) -> None:
-        self.every = every
         self._db = db
         self._settings = settings
         self._channels: dict[str, Channel] = {
             name: channel(each) for name, each in settings.monitoring.alerts.channels.items()
         }
+        # Without a channel there is only what waits for one that has gone.
+        self.every = every if self._channels else every * _NOBODY
 
     async def __call__(self) -> None:
         """Send what is due.
