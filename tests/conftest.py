@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from loopwright.kit.postgres import EmbeddedPostgres
 from tests.databases import lent
+from tests.spreading import Spreading, sharing
 
 # A shell that runs the tests behind it has them ignore Ctrl-C, and so would every program that they start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -57,8 +59,16 @@ def database_url(postgres: EmbeddedPostgres, postgres_url: str) -> Iterator[str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The console last: Playwright keeps an event loop running on the main thread, where others want their own."""
-    items.sort(key=lambda item: "console" in item.path.parts)
+    """First what shares a house, so that it need not wait for others.
+
+    The console last: Playwright keeps an event loop running on the main thread, where others want their own.
+    """
+    items.sort(key=lambda item: (not sharing(item.path), "console" in item.path.parts))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading | None:
+    return Spreading(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:

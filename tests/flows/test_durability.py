@@ -40,11 +40,12 @@ async def chat(client: AsyncOpenAI, number: int, *, stream: bool) -> str | None:
 
 
 class Load:
-    """Clients that ask without pause, and the calls they saw answered."""
+    """Clients that ask without pause, or with one of so many seconds, and the calls they saw answered."""
 
-    def __init__(self, house: House, clients: int = 8) -> None:
+    def __init__(self, house: House, clients: int = 8, pause: float = 0.0) -> None:
         self.seen: list[str] = []
         self._house = house
+        self._pause = pause
         self._number = 0
         self._tasks = [asyncio.create_task(self._ask()) for _ in range(clients)]
 
@@ -54,10 +55,9 @@ class Load:
             while True:
                 self._number += 1
                 call_id = await chat(client, self._number, stream=self._number % 2 == 0)
-                if call_id is None:
-                    await asyncio.sleep(0.05)
-                else:
+                if call_id is not None:
                     self.seen.append(call_id)
+                await asyncio.sleep(0.05 if call_id is None else self._pause)
 
     async def until(self, count: int) -> None:
         """Until so many answers were seen."""
@@ -128,7 +128,7 @@ async def test_ten_seconds_without_the_database_are_not_noticed_by_clients(tmp_p
     async with database(tmp_path / "elsewhere" / "pg") as server:
         house = House(tmp_path, config=SCRIPTED, LOOPWRIGHT_DATABASE_URL=server.url).start()
         try:
-            load = Load(house)
+            load = Load(house, pause=0.1)
             await load.until(100)
             await server.stop()
             down = asyncio.get_running_loop().time() + 10
