@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loopwright.cli.quantities import local_text
-from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, numbered, reach
 from loopwright.cli.screen import Column, clip, show_done, show_facts, show_json, show_rows, show_table
 from loopwright.core.errors import BadRequest
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-Which = Annotated[int, typer.Argument(help="Number of a canary, as `list` shows it.", metavar="CANARY")]
+Which = Annotated[str, typer.Argument(help="Number or name of a canary, as `list` shows it.", metavar="CANARY")]
 
 
 @app.command("create")
@@ -82,7 +82,7 @@ def list_canaries(*, project: Project = None, url: Url = None, api_key: ApiKey =
 
 @app.command("show")
 def show(
-    canary_id: Which,
+    canary: Which,
     *,
     run: Annotated[int | None, typer.Option(help="A run; else the newest.", metavar="RUN")] = None,
     url: Url = None,
@@ -91,21 +91,22 @@ def show(
 ) -> None:
     """Show a canary, its runs, and what changed in one of them."""
     with reach(url, api_key) as client:
+        canary_id = numbered(client.canaries, canary, "name")
         found = client.canary(canary_id)
         chosen = run or next((each["id"] for each in found["runs"] if each["state"] != "running"), None)
         told = None if chosen is None else client.canary_run(canary_id, chosen)
     if as_json:
         show_json({**found, "run": told})
         return
-    canary = found["canary"]
+    about = found["canary"]
     show_facts(
         [
-            ("asks", f"{canary['model']}, {canary['examples']} examples of {canary['dataset']}"),
-            ("state", canary["state"]),
-            ("next", local_text(canary["next_at"])),
-            *([("problem", canary["problem"])] if canary["problem"] else []),
+            ("asks", f"{about['model']}, {about['examples']} examples of {about['dataset']}"),
+            ("state", about["state"]),
+            ("next", local_text(about["next_at"])),
+            *([("problem", about["problem"])] if about["problem"] else []),
         ],
-        title=canary["name"],
+        title=about["name"],
     )
     columns = (
         Column(title="run", right=True),
@@ -138,40 +139,40 @@ def _changes(run: int | None, changed: Sequence[Mapping[str, Any]]) -> None:
 
 
 @app.command("run")
-def run_now(canary_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def run_now(canary: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Let it be due now."""
-    _act(canary_id, "run", "is asked within the next round", url, api_key, as_json=as_json)
+    _act(canary, "run", "is asked within the next round", url, api_key, as_json=as_json)
 
 
 @app.command("accept")
-def accept(canary_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def accept(canary: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Take what is answered now as the new baseline."""
-    _act(canary_id, "accept", "has a new baseline made", url, api_key, as_json=as_json)
+    _act(canary, "accept", "has a new baseline made", url, api_key, as_json=as_json)
 
 
 @app.command("pause")
-def pause(canary_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def pause(canary: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Ask no more until it is resumed."""
-    _act(canary_id, "pause", "is paused", url, api_key, as_json=as_json)
+    _act(canary, "pause", "is paused", url, api_key, as_json=as_json)
 
 
 @app.command("resume")
-def resume(canary_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def resume(canary: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Ask again."""
-    _act(canary_id, "resume", "is asked again", url, api_key, as_json=as_json)
+    _act(canary, "resume", "is asked again", url, api_key, as_json=as_json)
 
 
 @app.command("delete")
-def delete(canary_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def delete(canary: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Remove it with all its answers."""
     with reach(url, api_key) as client:
-        gone = client.delete_canary(canary_id)
-    show_done(gone, f"Canary {canary_id} is gone.", as_json=as_json, style="")
+        gone = client.delete_canary(numbered(client.canaries, canary, "name"))
+    show_done(gone, f"Canary {canary} is gone.", as_json=as_json, style="")
 
 
-def _act(canary_id: int, act: str, says: str, url: str | None, api_key: str | None, *, as_json: bool) -> None:
+def _act(canary: str, act: str, says: str, url: str | None, api_key: str | None, *, as_json: bool) -> None:
     with reach(url, api_key) as client:
-        told = client.act_on_canary(canary_id, act)
+        told = client.act_on_canary(numbered(client.canaries, canary, "name"), act)
     show_done(told, f"{told['name']} {says}.", as_json=as_json)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from loopwright.cli.quantities import local_text, moment_of
-from loopwright.cli.reach import ApiKey, Json, Project, Url, reach
+from loopwright.cli.reach import ApiKey, Json, Project, Url, numbered, reach
 from loopwright.cli.screen import Column, clip, say, show_done, show_facts, show_json, show_rows, show_table
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-Which = Annotated[int, typer.Argument(help="Number of a watch, as `list` shows it.", metavar="WATCH")]
+Which = Annotated[str, typer.Argument(help="Number of a watch, or what it is of, as `list` shows it.", metavar="WATCH")]
 
 
 @app.command("watch")
@@ -84,10 +84,10 @@ def list_watches(*, project: Project = None, url: Url = None, api_key: ApiKey = 
 
 
 @app.command("show")
-def show(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def show(watch: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Show one watch: what was tested, what moved, and example calls of now and of then."""
     with reach(url, api_key) as client:
-        found = client.drift(watch_id)
+        found = client.drift(numbered(client.watches, watch, "subject"))
     if as_json:
         show_json(found)
         return
@@ -122,7 +122,7 @@ def show(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: J
     for title, calls in (("Calls of now", "fresh"), ("Calls of then", "former")):
         _examples(title, (found["examples"] or {}).get(calls, []))
     if told["finding"]:
-        say(f"`loopwright drift accept {watch_id}` makes it the new normal, `dismiss` begins the next window.")
+        say(f"`loopwright drift accept {watch}` makes it the new normal, `dismiss` begins the next window.")
 
 
 def _examples(title: str, calls: Sequence[Mapping[str, Any]]) -> None:
@@ -178,38 +178,38 @@ def run(*, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> No
 
 
 @app.command("accept")
-def accept(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def accept(watch: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Make what moved the new normal."""
-    _act(watch_id, "accept", "what moved is normal from now on", url, api_key, as_json=as_json)
+    _act(watch, "accept", "what moved is normal from now on", url, api_key, as_json=as_json)
 
 
 @app.command("dismiss")
-def dismiss(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def dismiss(watch: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Leave what is normal as it is, and begin the next window."""
-    _act(watch_id, "dismiss", "the next window begins", url, api_key, as_json=as_json)
+    _act(watch, "dismiss", "the next window begins", url, api_key, as_json=as_json)
 
 
 @app.command("pause")
-def pause(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def pause(watch: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Look no more until it is resumed."""
-    _act(watch_id, "pause", "paused", url, api_key, as_json=as_json)
+    _act(watch, "pause", "paused", url, api_key, as_json=as_json)
 
 
 @app.command("resume")
-def resume(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def resume(watch: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Look again."""
-    _act(watch_id, "resume", "watched again", url, api_key, as_json=as_json)
+    _act(watch, "resume", "watched again", url, api_key, as_json=as_json)
 
 
 @app.command("remove")
-def remove(watch_id: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+def remove(watch: Which, *, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Watch no more; what was found goes with it."""
     with reach(url, api_key) as client:
-        gone = client.unwatch(watch_id)
-    show_done(gone, f"Number {watch_id} is watched no more.", as_json=as_json, style="")
+        gone = client.unwatch(numbered(client.watches, watch, "subject"))
+    show_done(gone, f"{watch} is watched no more.", as_json=as_json, style="")
 
 
-def _act(watch_id: int, act: str, says: str, url: str | None, api_key: str | None, *, as_json: bool) -> None:
+def _act(watch: str, act: str, says: str, url: str | None, api_key: str | None, *, as_json: bool) -> None:
     with reach(url, api_key) as client:
-        told = client.act_on_watch(watch_id, act)
+        told = client.act_on_watch(numbered(client.watches, watch, "subject"), act)
     show_done(told, f"{told['subject']}: {says}.", as_json=as_json)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from loopwright.client import Client
+from loopwright.core.errors import NotFound
 from loopwright.kit.settings import Settings
 from loopwright.kit.settings_file import examine, load
 
@@ -50,6 +52,21 @@ def reach(url: str | None, api_key: str | None, *, timeout: float = 60.0, settin
     host = settings.server.host
     here = "127.0.0.1" if host in {"0.0.0.0", ""} else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104 - reading, not binding
     return Client(url or f"http://{here}:{settings.server.port}", api_key, home=settings.home, timeout=timeout)
+
+
+def numbered(listed: Callable[[], Iterable[Mapping[str, Any]]], which: str, by: str) -> int:
+    """The number of what a person named: the number itself, or that of the one `listed` whose `by` is `which`.
+
+    Raises:
+        NotFound: there is none, or there are several.
+    """
+    if which.isascii() and which.isdigit():
+        return int(which)
+    found = [int(each["id"]) for each in listed() if each[by] == which]
+    if len(found) == 1:
+        return found[0]
+    numbers = ", ".join(str(number) for number in found)
+    raise NotFound(f"there are several of {which[:80]!r}: {numbers}" if found else f"there is none of {which[:80]!r}")
 
 
 def _place() -> Settings:
