@@ -21,4 +21,5 @@ def test_offline_runs_hold_calls_and_scores(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     [file] = (tmp_path / "out").glob("wandb/offline-run-*/*.wandb")
     held = file.read_bytes()
+    assert 0 < held.count(b"call-10") == held.count(b"call-11")  # the second was written at the second try
     assert all(word in held for word in (b"call-0", b"call-1", b"call-2", b"what 2", b"score/good", b"score/late"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 
@@ -25,6 +26,11 @@ async def main(site: str, folder: str) -> None:
     place = import_module("loopwright.exports.wandb_offline").WandbOffline(folder, texts=True)
     details = [CallDetail(call=call(n), request={"asked": f"what {n}"}, response=None) for n in range(3)]
     await place.send([Outgoing(detail=each, texts=True, scores=[{"name": "good", "value": 0.5}]) for each in details])
+    breaking = [Outgoing(detail=CallDetail(call=call(n), request=None, response=None), texts=True) for n in (10, 11)]
+    rows = [place._row(each) for each in breaking]
+    for some in ([rows[0], {1: "no name"}], rows):
+        with suppress(TypeError, ValueError):
+            place._log(some)
     await place.score([Said(call=call(0), score={"name": "late", "value": None, "label": "fine", "passed": None})])
     assert await place.forget(["a" * 32]) == 0
     await place.close()

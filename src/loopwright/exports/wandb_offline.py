@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class WandbOffline:
         self._texts = texts
         self._run: Any = None
         self._day: date | None = None
+        self._begun: set[bytes] = set()
+        """Rows of an attempt that broke off: the next one begins with the first that is not written."""
 
     async def send(self, calls: Sequence[Outgoing]) -> None:
         """See `Exporter`."""
@@ -97,7 +100,11 @@ class WandbOffline:
             )
             self._day = today
         for row in rows:
-            self._run.log(row)
+            mark = blake2b(repr(row).encode("utf-8", "replace"), digest_size=16).digest()
+            if mark not in self._begun:
+                self._run.log(row)
+                self._begun.add(mark)
+        self._begun.clear()
 
     def _finish(self) -> None:
         if self._run is not None:
