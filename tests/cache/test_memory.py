@@ -6,7 +6,7 @@ from loopwright.cache.entry import Entry
 from loopwright.cache.memory import LONGEST_WORDING, Memory, Wording
 from loopwright.core.chat import CacheNote, Delta
 
-LATER = time.time() + 60
+LATER = time.time() + 86_400  # of the import: some thousand tests may come between
 
 
 def entry(name: bytes, *, body: bytes = b"{}", expires: float = LATER) -> Entry:
