@@ -102,7 +102,7 @@ class HotRoutes:
             try:
                 if request.stream:
                     first = await _stream(exchange, head, answer, voice)
-                    if voice is None and first.done:
+                    if voice is None and first.done:  # all of it was there
                         self._note(exchange, raw, request, first)
                     return
                 delta = await _whole(answer)
@@ -118,11 +118,11 @@ class HotRoutes:
             await refuse(exchange, failure, head, dialect.error(failure, call_id))
             return
         await exchange.respond(200, b"".join((_JSON, head, _about(delta))), body)
-        if voice is None and delta.cache is not None:
+        if voice is None:
             self._note(exchange, raw, request, delta)
 
     def _note(self, exchange: Exchange, raw: bytes, request: Request, delta: Delta) -> None:
-        if self.repeated is not None:
+        if self.repeated is not None and delta.cache is not None and delta.cache.kind == "hit":
             self.repeated.note(exchange.path, raw, request, delta, _about(delta))
 
     async def _request(
