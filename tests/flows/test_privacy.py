@@ -145,6 +145,7 @@ async def test_personal_data_stays_at_home_and_stands_in_the_answer(world: World
     [body] = world.eu.bodies[before:]
     assert EMAIL.encode() not in body
     detail = await world.detail(headers["x-loopwright-call-id"])
+    assert [each.pop("at_us") > 0 for each in detail["sent"]] == [True]
     assert detail["sent"] == [
         {
             "provider": "frankfurt",

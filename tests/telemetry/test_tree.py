@@ -122,12 +122,33 @@ def test_requests_inside_a_call_are_shown_and_not_counted() -> None:
     assert (totals.nodes, totals.failed, totals.cost_nano) == (1, 0, 100)
     beside = inside(call(1, took=1), [{"latency_us": 900_000}, {"latency_us": 900_000}])
     assert beside[0].started_ns == beside[1].started_ns
+    began = began_of(asked)
+    known = inside(asked, [
+        {"latency_us": 500_000, "at_us": began + 250_000}, {"latency_us": 500_000},
+        {"latency_us": 500_000, "at_us": began - 10**9}, {"latency_us": 5, "at_us": began + 10**15},
+        {"latency_us": 5, "at_us": "soon"},
+    ])  # fmt: skip
+    assert [node.started_ns // 1000 - began for node in known] == [250_000, 750_000, 0, 3_000_000, 3_000_005]
 
 
 def test_targets_that_were_tried_are_shown() -> None:
     tried = departed(call(1), [{"provider": "a", "model": "x", "answered": False}, {"provider": "b", "answered": True}])
     assert [(node.name, node.failed) for node in tried] == [("a x", True), ("b", False)]
     assert departed(call(1), [{"provider": "a"}]) == []
+    began = began_of(call(1))
+    known = departed(
+        call(1),
+        [{"provider": "a", "at_us": began + 1_000}, {"provider": "b", "at_us": began + 400_000, "answered": True}],
+    )
+    assert [(node.started_ns // 1000 - began, node.duration_us) for node in known] == [
+        (1_000, 399_000),
+        (400_000, 600_000),
+    ]
+
+
+def began_of(asked: Call) -> int:
+    """Unix microseconds."""
+    return (asked.started_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 ids = st.integers(0, 12)

@@ -87,6 +87,7 @@ class DepartureOut(Shape):
     bodies: int = Field(description="How many requests that was.")
     sha256: str = Field(description="Of all bodies, one after another.")
     answered: bool
+    at_us: int | None = Field(default=None, description="When the first of them left, in Unix microseconds.")
     redacted: dict[str, int] = Field(default={}, description="What had been replaced by placeholders, by kind.")
     sensitive: str | None = Field(default=None, description="Why only what is ours might answer.")
     exact: bool = Field(

@@ -47,6 +47,8 @@ class Made:
     cost_nano: int | None = 0
     """Nanodollars; None is unpriced."""
     price_source: str | None = None
+    began_us: int | None = None
+    """Unix time; None where it never did."""
     latency_us: int = 0
     said: str = ""
     """What was found of the answer: `vote 42`, `score 0.8`."""
@@ -70,6 +72,7 @@ class Made:
             "answer": self.answer[:_ANSWER],
         }
         more = {
+            "at_us": self.began_us,
             "prompt": self.prompt,
             "adapter": self.adapter,
             "messages": [*self.messages],

@@ -6,6 +6,7 @@ A policy is frozen; what is noted of one request on its way (where its bytes wen
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -53,7 +54,7 @@ NOWHERE: Final = Place(provider="")
 class Departure:
     """Bytes that left for a target, once or several times."""
 
-    __slots__ = ("_digest", "answered", "bodies", "exact", "place", "redacted", "sensitive", "size")
+    __slots__ = ("_digest", "answered", "began_us", "bodies", "exact", "place", "redacted", "sensitive", "size")
 
     def __init__(self, place: Place, redacted: Mapping[str, int], sensitive: str = "") -> None:
         self.place = place
@@ -66,6 +67,8 @@ class Departure:
         self.exact = True
         """False where a plug-in did not say what it sent: then size and hash are of the question it was given."""
         self.answered = False
+        self.began_us = time.time_ns() // 1000
+        """Unix time of the first of them."""
         self._digest = hashlib.sha256()
 
     def sent(self, body: bytes) -> None:
@@ -86,6 +89,7 @@ class Departure:
             "bodies": self.bodies,
             "sha256": self._digest.hexdigest(),
             "answered": self.answered,
+            "at_us": self.began_us,
         }
         if self.redacted:
             out["redacted"] = dict(sorted(self.redacted.items()))

@@ -53,6 +53,7 @@ class Tallied:
     async def noted(self, request: Request, made: Made) -> AsyncGenerator[Delta, None]:
         """As a call, with what it took written into `made`."""
         began = time.perf_counter_ns()
+        made.began_us = time.time_ns() // 1000
         price: Price | None = None
         usage: Usage | None = None
         free, came = False, 0

@@ -99,8 +99,8 @@ def tree(spans: Iterable[Node], calls: Iterable[Call], inner: Mapping[str, Seque
 def inside(call: Call, made: Iterable[Mapping[str, object]], *, after_us: int = 0) -> list[Node]:
     """The requests inside the call of a task, as far as they are on record: `Made.shown`, which others may have written.
 
-    When each began is not on record. One after another they fill the call's time, from `after_us` microseconds on;
-    where they took longer than that, they ran beside each other.
+    Of older calls it is not on record when each began. One after another they fill the call's time then, from `after_us`
+    microseconds on; where they took longer than that, they ran beside each other.
     """
     steps = list(made)
     took = [_whole(each.get("latency_us")) for each in steps]
@@ -108,6 +108,7 @@ def inside(call: Call, made: Iterable[Mapping[str, object]], *, after_us: int = 
     at = _ns(call) + after_us * 1000
     found: list[Node] = []
     for number, (each, us) in enumerate(zip(steps, took, strict=True), start=1):
+        at = _began(call, each.get("at_us"), at)
         found.append(
             Node(
                 id=f"{call.span_id}.{number}",
@@ -151,25 +152,36 @@ def looked_up(call: Call, told: object) -> list[Node]:
 def departed(call: Call, sent: Sequence[Mapping[str, object]] | None) -> list[Node]:
     """The targets that bytes of a call left for, one after another, where more than one did: retries and fallbacks.
 
-    How long each took is not on record.
+    Each was waited for until the next one was asked; of older calls it is not on record when that was.
     """
     if sent is None or len(sent) < 2:
         return []
-    return [
-        Node(
-            id=f"{call.span_id}.{number}",
-            parent=call.span_id,
-            name=f"{each.get('provider') or '?'} {each.get('model') or ''}".strip()[:300],
-            kind="llm",
-            started_ns=_ns(call),
-            duration_us=0,
-            failed=not each.get("answered"),
-            error=None if each.get("answered") else "no answer was used",
-            inner=True,
-            model=str(each.get("model") or "") or None,
+    end = _ns(call) + call.latency_us * 1000
+    starts = [_began(call, each.get("at_us"), -1) for each in sent]
+    found: list[Node] = []
+    for number, (each, at, until) in enumerate(zip(sent, starts, [*starts[1:], end], strict=True), start=1):
+        found.append(
+            Node(
+                id=f"{call.span_id}.{number}",
+                parent=call.span_id,
+                name=f"{each.get('provider') or '?'} {each.get('model') or ''}".strip()[:300],
+                kind="llm",
+                started_ns=_ns(call) if at < 0 else at,
+                duration_us=max(until - at, 0) // 1000 if at >= 0 and until >= 0 else 0,
+                failed=not each.get("answered"),
+                error=None if each.get("answered") else "no answer was used",
+                inner=True,
+                model=str(each.get("model") or "") or None,
+            )
         )
-        for number, each in enumerate(sent, start=1)
-    ]
+    return found
+
+
+def _began(call: Call, at_us: object, unknown: int) -> int:
+    """When a step of a call began, in nanoseconds: as it is told, within the call."""
+    if not isinstance(at_us, int) or isinstance(at_us, bool):
+        return unknown
+    return min(max(at_us * 1000, _ns(call)), _ns(call) + call.latency_us * 1000)
 
 
 def _nodes(spans: Iterable[Node], calls: Iterable[Call]) -> dict[str, Node]:
