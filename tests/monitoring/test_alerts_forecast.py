@@ -54,6 +54,8 @@ def test_with_less_it_does_what_it_can() -> None:
     assert recent.basis == "recent"
     assert forecast({0: 1.0, 5: 1.0}, 8, confidence=0.99) is None
     assert forecast({}, 8, confidence=0.99) is None
+    # A few calls days ago, imported or tried, are no usual amount.
+    assert forecast({0: 20.0, 1: 5.0, 40: 9.0}, 90, confidence=0.99) is None
 
 
 def test_a_level_that_stays_is_the_new_one() -> None:

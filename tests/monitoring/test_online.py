@@ -192,6 +192,19 @@ async def test_a_rare_variant_is_seen_and_the_mean_is_not_skewed(database_url: s
         assert await here.due() == 0
 
 
+async def test_a_burst_after_quiet_is_not_scored_whole(database_url: str, tmp_path: Path) -> None:
+    task = settings(evaluators=["refusal"], share=0.02, at_least=12)
+    async with house(database_url, tmp_path, task) as here:
+        drawing = Drawing(here.db, here.online.plan_of)
+        for number in (1, 1, 10, *([50] * 6)):
+            await here.keep(*(record() for _ in range(number)))
+            await drawing()
+        await here.go()
+        weights = [each["weight"] for each in await here.scored()]
+        assert 1 <= len(weights) <= 60
+        assert all(1 <= weight <= 50 for weight in weights)
+
+
 async def test_who_dies_between_asking_and_keeping_asks_again_and_keeps_once(database_url: str, tmp_path: Path) -> None:
     task = settings(evaluators=["refusal", JUDGE], share=1, budget={"usd": 0.5})
     async with house(database_url, tmp_path, task) as here:

@@ -23,6 +23,8 @@ _FEWEST: Final = 3
 _START: Final = 0.1
 _RECENT: Final = 24
 _FEWEST_RECENT: Final = 24
+_FEWEST_ACTIVE: Final = 12
+"""Hours that held anything: a house in which next to nothing has happened yet expects nothing."""
 _POOL: Final = 336
 """Hours whose distance from what was expected tells the width."""
 _FEWEST_TAIL: Final = 50
@@ -58,6 +60,8 @@ def forecast(history: Mapping[int, float], at: int, *, confidence: float) -> For
         return None
     first = min(before)
     amounts = [history.get(hour, 0.0) for hour in range(first, at)]
+    if sum(each > 0 for each in amounts) < _FEWEST_ACTIVE:
+        return None
     start = _START * median([each for each in amounts if each > 0] or [1.0])
     level = [math.log(each + start) for each in amounts]
     centre = _centre(level, at - first)

@@ -1,7 +1,7 @@
 """Draws which calls are scored: by the hash of their ids, stratified by variant, so that each gets its share.
 
-Of each stratum (a variant, five minutes of calls) a floor is kept when its first calls come: the chance with which its
-calls are drawn at least, so that about `at_least` an hour are. A call is drawn for an evaluator when its draw is below the
+Of each stratum (a variant, five minutes of calls) a floor is kept: the chance with which its calls are drawn at least, so
+that about `at_least` an hour are. It sinks as more come than had been expected, for the calls from then on. A call is drawn for an evaluator when its draw is below the
 larger of the evaluator's share and that floor; a score stands for 1 / chance calls. So means over all variants are
 unbiased, a call that is judged is also one that is computed, and whoever draws again draws the same.
 """
@@ -37,7 +37,8 @@ _CALLS: Final = b"""
 _STRATA: Final = b"""
     insert into monitor_strata as m (project_id, task, variant, bucket, floor, seen)
     select * from unnest(%s::int[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::int[])
-    on conflict (project_id, task, variant, bucket) do update set seen = m.seen + excluded.seen
+    on conflict (project_id, task, variant, bucket) do update
+        set seen = m.seen + excluded.seen, floor = least(m.floor, excluded.floor)
     returning project_id, task, variant, bucket, floor
 """
 _BEFORE: Final = b"""
@@ -123,7 +124,7 @@ def _stratum(call: Mapping[str, Any]) -> Stratum:
 
 
 async def _floors(connection: Connection, fit: Iterable[tuple[Mapping[str, Any], Plan]]) -> Mapping[Stratum, float]:
-    """The floor of each stratum: the one that was told before, or one by what came in the five minutes before it."""
+    """The floor of each stratum: by what came of it so far, or in the five minutes before it, whichever is more."""
     came: Counter[Stratum] = Counter()
     least: dict[Stratum, int] = {}
     for call, plan in fit:
@@ -132,17 +133,16 @@ async def _floors(connection: Connection, fit: Iterable[tuple[Mapping[str, Any],
         least[stratum] = plan.monitor.at_least
     if not came:
         return {}
-    before = [(project, task, variant, bucket - PERIOD) for project, task, variant, bucket in came]
-    cursor = await connection.execute(_BEFORE, tuple(list(column) for column in zip(*before, strict=True)))
+    asked = {(*stratum[:3], bucket) for stratum in came for bucket in (stratum[3], stratum[3] - PERIOD)}
+    cursor = await connection.execute(_BEFORE, tuple(list(column) for column in zip(*asked, strict=True)))
     seen = {
-        (row["project_id"], row["task"], row["variant"], row["bucket"] + PERIOD): row["seen"]
-        for row in await cursor.fetchall()
+        (row["project_id"], row["task"], row["variant"], row["bucket"]): row["seen"] for row in await cursor.fetchall()
     }
-    strata = sorted(came)
-    lines = [
-        (*stratum, floor_for(least[stratum], max(seen.get(stratum, 0), came[stratum])), came[stratum])
-        for stratum in strata
-    ]
+    lines = []
+    for stratum in sorted(came):
+        so_far = seen.get(stratum, 0) + came[stratum]
+        expected = max(so_far, seen.get((*stratum[:3], stratum[3] - PERIOD), 0))
+        lines.append((*stratum, floor_for(least[stratum], expected), came[stratum]))
     cursor = await connection.execute(_STRATA, tuple(list(column) for column in zip(*lines, strict=True)))
     return {
         (row["project_id"], row["task"], row["variant"], row["bucket"]): row["floor"] for row in await cursor.fetchall()
