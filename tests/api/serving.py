@@ -43,6 +43,10 @@ async def served(
             await answer(exchange)
             await exchange.close()
             return
+        if scope["path"] == "/slow":
+            await asyncio.sleep(0.6)
+            while (await receive()).get("more_body"):
+                pass
         body = scope["path"].encode()
         head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}
         await send(head)

@@ -200,6 +200,14 @@ async def test_a_request_that_does_not_arrive_ends_the_connection(sent: bytes) -
         await raw.close()
 
 
+async def test_a_body_that_waits_for_its_reader_is_not_too_late() -> None:
+    async with served(echo, body_timeout=0.2) as port:
+        raw = await Raw.open(port)
+        await raw.send(post(b"x" * 3_000_000, path="/slow"))
+        assert (await raw.answer())[2] == b"/slow"
+        await raw.close()
+
+
 @LANES
 @pytest.mark.parametrize("when", ["before", "during"])
 async def test_a_client_that_hangs_up_cancels_the_answer(when: str, lanes: Lanes) -> None:

@@ -133,6 +133,9 @@ class Lane(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._arrival = None
+        if self.flow.read_paused:  # it does not arrive because whoever answers has not read what came
+            self._await_arrival()
+            return
         _log.info("closed a connection whose request did not arrive within %g s", self.body_timeout)
         self.transport.close()
 

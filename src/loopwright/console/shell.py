@@ -14,7 +14,7 @@ import jinja2
 import msgspec
 import psycopg
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -178,6 +178,8 @@ class Shell:
                 response = self.failed(request, error, page=page)
             except psycopg.DataError as error:
                 response = self.failed(request, unfit(error), page=page)
+            except ClientDisconnect:
+                response = Response(status_code=400)  # nobody reads it
             except Exception:  # noqa: BLE001 - an edge: a page says so, the log holds the traceback
                 _log.exception("the console failed at %s", request.url.path)
                 response = self.failed(request, LoopwrightError("the console failed; its log says why"), page=page)
