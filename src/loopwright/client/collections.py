@@ -20,14 +20,7 @@ class CollectionsRest(Rest):
 
     def collections(self, *, project: str | None = None) -> list[dict[str, Any]]:
         """Every collection by name."""
-        found: list[dict[str, Any]] = []
-        after: str | None = None
-        while True:
-            page = self._object("GET", "/api/collections", query={"project": project, "after": after, "limit": 1000})
-            found += page["collections"]
-            after = page.get("next")
-            if after is None:
-                return found
+        return self._every("/api/collections", "collections", {"project": project})
 
     def create_collection(self, name: str, *, project: str | None = None, **about: Any) -> dict[str, Any]:
         """Make an empty one; `about`: `description`, `embedder`, `chunking`, `search`."""

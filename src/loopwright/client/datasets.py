@@ -19,14 +19,7 @@ class DatasetsRest(Rest):
 
     def datasets(self, *, project: str | None = None) -> list[dict[str, Any]]:
         """Every dataset by name, each with its latest version."""
-        found: list[dict[str, Any]] = []
-        after: str | None = None
-        while True:
-            page = self._object("GET", "/api/datasets", query={"project": project, "after": after, "limit": 1000})
-            found += page["datasets"]
-            after = page.get("next")
-            if after is None:
-                return found
+        return self._every("/api/datasets", "datasets", {"project": project})
 
     def create_dataset(self, name: str, *, project: str | None = None, **about: Any) -> dict[str, Any]:
         """Make an empty one; `about`: `description`, `shares`, `input_schema`, `output_schema`, `task`."""

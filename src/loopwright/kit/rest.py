@@ -162,6 +162,17 @@ class Rest:
     ) -> dict[str, Any]:
         return self._whole(self.open(method, path, query=query, body=body), path)
 
+    def _every(self, path: str, key: str, query: Mapping[str, Asked]) -> list[dict[str, Any]]:
+        """What `key` holds on all pages of a list that goes on with `after` its `next`."""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            page = self._object("GET", path, query={**query, "after": after, "limit": 1000})
+            found += page[key]
+            after = page.get("next")
+            if after is None:
+                return found
+
     def _whole(self, response: http.client.HTTPResponse, path: str) -> dict[str, Any]:
         """The JSON object an answer is."""
         try:
