@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -28,6 +28,7 @@ from loopwright.kit.migrations import migrate
 from loopwright.kit.postgres import EmbeddedPostgres
 from loopwright.rooms import ROOMS
 
+_T = TypeVar("_T")
 _UP = re.compile(r"OpenAI\s+(http://\S+)/v1")
 SCRIPTED = """
 providers:
@@ -146,9 +147,10 @@ class House:
         wait(lambda: self.api("GET", "/api/status").json()["waiting_bytes"] == 0)
 
 
-def wait(condition: Callable[[], object], seconds: float = 180) -> None:
-    """Until `condition` holds."""
+def wait(condition: Callable[[], _T | None], seconds: float = 180) -> _T:
+    """Until `condition` holds; what it said then."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
+    return found
