@@ -1,18 +1,21 @@
 import asyncio
+import dataclasses
 import time
 from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
 
-from loopwright.cache import tally
+from loopwright.cache import shared, tally
 from loopwright.cache.cache import Cache
-from loopwright.cache.entry import Entry
+from loopwright.cache.entry import OVERHEAD, Entry, Likeness
 from loopwright.cache.tally import Wrong
 from loopwright.core.money import Usage
 from loopwright.kit.db import Database
 from loopwright.kit.ids import Ids
+from loopwright.kit.keyring import SealingKey
 from loopwright.kit.migrations import migrate
+from loopwright.kit.seal import PLAIN, Seal
 from loopwright.kit.settings import CacheSettings
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +84,33 @@ async def test_workers_share_and_forget_together(database_url: str) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+    await db.close()
+
+
+@pytest.mark.parametrize("seal", [PLAIN, Seal([SealingKey(id="one", secret=b"1" * 32)])], ids=["plain", "sealed"])
+async def test_answers_of_one_batch_come_back_as_they_were(database_url: str, seal: Seal) -> None:
+    db = await Database.open(database_url, size=1)
+    await migrate(db, ["cache"])
+    likeness = Likeness(partition=b"p" * 32, guard="en\0", vector=(1.0, 0.0))
+    bodies = [b"{}", b'{"a":"\\u0000 \xc3\xa9"}', bytes(range(256)), b"", b"x" * 70_000]
+    held = [entry(bytes([at]) * 32, body=body) for at, body in enumerate(bodies)]
+    held[1] = replace(held[1], tags={}, session=None, usage=None, cost_nano=None)
+    held[2] = replace(held[2], tags={"te\0am": "\0"}, session="a\0b")
+    await shared.store(db, [(each, likeness if at == 3 else None) for at, each in enumerate(held)], seal)
+    held[2] = replace(held[2], tags={"te\ufffdam": "\ufffd"}, session="a\ufffdb")  # PostgreSQL holds no NUL
+    for each in held:
+        found = await shared.fetch(db, each.key, seal)
+        assert found is not None
+        assert replace(found, expires=each.expires) == each
+    rows = await db.rows("select key, size, length(body) as length, sealed_by from cache_entries order by key")
+    assert [row["size"] - row["length"] for row in rows] == [OVERHEAD] * 5
+    assert {row["sealed_by"] for row in rows} == {seal.first}
+    near = await shared.nearest(db, dataclasses.replace(likeness, guard="en\ufffd"), seal)
+    assert near is not None
+    assert (near[0].key, near[1]) == (held[3].key, 1.0)
+    changed = replace(held[0], body=b'{"new":1}', target="other")
+    await shared.store(db, [(changed, None)], seal)
+    assert (await shared.fetch(db, changed.key, seal)) == replace(changed, expires=pytest.approx(changed.expires))
     await db.close()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from loopwright.core.money import Usage
 
-_OVERHEAD: Final = 700
+OVERHEAD: Final = 700
 """Bytes of an entry beside its texts, about."""
 
 
@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes it takes."""
-        return len(self.body) + _OVERHEAD
+        return len(self.body) + OVERHEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

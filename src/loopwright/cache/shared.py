@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import zstandard
 
-from loopwright.cache.entry import Entry, Erasure, Likeness
+from loopwright.cache.entry import OVERHEAD, Entry, Erasure, Likeness
 from loopwright.cache.memory import MOST_KNOWN, short
 from loopwright.core.money import Usage
 from loopwright.kit.db import Connection, Database
@@ -31,12 +31,12 @@ _COLUMNS: Final = (
 _INSERT: Final = """
     with put as (insert into cache_entries (key, call_id, started_ns, expires_at, cost_nano, project_id, key_id, size, model, target,
         session, tags, usage, body, partition, guard, vector, sealed_by)
-    select decode(key, 'base64'), call_id, started_ns, to_timestamp(expires), cost_nano, project_id, key_id, size, model,
-        target, session, tags, usage, decode(body, 'base64'), decode(partition, 'base64'), guard, vector::text::vector,
-        sealed_by
+    select decode(key, 'base64'), call_id, started_ns, to_timestamp(expires), cost_nano, project_id, key_id, length + %s,
+        model, target, session, coalesce(tags, '{}'), usage, substr(%b::bytea, start, length), decode(partition, 'base64'), guard,
+        vector::text::vector, %s
     from json_to_recordset(%s::json) as r (key text, call_id uuid, started_ns bigint, expires float8, cost_nano bigint,
-        project_id int, key_id int, size int, model text, target text, session text, tags jsonb, usage jsonb, body text,
-        partition text, guard text, vector json, sealed_by text)
+        project_id int, key_id int, start int, length int, model text, target text, session text, tags jsonb, usage jsonb,
+        partition text, guard text, vector json)
     on conflict (key) do update set call_id = excluded.call_id, started_ns = excluded.started_ns, stored_at = now(),
         expires_at = excluded.expires_at, cost_nano = excluded.cost_nano, key_id = excluded.key_id,
         size = excluded.size, target = excluded.target, session = excluded.session, tags = excluded.tags,
@@ -44,11 +44,12 @@ _INSERT: Final = """
         sealed_by = excluded.sealed_by)
     select pg_notify(%s, payload::text) from json_array_elements(%s::json) as payload
 """
-"""One statement and one parameter for a batch: a statement an answer costs the worker five times the CPU. It tells the
-workers too, and is a transaction by itself: each further round trip would cost as much as storing three answers."""
+"""One statement for a batch: a statement an answer costs the worker five times the CPU. It tells the workers too, and is a
+transaction by itself: each further round trip would cost as much as storing three answers. All answers are one parameter,
+of which each row takes its part: as texts of the JSON they would be written and read twice more on their way."""
 
 
-class _Row(msgspec.Struct, gc=False):
+class _Row(msgspec.Struct, gc=False, omit_defaults=True):
     """A row as JSON; bytes are Base64."""
 
     key: bytes
@@ -58,17 +59,17 @@ class _Row(msgspec.Struct, gc=False):
     cost_nano: int | None
     project_id: int
     key_id: int
-    size: int
+    start: int
+    """Of its answer within all answers, from 1."""
+    length: int
     model: str
     target: str
-    session: str | None
-    tags: dict[str, str]
     usage: Usage | None
-    body: bytes
-    partition: bytes | None
-    guard: str | None
-    vector: tuple[float, ...] | None
-    sealed_by: str | None
+    tags: dict[str, str] | None = None
+    session: str | None = None
+    partition: bytes | None = None
+    guard: str | None = None
+    vector: tuple[float, ...] | None = None
 
 
 async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]], seal: Seal = PLAIN) -> None:
@@ -79,8 +80,14 @@ async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]], se
     """
     keys = [[short(entry.key), int(entry.expires)] for entry, _ in batch]
     notices = [{"learn": keys[start : start + _NOTICE]} for start in range(0, len(keys), _NOTICE)]
-    rows = msgspec.json.encode([_row(entry, likeness, seal) for entry, likeness in batch])
-    await db.run(_INSERT, (rows.decode(), CHANNEL, msgspec.json.encode(notices).decode()))
+    bodies = [closed(entry.body, entry.key, seal) for entry, _ in batch]
+    rows, start = [], 1
+    for (entry, likeness), body in zip(batch, bodies, strict=True):
+        rows.append(_row(entry, likeness, start, len(body)))
+        start += len(body)
+    told = msgspec.json.encode(notices).decode()
+    meant = msgspec.json.encode(rows).decode()
+    await db.run(_INSERT, (OVERHEAD, b"".join(bodies), seal.first, meant, CHANNEL, told))
 
 
 async def fetch(db: Database, key: bytes, seal: Seal = PLAIN) -> Entry | None:
@@ -174,27 +181,18 @@ def opened(stored: bytes, key: bytes, seal: Seal) -> bytes:
     return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
 
 
-def _row(entry: Entry, likeness: Likeness | None, seal: Seal) -> _Row:
-    return _Row(
-        key=entry.key,
-        call_id=entry.call_id,
-        started_ns=entry.started_ns,
-        expires=entry.expires,
-        cost_nano=entry.cost_nano,
-        project_id=entry.project_id,
-        key_id=entry.key_id,
-        size=entry.size,
-        model=entry.model,
-        target=entry.target,
-        session=None if entry.session is None else _text(entry.session),
-        tags={_text(name): _text(value) for name, value in entry.tags.items()},
-        usage=entry.usage,
-        body=closed(entry.body, entry.key, seal),
-        partition=None if likeness is None else likeness.partition,
-        guard=None if likeness is None else _text(likeness.guard),
-        vector=None if likeness is None else likeness.vector,
-        sealed_by=seal.first,
-    )
+def _row(entry: Entry, likeness: Likeness | None, start: int, length: int) -> _Row:
+    row = _Row(
+        entry.key, entry.call_id, entry.started_ns, entry.expires, entry.cost_nano, entry.project_id, entry.key_id, start,
+        length, entry.model, entry.target, entry.usage,
+    )  # fmt: skip
+    if entry.tags:
+        row.tags = {_text(name): _text(value) for name, value in entry.tags.items()}
+    if entry.session is not None:
+        row.session = _text(entry.session)
+    if likeness is not None:
+        row.partition, row.guard, row.vector = likeness.partition, _text(likeness.guard), likeness.vector
+    return row
 
 
 def _text(value: str) -> str:
