@@ -7,6 +7,7 @@ answer; once more with all on: five limits and budgets, a cache that is looked i
 and Postgres are reported beside it. Every answer is checked for mix-ups.
 
     python bench/gateway.py                      # us, nginx when installed, and the peers installed before
+    python bench/gateway.py --turns 5            # each started five times, there and back; the median counts
     python bench/gateway.py --install-peers      # the others into bench/out/peers, once
 """
 
@@ -52,45 +53,57 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--targets", default=";".join(TARGETS), help="names with ; between")
     options.add_argument("--cases", default=",".join(CASES))
-    options.add_argument("--repeat", type=int, default=1, help="runs of each case; the one with least CPU counts")
+    options.add_argument("--turns", type=int, default=1, help="starts of each target; the one of median CPU counts")
     options.add_argument("--peers", type=Path, default=PEERS)
     options.add_argument("--install-peers", action="store_true")
     options.add_argument("--json", type=Path, help="write all figures here")
     given = options.parse_args()
-    screen = Console(width=max(Console().width, 110))
+    screen = Console(width=max(Console().width, 130))
     if given.install_peers:
         install(given.peers)
         return
     cases = [name.strip() for name in given.cases.split(",")]
-    rows: list[dict[str, Any]] = []
+    wanted = [name.strip() for name in given.targets.split(";")]
+    turns: list[dict[str, Any]] = []
     with mock() as upstream, Progress(console=screen) as progress:
-        wanted = [name.strip() for name in given.targets.split(";")]
-        task = progress.add_task("measuring", total=len(wanted) * len(cases))
-        for name in wanted:
-            try:
-                with TARGETS[name](upstream, given.peers) as target:
-                    for case in cases:
-                        if CASES[case].get("only", name) != name:
+        task = progress.add_task("measuring", total=len(wanted) * len(cases) * given.turns)
+        for turn in range(given.turns):
+            for name in wanted if turn % 2 == 0 else wanted[::-1]:
+                try:
+                    with TARGETS[name](upstream, given.peers) as target:
+                        for case in cases:
+                            if CASES[case].get("only", name) == name:
+                                settle(target)
+                                progress.update(task, description=f"{name}: {case}")
+                                turns.append(measure(target, case))
                             progress.advance(task)
-                            continue
-                        settle(target)
-                        progress.update(task, description=f"{name}: {case}")
-                        runs = [measure(target, case) for _ in range(given.repeat)]
-                        rows.append(min(runs, key=lambda row: row["cpu_us"] or 1e9))
-                        progress.advance(task)
-            except Absent as error:
-                screen.print(f"{name}: left out: {error}")
-                progress.advance(task, len(cases))
+                except Absent as error:
+                    screen.print(f"{name}: left out: {error}")
+                    progress.advance(task, len(cases))
+    rows = [median(turns, name, case) for name in wanted for case in cases if has(turns, name, case)]
     report(screen, rows, cases)
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(rows, indent=1))
-    bad = [row for row in rows if row["mixed"] or row["errors"] or row["undone"]]
+    bad = [row for row in turns if row["mixed"] or row["errors"] or row["undone"]]
     for row in bad:
         screen.print(
             f"[red]{row['target']}, {row['case']}: {row['errors']} errors, {row['mixed']} mixed, {row['undone']} cut"
         )
     sys.exit(1 if any(row["target"] in GOALS for row in bad) else 0)
+
+
+def has(turns: list[dict[str, Any]], name: str, case: str) -> bool:
+    """Whether it was measured."""
+    return any((row["target"], row["case"]) == (name, case) for row in turns)
+
+
+def median(turns: list[dict[str, Any]], name: str, case: str) -> dict[str, Any]:
+    """The turn of median CPU (of two in the middle the dearer), with the least and the most that all turns took."""
+    rows = sorted(
+        (row for row in turns if (row["target"], row["case"]) == (name, case)), key=lambda row: row["cpu_us"] or 0.0
+    )
+    return rows[len(rows) // 2] | {"cpu_least_us": rows[0]["cpu_us"], "cpu_most_us": rows[-1]["cpu_us"]}
 
 
 def measure(target: Target, case: str) -> dict[str, Any]:
@@ -147,7 +160,17 @@ def report(screen: Console, rows: list[dict[str, Any]], cases: list[str]) -> Non
         ours, direct = here.get("loopwright"), here.get("direct")
         unit = next(iter(here.values()))["unit"]
         table = Table(title=case, title_justify="left")
-        for heading in ("", f"CPU µs/{unit}", "ratio to ours", f"{unit}s/s", "p50 ms", "p99 ms", "added p50 ms", "MB"):
+        for heading in (
+            "",
+            f"CPU µs/{unit}",
+            "of all turns",
+            "ratio to ours",
+            f"{unit}s/s",
+            "p50 ms",
+            "p99 ms",
+            "added p50 ms",
+            "MB",
+        ):
             table.add_column(heading, justify="right" if heading else "left")
         for name, row in here.items():
             first = "ttft_" if unit == "event" else ""
@@ -157,6 +180,7 @@ def report(screen: Console, rows: list[dict[str, Any]], cases: list[str]) -> Non
             table.add_row(
                 name,
                 figure(row["cpu_us"], 1),
+                f"{figure(row['cpu_least_us'], 0)}-{figure(row['cpu_most_us'], 0)}",
                 figure(ratio, 2),
                 figure(row["events_per_s" if unit == "event" else "rps"], 0),
                 figure(p50 and p50 / 1000, 2),
