@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -72,8 +71,7 @@ def test_a_correction_changes_the_next_answer_like_it_in_every_worker(house: Hou
     assert before == "1 turns"
     made = client.correct(call_id, "Call 555-0100 at once.")
     assert made["memory"]["embedded"] is True
-    time.sleep(1.0)  # what is promised: from then on it is known everywhere
-    assert {ask(house, "How can I replace my lost card?")[1] for _ in range(12)} == {"3 turns"}
+    seen(house, "How can I replace my lost card?", "3 turns", times=12)  # how soon says bench/memory.py
     seen(house, "How do I replace a lost bank card?", "Call 555-0100 at once.", variant="answering")
     assert ask(house, "What is the capital of France?")[1] == "1 turns"
     # What shaped the answer stands on its record, with links, in the words that were asked.
