@@ -80,7 +80,7 @@ def main() -> None:
                 except Absent as error:
                     screen.print(f"{name}: left out: {error}")
                     progress.advance(task, len(cases))
-    rows = [median(turns, name, case) for name in wanted for case in cases if has(turns, name, case)]
+    rows = medians(turns)
     report(screen, rows, cases)
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
@@ -93,17 +93,16 @@ def main() -> None:
     sys.exit(1 if any(row["target"] in GOALS for row in bad) else 0)
 
 
-def has(turns: list[dict[str, Any]], name: str, case: str) -> bool:
-    """Whether it was measured."""
-    return any((row["target"], row["case"]) == (name, case) for row in turns)
-
-
-def median(turns: list[dict[str, Any]], name: str, case: str) -> dict[str, Any]:
-    """The turn of median CPU (of two in the middle the dearer), with the least and the most that all turns took."""
-    rows = sorted(
-        (row for row in turns if (row["target"], row["case"]) == (name, case)), key=lambda row: row["cpu_us"] or 0.0
-    )
-    return rows[len(rows) // 2] | {"cpu_least_us": rows[0]["cpu_us"], "cpu_most_us": rows[-1]["cpu_us"]}
+def medians(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each target and case the turn of median CPU (of two in the middle the dearer), with what the turns took."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in turns:
+        groups.setdefault((row["target"], row["case"]), []).append(row)
+    found = []
+    for rows in groups.values():
+        rows.sort(key=lambda row: row["cpu_us"] or 0.0)
+        found.append(rows[len(rows) // 2] | {"turns_us": [row["cpu_us"] for row in rows]})
+    return found
 
 
 def measure(target: Target, case: str) -> dict[str, Any]:
@@ -161,16 +160,8 @@ def report(screen: Console, rows: list[dict[str, Any]], cases: list[str]) -> Non
         unit = next(iter(here.values()))["unit"]
         table = Table(title=case, title_justify="left")
         for heading in (
-            "",
-            f"CPU µs/{unit}",
-            "of all turns",
-            "ratio to ours",
-            f"{unit}s/s",
-            "p50 ms",
-            "p99 ms",
-            "added p50 ms",
-            "MB",
-        ):
+            "", f"CPU µs/{unit}", "of all turns", "ratio to ours", f"{unit}s/s", "p50 ms", "p99 ms", "added p50 ms", "MB",
+        ):  # fmt: skip
             table.add_column(heading, justify="right" if heading else "left")
         for name, row in here.items():
             first = "ttft_" if unit == "event" else ""
@@ -180,7 +171,7 @@ def report(screen: Console, rows: list[dict[str, Any]], cases: list[str]) -> Non
             table.add_row(
                 name,
                 figure(row["cpu_us"], 1),
-                f"{figure(row['cpu_least_us'], 0)}-{figure(row['cpu_most_us'], 0)}",
+                " to ".join(figure(row["turns_us"][at], 0) for at in (0, -1)) if row["cpu_us"] else "-",
                 figure(ratio, 2),
                 figure(row["events_per_s" if unit == "event" else "rps"], 0),
                 figure(p50 and p50 / 1000, 2),
