@@ -43,6 +43,7 @@ from loopwright.gateway.grounded import Grounded
 from loopwright.gateway.guarded import Guarded, Policies
 from loopwright.gateway.measured import Measured
 from loopwright.gateway.prompted import Prompted
+from loopwright.gateway.recollected import Recollected
 from loopwright.gateway.recorded import Recorded
 from loopwright.gateway.repeated import Repeated
 from loopwright.gateway.route import Route
@@ -184,7 +185,7 @@ class App:
         """Delete calls by `call_id`, `key_id`, `session` or `tag`, what the cache learnt of them and what was said; how many."""
         leaving = Leaving(self.db, self.settings.exports)
         mirrored = await leaving.note(project_id=project_id, **named)
-        await self.cache.forget(project_id=project_id, **named)
+        await self.cache.forget(project_id=project_id, **named, calls_stay=False)
         await self.workshop.memory.memory.forget(project_id=project_id, **named)
         await self.workshop.feedback.forget(project_id=project_id, **named)
         await self.telemetry.forget(project_id=project_id, **named)
@@ -241,7 +242,8 @@ async def build(settings: Settings) -> App:
     workshop = await Workshop.open(db, settings, embedder_of=Embedders(targets), embeds=embeds, policies=guards)
     prices = routing.prices_of(routes, settings.privacy)
     price = routing.price_of(prices)
-    cache = Cache(db, cache_kept(settings), seal)
+    calls = Calls(db, settings.calls, seal)
+    cache = Cache(db, cache_kept(settings), seal, Recollected(calls))
     policies = policies_of(catalog.configured(), targets, settings.calls.retention_days)
     chat = _answering(settings, routes, cache, policies, price)
     counters = routing.counters(catalog, endpoints.read(settings.home))
@@ -260,7 +262,7 @@ async def build(settings: Settings) -> App:
     prompted = road.whole = workshop.prompted(recorded, targets, settings)
     return App(
         settings=settings, db=db, keys=keys, projects=Projects(db), limits=Limits(db), allowances=allowances,
-        audit=Audit(db), calls=Calls(db, settings.calls, seal), catalog=catalog,
+        audit=Audit(db), calls=calls, catalog=catalog,
         known=tuple(await asyncio.to_thread(catalog.cards)), cache=cache, policies=policies,
         batches=Batches.of(db, settings), workshop=workshop,
         telemetry=Intake.of(db, settings, spool, prices, guards.keeps), search=search, calibrations=calibrations,

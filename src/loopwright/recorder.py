@@ -6,18 +6,23 @@ It knows nothing of the road of a request: a recorder that only records is a thi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 from loopwright.access.spending import charge, tidy
 from loopwright.cache.cache import Cache
+from loopwright.cache.shared import tell
 from loopwright.calls.drain import Drain
 from loopwright.calls.indexer import Indexer
+from loopwright.calls.record import Record
 from loopwright.calls.retention import retain
+from loopwright.calls.store import Charge
+from loopwright.core.money import NANO
 from loopwright.exports.due import exporting
 from loopwright.feedback.store import Feedback
-from loopwright.kit.db import Database
+from loopwright.kit.db import Connection, Database
 from loopwright.kit.jobs import Jobs, Retry
 from loopwright.kit.seal import Seal
 from loopwright.kit.settings import CacheSettings, Settings
@@ -70,7 +75,7 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
 
     jobs.register("runs.collect", collect_artifacts, schedule="41 * * * *", retry=Retry(times=3))
     jobs.register("calls.retain", retain_calls, schedule="11 * * * *", retry=Retry(times=3))
-    charged = noting(exporting(arriving(charge), settings.exports), settings.monitoring.otlp)
+    charged = noting(exporting(arriving(_telling(charge)), settings.exports), settings.monitoring.otlp)
     return Recorder(
         drain=Drain(
             db, settings.home / "spool", settings.calls, charge=charged, seal=seal, doubles=partial(doubles, seal=seal)
@@ -78,6 +83,17 @@ def build_recorder(settings: Settings, db: Database) -> Recorder:
         indexer=Indexer(db, seal=seal) if settings.calls.full_text and not settings.calls.payloads else None,
         jobs=jobs,
     )
+
+
+def _telling(charge: Charge) -> Charge:
+    """`charge`, and word to every worker of the answers that may be given again from now on."""
+
+    async def both(connection: Connection, calls: Sequence[tuple[str, Record]]) -> None:
+        await charge(connection, calls)
+        good = [(call.cache_key, call.cache_until_ns // NANO) for _, call in calls if call.cache_key is not None]
+        await tell(connection, good)
+
+    return both
 
 
 def cache_kept(settings: Settings) -> CacheSettings:

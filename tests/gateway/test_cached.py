@@ -1,11 +1,17 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loopwright.cache.cache import Cache
+from loopwright.cache.memory import short
+from loopwright.cache.question import question
+from loopwright.calls.drain import Drain
+from loopwright.calls.query import Calls
+from loopwright.calls.spool import Spool
 from loopwright.core.adapter import Adapter
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import UpstreamBroke
@@ -13,10 +19,11 @@ from loopwright.core.money import Usage
 from loopwright.core.privacy import Privacy
 from loopwright.core.who import HOUSE
 from loopwright.gateway.cached import Cached, Policy
+from loopwright.gateway.recollected import Recollected
 from loopwright.gateway.recorded import Recorded
 from loopwright.kit.db import Database
 from loopwright.kit.migrations import migrate
-from loopwright.kit.settings import CacheSettings, ExactSettings, ModelCacheSettings, SemanticSettings
+from loopwright.kit.settings import CacheSettings, CallsSettings, ExactSettings, ModelCacheSettings, SemanticSettings
 from tests.gateway.roads import PRICE, Memory, ask, deltas, events, saying, scripted
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +52,9 @@ class Asked:
         return self.inner(request)
 
 
-def cached(db: Database, inner: Chat, *, embedder: Embedded | None = None, **settings: Any) -> Cached:
+def cached(
+    db: Database, inner: Chat, *, embedder: Embedded | None = None, calls: Calls | None = None, **settings: Any
+) -> Cached:
     semantic = SemanticSettings(embedder="same") if embedder else None
     policy = Policy(
         model="m",
@@ -53,7 +62,8 @@ def cached(db: Database, inner: Chat, *, embedder: Embedded | None = None, **set
         ttl=settings.get("ttl", 60),
         embedder=embedder,
     )
-    return Cached(inner, Cache(db, CacheSettings()), {"m": policy, "alias": policy}, lambda *_: PRICE)
+    cache = Cache(db, CacheSettings(), on_record=None if calls is None else Recollected(calls))
+    return Cached(inner, cache, {"m": policy, "alias": policy}, lambda *_: PRICE)
 
 
 async def opened(url: str) -> Database:
@@ -85,6 +95,68 @@ async def test_the_same_question_is_answered_again_in_either_form(database_url: 
     assert second.tags["loopwright.cache_of"] == first.id
     assert first.cost_nano
     assert second.tags["loopwright.saved_usd"].startswith("0.0000")
+    await db.close()
+
+
+async def answers_in(db: Database) -> int:
+    row = await db.row("select count(*)::int as answers from cache_entries")
+    return row["answers"] if row else 0
+
+
+async def test_an_answer_that_is_on_record_as_it_came_is_not_written_twice(database_url: str, tmp_path: Path) -> None:
+    db = await opened(database_url)
+    await migrate(db, ["calls"])
+    calls = Calls(db, CallsSettings())
+    upstream = Asked(scripted({"answers": [{"text": "one"}]}).chat)
+    spool, drain = Spool(tmp_path, 10**9), Drain(db, tmp_path, CallsSettings())
+    inner = cached(db, upstream, calls=calls)
+    chat = Recorded(inner, spool, lambda *_: PRICE)
+    _, first = await once(chat, ask("q", temperature=0))
+    assert (await once(chat, ask("q", temperature=0)))[0] == "hit"
+    await inner.cache.flush()
+    while await drain.once():
+        pass
+    assert await answers_in(db) == 0
+    other = cached(db, upstream, calls=calls)
+    for key, until in await calls.answers_known(9):
+        other.cache.memory.learn([(short(key), until)])
+    elsewhere = Recorded(other, spool, lambda *_: PRICE)
+    kind, again = await once(elsewhere, ask("q", temperature=0))
+    assert (kind, again.raw, again.usage, again.model) == ("hit", first.raw, first.usage, first.model)
+    assert again.cache is not None
+    assert again.cache.saved_nano == first.cost_nano
+    # Anew, streamed: the newer answer of the two that are there now is given.
+    await once(chat, replace(ask("q", temperature=0, stream=True), cache_control="no-cache"))
+    await inner.cache.flush()
+    assert await answers_in(db) == 1
+    newest = cached(db, upstream, calls=calls).cache
+    entry = await newest.fetch(question(ask("q", temperature=0), "m").key)  # type: ignore[union-attr]
+    assert entry is not None
+    assert entry.call_id != again.cache.call_id
+    assert await newest.forget(project_id=None, key_id=entry.key_id + 1) == 0
+    assert await newest.forget(project_id=None, key_id=entry.key_id) == 2
+    assert await newest.fetch(entry.key) is None
+    drain.close()
+    spool.close()
+    await db.close()
+
+
+async def test_an_answer_that_is_changed_on_its_way_to_the_record_is_stored_apart(database_url: str) -> None:
+    db = await opened(database_url)
+    spool = Memory()
+    inner = cached(db, scripted({"answers": [{"text": "one"}]}).chat)
+
+    async def shouting(request: Request) -> Any:
+        async for delta in inner(request):
+            yield replace(delta, raw=delta.raw.replace(b"one", b"ONE"))
+
+    said = (await once(Recorded(shouting, spool, lambda *_: PRICE), ask("q", temperature=0)))[1].raw
+    unkept = Recorded(inner, spool, lambda *_: PRICE, payloads=False)
+    await once(unkept, ask("r", temperature=0))
+    [shouted, mute] = spool.records
+    assert (b"ONE" in said, shouted.cache_key, mute.cache_key) == (True, None, None)
+    await inner.cache.flush()
+    assert await answers_in(db) == 2
     await db.close()
 
 

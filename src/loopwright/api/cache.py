@@ -21,7 +21,8 @@ async def cache_status(app: House, who: Asker, *, days: Annotated[int, Query(ge=
     """Hits, misses and money saved by day and model, what is stored, and how the worker that answers stands."""
     scope = scope_of(who)
     rows = await tally.days(app.db, scope, days)
-    entries, size = await tally.stored(app.db, scope)
+    apart, size = await tally.stored(app.db, scope)
+    on_record = await app.calls.answers_held(scope)
     hits = sum(row["hits"] + row["semantic"] for row in rows)
     asked = hits + sum(row["misses"] for row in rows)
     return {
@@ -29,7 +30,8 @@ async def cache_status(app: House, who: Asker, *, days: Annotated[int, Query(ge=
         "misses": asked - hits,
         "hit_rate": hits / asked if asked else None,
         "saved_usd": usd(sum(row["saved_nano"] for row in rows)),
-        "entries": entries,
+        "entries": on_record + apart,
+        "on_record": on_record,
         "bytes": size,
         "days": [_day(row) for row in rows],
         "thresholds": await tally.thresholds(app.db, scope),

@@ -1,7 +1,8 @@
-"""The cache of one worker: memory first, the shared table behind it, written in the background.
+"""The cache of one worker: memory first, the database behind it, written in the background.
 
-A look-up asks the database only for a key it is known to have, so a miss waits for nobody; an outage of the database
-makes hits fewer and nothing fail.
+Most answers lie there with the calls they answered, which the recorder writes; the others in a table of our own. A
+look-up asks the database only for a key it is known to have, so a miss waits for nobody; an outage of the database makes
+hits fewer and nothing fail.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from loopwright.cache import shared, tally
 from loopwright.cache.entry import Entry, Erasure, Likeness
-from loopwright.cache.memory import Memory, Sent, Wording, short
+from loopwright.cache.memory import MOST_KNOWN, Memory, Sent, Wording, short
 from loopwright.cache.tally import Tally, Wrong
 from loopwright.core.chat import Delta
 from loopwright.core.errors import Unavailable
@@ -37,8 +38,24 @@ _PAUSE: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
+class OnRecord(Protocol):
+    """Answers that lie with the calls they answered. Every method raises `Unavailable` while the database cannot answer."""
+
+    async def find(self, key: bytes) -> Entry | None:
+        """The answer to a key, if it is still good."""
+        ...
+
+    async def known(self, most: int) -> list[tuple[bytes, int]]:
+        """(the beginning of its key, Unix time of expiry) of the newest, oldest first."""
+        ...
+
+    async def forget(self, erasure: Erasure) -> int:
+        """Have what `erasure` names not given again; how many there were."""
+        ...
+
+
 class _Notice(msgspec.Struct):
-    """What workers tell each other."""
+    """What workers and recorders tell."""
 
     learn: list[tuple[int, int]] = []
     forget: Erasure | None = None
@@ -51,8 +68,11 @@ _notice: Final = msgspec.json.Decoder(_Notice)
 class Cache:
     """Answers by key, and by likeness."""
 
-    def __init__(self, db: Database, settings: CacheSettings, seal: Seal = PLAIN) -> None:
+    def __init__(
+        self, db: Database, settings: CacheSettings, seal: Seal = PLAIN, on_record: OnRecord | None = None
+    ) -> None:
         self.settings = settings
+        self._on_record = on_record
         self._seal = seal
         self.memory = Memory(settings.memory)
         self.tally = Tally()
@@ -88,12 +108,18 @@ class Cache:
 
     async def fetch(self, key: bytes) -> Entry | None:
         """The answer from the database, then held here; None when it is gone, or the database does not answer soon."""
-        entry = await self._soon(shared.fetch(self._db, key, self._seal))
-        if entry is None:
+        entry = await self._soon(self._fetch(key))
+        if entry is None or not self._may(entry):
             self.memory.unlearn(short(key))
-        elif self._may(entry):
-            self.memory.hold(entry)
+            return None
+        self.memory.hold(entry)
         return entry
+
+    async def _fetch(self, key: bytes) -> Entry | None:
+        found = [await shared.fetch(self._db, key, self._seal)]
+        if self._on_record is not None:
+            found.append(await self._on_record.find(key))
+        return max((entry for entry in found if entry is not None), key=lambda entry: entry.started_ns, default=None)
 
     async def nearest(self, likeness: Likeness) -> tuple[Entry, float] | None:
         """The most alike question's answer and how alike; None when there is none, or the database is late."""
@@ -103,11 +129,16 @@ class Cache:
         """How alike questions must be: as configured, or more after reports of wrong hits."""
         return max(configured, self._thresholds.get((project_id, model), 0.0))
 
-    def put(self, entry: Entry, likeness: Likeness | None = None) -> None:
-        """Hold an answer now and share it soon. Over `cache.pending` bytes not yet shared, it is only held."""
+    def put(self, entry: Entry, likeness: Likeness | None = None, *, recorded: bool = False) -> None:
+        """Hold an answer now and share it soon, unless it is `recorded` with its call and found by its key there.
+
+        Over `cache.pending` bytes not yet shared, it is only held.
+        """
         if not self._may(entry):
             return
         self.memory.hold(entry)
+        if recorded:
+            return
         if self.settings.shared and self._waiting_bytes + entry.size <= self.settings.pending:
             self._waiting.append((entry, likeness))
             self._waiting_bytes += entry.size
@@ -127,8 +158,11 @@ class Cache:
         key_id: int | None = None,
         session: str | None = None,
         tag: tuple[str, str] | None = None,
+        calls_stay: bool = True,
     ) -> int:
         """Forget the answers of calls begun until now, here and in every worker; how many the database had.
+
+        Where the calls are deleted next, and do not `stay`, what lies with them is left to that.
 
         Raises:
             ValueError: not exactly one of call, key, session and tag.
@@ -140,7 +174,8 @@ class Cache:
             before_ns=time.time_ns(), project_id=project_id, call_id=call_id, key_id=key_id, session=session, tag=tag
         )
         self._forget_here(erasure)
-        return await shared.forget(self._db, erasure)
+        on_record = 0 if self._on_record is None or not calls_stay else await self._on_record.forget(erasure)
+        return on_record + await shared.forget(self._db, erasure)
 
     async def report_wrong(self, wrong: Wrong) -> bool:
         """Take a report: a semantic hit tightens its model's threshold, an exact hit's answer is forgotten.
@@ -228,7 +263,10 @@ class Cache:
             await self._load_thresholds()
 
     async def _load(self) -> None:
-        self.memory.relearn(await shared.known(self._db))
+        known = await shared.known(self._db)
+        if self._on_record is not None:
+            known += [(short(key), until) for key, until in await self._on_record.known(MOST_KNOWN)]
+        self.memory.relearn(known)
         await self._load_thresholds()
 
     async def _load_thresholds(self) -> None:

@@ -1,4 +1,6 @@
-"""Answers in PostgreSQL, where every worker and machine finds them. All SQL on entries is here.
+"""Answers in PostgreSQL that do not lie with their calls, where every worker and machine finds them. All SQL on them.
+
+They are put together from streams, found by likeness, vectors, or differ from what is on record of their calls.
 
 With keys an answer is compressed, then sealed for its row; PostgreSQL compresses the others by itself.
 """
@@ -78,8 +80,7 @@ async def store(db: Database, batch: Sequence[tuple[Entry, Likeness | None]], se
     Raises:
         Unavailable: the database cannot answer now; nothing was written.
     """
-    keys = [[short(entry.key), int(entry.expires)] for entry, _ in batch]
-    notices = [{"learn": keys[start : start + _NOTICE]} for start in range(0, len(keys), _NOTICE)]
+    notices = _notices([(short(entry.key), int(entry.expires)) for entry, _ in batch])
     bodies = [closed(entry.body, entry.key, seal) for entry, _ in batch]
     rows, start = [], 1
     for (entry, likeness), body in zip(batch, bodies, strict=True):
@@ -155,6 +156,19 @@ async def expire(db: Database, limit: int) -> int:
            where cache_entries.key = measured.key and measured.total > %s""",
         (limit,),
     )
+
+
+async def tell(connection: Connection, keys: Sequence[tuple[bytes, int]]) -> None:
+    """Tell every worker of answers that came to the database, by key and Unix time of expiry, when the transaction commits."""
+    if keys:
+        told = msgspec.json.encode(_notices([(short(key), until) for key, until in keys])).decode()
+        await connection.execute(
+            "select pg_notify(%s, payload::text) from json_array_elements(%s::json) as payload", (CHANNEL, told)
+        )
+
+
+def _notices(keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    return [{"learn": keys[start : start + _NOTICE]} for start in range(0, len(keys), _NOTICE)]
 
 
 async def notify(connection: Connection, **what: Any) -> None:

@@ -112,7 +112,7 @@ async def days(db: Database, project_id: int | None, last: int) -> list[dict[str
 
 
 async def stored(db: Database, project_id: int | None) -> tuple[int, int]:
-    """Answers in the database and their bytes."""
+    """Answers in the database that do not lie with their calls, and their bytes."""
     row = await db.row(
         """select count(*)::bigint as entries, coalesce(sum(size), 0)::bigint as bytes from cache_entries
            where expires_at > now() and (%(project)s::int is null or project_id = %(project)s)""",

@@ -1,4 +1,7 @@
-"""Deletes calls: from tables, full text and what still waits in a spool. Roll-ups keep counting them."""
+"""Deletes calls: from tables, full text and what still waits in a spool. Roll-ups keep counting them.
+
+Or takes from them only the key under which their answers would be given again.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import numpy as np
 
 from loopwright.calls import postings
@@ -45,30 +49,15 @@ class Target:
 
 
 @dataclass(slots=True)
-class Erasures:
-    """What was deleted while calls may have waited in a spool. Read under the shared lock."""
+class _Marks:
+    """What some erasures name."""
 
-    last: int = 0
     calls: dict[str, list[int | None]] = field(default_factory=dict)
     keys: dict[int, list[tuple[int | None, datetime]]] = field(default_factory=dict)
     sessions: dict[str, list[tuple[int | None, datetime]]] = field(default_factory=dict)
     tags: dict[tuple[str, str], list[tuple[int | None, datetime]]] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return self.last > 0
-
-    async def hold(self, connection: Connection) -> bool:
-        """Share the lock until the transaction ends, and read what is new; whether there was anything."""
-        known = self.last
-        await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
-        cursor = await connection.execute("select * from call_erasures where id > %s order by id", (known,))
-        for row in await cursor.fetchall():
-            self._note(row)
-            self.last = row["id"]
-        return self.last > known
-
-    def covers(self, record: Record) -> bool:
-        """Whether `record` was deleted before it was stored."""
+    def cover(self, record: Record) -> bool:
         for project in self.calls.get(record.id, ()):
             if project in (None, record.project_id):
                 return True
@@ -83,7 +72,7 @@ class Erasures:
             for project, before in marks
         )
 
-    def _note(self, row: dict[str, Any]) -> None:
+    def note(self, row: dict[str, Any]) -> None:
         mark = (row["project_id"], row["before"])
         if row["call_id"] is not None:
             self.calls.setdefault(str(row["call_id"]), []).append(row["project_id"])
@@ -93,6 +82,39 @@ class Erasures:
             self.sessions.setdefault(row["session"], []).append(mark)
         else:
             self.tags.setdefault((row["tag_name"], row["tag_value"]), []).append(mark)
+
+
+@dataclass(slots=True)
+class Erasures:
+    """What was deleted while calls may have waited in a spool. Read under the shared lock."""
+
+    last: int = 0
+    _gone: _Marks = field(default_factory=_Marks)
+    _silent: _Marks = field(default_factory=_Marks)
+    """Of calls that stay and whose answers are not given again."""
+
+    def __bool__(self) -> bool:
+        return self.last > 0
+
+    async def hold(self, connection: Connection) -> bool:
+        """Share the lock until the transaction ends, and read what is new; whether there was anything."""
+        known = self.last
+        await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
+        cursor = await connection.execute("select * from call_erasures where id > %s order by id", (known,))
+        for row in await cursor.fetchall():
+            (self._silent if row["answers_only"] else self._gone).note(row)
+            self.last = row["id"]
+        return self.last > known
+
+    def covers(self, record: Record) -> bool:
+        """Whether `record` was deleted before it was stored."""
+        return self._gone.cover(record)
+
+    def silenced(self, record: Record) -> Record:
+        """`record`, without the key of its answer if that was forgotten before it was stored."""
+        if record.cache_key is None or not self._silent.cover(record):
+            return record
+        return msgspec.structs.replace(record, cache_key=None)
 
 
 async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
@@ -106,15 +128,8 @@ async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
     before = datetime.now(UTC)
     if target.call_id is not None:
         _checked(target.call_id)
-    name, value = target.tag or (None, None)
     async with db.transaction() as connection:
-        # Alone: whatever is drained after this commits sees the mark, whatever was drained before is seen below.
-        await connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
-        await connection.execute(
-            """insert into call_erasures (project_id, call_id, key_id, session, tag_name, tag_value, before)
-               values (%s, %s::uuid, %s, %s, %s, %s, %s)""",
-            (target.project_id, target.call_id, target.key_id, _clipped(target.session), name, value, before),
-        )
+        await _mark(connection, target, before, answers_only=False)
         if target.tag is not None:
             await forget_slice(connection, target.project_id, *target.tag)
     packer = Packer(seal)
@@ -130,7 +145,51 @@ async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
             return gone
 
 
+async def silence(db: Database, target: Target) -> int:
+    """Have the answers of the calls that `target` names not given again; how many on record would have been.
+
+    A single call takes along the other answers to its question: one of them would take its place.
+
+    Raises:
+        BadRequest: the call id is none.
+        Unavailable: the database cannot answer now.
+    """
+    before = datetime.now(UTC)
+    if target.call_id is not None:
+        _checked(target.call_id)
+    where, params = _named(target, before)
+    if target.call_id is not None:
+        where = f"cache_key in (select cache_key from calls where {where})"  # noqa: S608
+    async with db.transaction() as connection:
+        await _mark(connection, target, before, answers_only=True)
+        statement = f"update calls set cache_key = null, cache_until = null where cache_key is not null and {where}"  # noqa: S608
+        cursor = await connection.execute(statement.encode(), params)
+        return max(cursor.rowcount, 0)
+
+
+async def _mark(connection: Connection, target: Target, before: datetime, *, answers_only: bool) -> None:
+    """Alone: whatever is drained after this commits sees the mark, whatever was drained before is seen by who goes on."""
+    name, value = target.tag or (None, None)
+    await connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+    await connection.execute(
+        """insert into call_erasures (project_id, call_id, key_id, session, tag_name, tag_value, before, answers_only)
+           values (%s, %s::uuid, %s, %s, %s, %s, %s, %s)""",
+        (
+            *(target.project_id, target.call_id, target.key_id, _clipped(target.session)),
+            *(name, value, before, answers_only),
+        ),
+    )
+
+
 async def _next(connection: Connection, target: Target, before: datetime) -> list[dict[str, Any]]:
+    where, params = _named(target, before)
+    statement = f"select id, block, slot, project_id, trace_id from calls where {where} order by id limit {_CHUNK}"  # noqa: S608
+    cursor = await connection.execute(statement.encode(), params)
+    return await cursor.fetchall()
+
+
+def _named(target: Target, before: datetime) -> tuple[str, dict[str, Any]]:
+    """Which rows of `calls` `target` names: a condition, and its parameters."""
     where = ["(%(project)s::int is null or project_id = %(project)s)"]
     if target.call_id is not None:
         where.append("id = %(call)s::uuid")
@@ -143,20 +202,15 @@ async def _next(connection: Connection, target: Target, before: datetime) -> lis
     if target.tag is not None:
         where.append("tags @> jsonb_build_object(%(name)s::text, %(value)s::text)")
     name, value = target.tag or (None, None)
-    statement = f"select id, block, slot, project_id, trace_id from calls where {' and '.join(where)} order by id limit {_CHUNK}"  # noqa: S608
-    cursor = await connection.execute(
-        statement.encode(),
-        {
-            "project": target.project_id,
-            "call": target.call_id,
-            "before": before,
-            "key": target.key_id,
-            "session": _clipped(target.session),
-            "name": name,
-            "value": value,
-        },
-    )
-    return await cursor.fetchall()
+    return " and ".join(where), {
+        "project": target.project_id,
+        "call": target.call_id,
+        "before": before,
+        "key": target.key_id,
+        "session": _clipped(target.session),
+        "name": name,
+        "value": value,
+    }
 
 
 async def _remove(connection: Connection, rows: Sequence[dict[str, Any]], packer: Packer) -> None:

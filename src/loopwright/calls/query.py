@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from loopwright.calls import charts, erase, overview, pages, savings, search
+from loopwright.calls import again, charts, erase, overview, pages, savings, search
+from loopwright.calls.again import Given
 from loopwright.calls.charts import Chart, ChartAsk
 from loopwright.calls.dashboards import Dashboards
 from loopwright.calls.question import (
@@ -138,6 +139,26 @@ class Calls:
             BadRequest: one is no call id.
         """
         return await pages.many(self._db, call_ids, self.seal)
+
+    async def answer_of(self, key: bytes) -> Given | None:
+        """The answer that the cache may give again to the question of `key`; None when it is gone or cannot be opened."""
+        return await again.find(self._db, key, self.seal)
+
+    async def answers_known(self, most: int) -> list[tuple[bytes, int]]:
+        """(the first 8 bytes of its key, Unix seconds until which it is good) of the newest such answers, oldest first."""
+        return await again.newest(self._db, most)
+
+    async def answers_held(self, project_id: int | None) -> int:
+        """How many such answers there are in a project; None is all."""
+        return await again.count(self._db, project_id)
+
+    async def silence(self, *, project_id: int | None, **named: Any) -> int:
+        """Have the answers of calls not given again, named as in `delete`; how many on record would have been.
+
+        Raises:
+            BadRequest: as `delete`.
+        """
+        return await erase.silence(self._db, erase.Target(project_id=project_id, **named))
 
     async def summary(self, filter: CallFilter) -> Summary:  # noqa: A002
         """Totals; without `since` of the last day.

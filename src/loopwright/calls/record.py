@@ -57,6 +57,10 @@ class Record(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fals
     """It did not go through this house: the program that made it told of it as a span. Spent by nobody's budget here."""
     answer_id: str | None = None
     """Of what was observed: how the answer named itself, where the span says it."""
+    cache_key: bytes | None = None
+    """Of its question, where the answer as it is recorded here may be given again."""
+    cache_until_ns: int = 0
+    """Unix time until which it may."""
 
 
 class Opened(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):

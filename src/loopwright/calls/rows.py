@@ -30,7 +30,7 @@ COLUMNS: Final = (
     ("cached_tokens", "int4"), ("reasoning_tokens", "int4"), ("outcome", "int2"), ("status", "int2"), ("slot", "int2"),
     ("stream", "bool"), ("usage_estimated", "bool"), ("client", "text"), ("finish", "text"), ("price_source", "text"),
     ("session", "text"), ("error_code", "text"), ("error", "text"), ("tags", JSONB_BYTES),
-    ("sent", JSONB_BYTES),
+    ("sent", JSONB_BYTES), ("cache_key", "bytea"), ("cache_until", TIME_NUMBER),
 )  # fmt: skip
 """Of `calls`, in the order of `row_of`, and how COPY is given them."""
 
@@ -125,6 +125,8 @@ def row_of(
         None if record.error is None or wordless else clipped(record.error, _TEXT_BYTES),
         jsonb_of(tags) if tags else None,
         None if record.sent is None else jsonb_of(record.sent),
+        record.cache_key,
+        None if record.cache_key is None else moment_of(record.cache_until_ns),
     )
 
 

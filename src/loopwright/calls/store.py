@@ -139,6 +139,8 @@ class Store:
             if block is not None:
                 if await self._erasures.hold(connection):
                     self._slices.forget()
+                if self._erasures:
+                    records = [self._erasures.silenced(record) for record in records]
                 if self._doubles is not None and (twice := await self._doubles(connection, records)):
                     records = [record for record in records if record.id not in twice]
                 shaped = await asyncio.to_thread(self._shape, records, series, slices, block["block"])

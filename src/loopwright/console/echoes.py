@@ -53,9 +53,10 @@ class Echoes:
             raise BadRequest(f"range {name!r} is not one of {', '.join(_DAYS)}", param="range")
         model, scope, db = visit.asked("model"), visit.project_id, self._app.db
         now = dt.datetime.now(dt.UTC)
-        rows, stored, raised, hits = await asyncio.gather(
+        rows, apart, on_record, raised, hits = await asyncio.gather(
             tally.days(db, scope, _DAYS[name]),
             tally.stored(db, scope),
+            self._app.calls.answers_held(scope),
             tally.thresholds(db, scope),
             latest(
                 self._app.calls,
@@ -73,7 +74,7 @@ class Echoes:
         data: dict[str, Any] = {
             "range": name,
             "model": model,
-            "summary": {**_sum(chosen), "entries": stored[0], "bytes": stored[1]},
+            "summary": {**_sum(chosen), "entries": on_record + apart[0], "on_record": on_record, "bytes": apart[1]},
             "series": series,
             "models": [
                 {"model": each, **_sum([row for row in rows if row["model"] == each])}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from loopwright.core.adapter import Adapter
@@ -113,6 +113,19 @@ class CacheNote:
         return found
 
 
+@dataclass(slots=True)
+class Keep:
+    """An answer that a cache would have found again by the key of its question, wherever its call is on record."""
+
+    key: bytes
+    """32 bytes."""
+    body: bytes
+    until: float
+    """Unix time in seconds."""
+    recorded: bool = False
+    """Set by who records the call, when this very body is what it puts on record: nobody else need store it."""
+
+
 @value(frozen=True, slots=True, kw_only=True)
 class Delta:
     """A piece of an answer.
@@ -146,16 +159,18 @@ class Delta:
     """Attempts that were made for it at one target or another (set on the first Delta)."""
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers of the response (on the first Delta; on the only one when not streamed)."""
+    keep: Keep | None = None
+    """For whoever records the call, on the only Delta of an answer that may be given again."""
 
     def costing(self, nano: int) -> Delta:
         """The same with the cost of its call; `dataclasses.replace` would take three times as long."""
-        return self._with(nano, self.cache)
+        return self._with(nano, self.cache, self.keep)
 
-    def noting(self, cache: CacheNote) -> Delta:
-        """The same with what the cache did."""
-        return self._with(self.cost_nano, cache)
+    def noting(self, cache: CacheNote, keep: Keep | None = None) -> Delta:
+        """The same with what the cache did, and what it would have kept."""
+        return self._with(self.cost_nano, cache, keep)
 
-    def _with(self, cost_nano: int | None, cache: CacheNote | None) -> Delta:
+    def _with(self, cost_nano: int | None, cache: CacheNote | None, keep: Keep | None) -> Delta:
         return Delta(
             raw=self.raw,
             text=self.text,
@@ -171,6 +186,7 @@ class Delta:
             cache=cache,
             attempts=self.attempts,
             headers=self.headers,
+            keep=keep,
         )
 
 

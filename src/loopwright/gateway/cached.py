@@ -1,7 +1,8 @@
 """Answers again what was answered before: the same question, or one that means the same where a model opts in.
 
 Stands inside `Admitted`, so a key gets only what it may ask for, and outside `Routed`, so a hit calls nobody. What is
-kept is one body for both wire forms; it is made ready after the client has its answer.
+kept is one body for both wire forms; it is made ready after the client has its answer. An answer that is on record just
+as it came is not written a second time: whoever records the call puts its key there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from loopwright.cache.cache import Cache
 from loopwright.cache.entry import Entry, Likeness
 from loopwright.cache.guard import guard
 from loopwright.cache.memory import LONGEST_WORDING, Wording
-from loopwright.cache.question import Question, question, repeats_a_member, said
-from loopwright.core.chat import CacheNote, Chat, Delta, Embedder, Ready, Request, answering
+from loopwright.cache.question import Question, plain, question, repeats_a_member, said
+from loopwright.core.chat import CacheNote, Chat, Delta, Embedder, Keep, Ready, Request, answering
 from loopwright.core.errors import LoopwrightError, Refused
 from loopwright.core.money import Price, Usage
 from loopwright.gateway import replayed
@@ -150,19 +151,39 @@ class Cached:
             async for delta in answer:
                 first = not gathered.began
                 gathered.add(delta)
+                keep = None
                 if delta.done and gathered.raw:
+                    if first and likeness is None:
+                        keep = self._for_record(request, policy, asked, delta.raw)
                     # Behind what is ready now: this answer goes out before it is made ready to be kept.
-                    self.cache.behind(partial(self._keep, request, policy, asked, likeness, gathered))
-                yield delta.noting(_MISS) if first else delta
+                    self.cache.behind(partial(self._keep, request, policy, asked, likeness, gathered, keep))
+                yield delta.noting(_MISS, keep) if first else delta
         finally:
             await answer.aclose()
 
+    def _for_record(self, request: Request, policy: Policy, asked: Question, raw: bytes) -> Keep | None:
+        """What whoever records the call may find it by; None where it may not be given again, or a glance does not tell."""
+        if not self.cache.settings.shared or not replayed.usual(raw, request, truncated=policy.settings.truncated):
+            return None
+        if request.raw is not None and not plain(request.raw, asked.quotes):
+            return None
+        return Keep(asked.key, raw, time.time() + policy.ttl)
+
     def _keep(
-        self, request: Request, policy: Policy, asked: Question, likeness: Likeness | None, gathered: _Gathered
+        self,
+        request: Request,
+        policy: Policy,
+        asked: Question,
+        likeness: Likeness | None,
+        gathered: _Gathered,
+        keep: Keep | None,
     ) -> None:
-        body = replayed.kept(b"".join(gathered.raw), request, gathered.usage, truncated=policy.settings.truncated)
-        if body is None or (request.raw is not None and repeats_a_member(request.raw, asked.quotes)):
-            return
+        if keep is None:
+            body = replayed.kept(b"".join(gathered.raw), request, gathered.usage, truncated=policy.settings.truncated)
+            if body is None or (request.raw is not None and repeats_a_member(request.raw, asked.quotes)):
+                return
+        else:
+            body = keep.body
         price = self.price(request.model, gathered.provider, gathered.model)
         cost = None
         if price is not None and gathered.usage is not None:
@@ -170,7 +191,7 @@ class Cached:
         entry = Entry(
             key=asked.key,
             body=body,
-            expires=time.time() + policy.ttl,
+            expires=time.time() + policy.ttl if keep is None else keep.until,
             call_id=request.id,
             project_id=request.who.project_id,
             key_id=request.who.key_id,
@@ -182,7 +203,7 @@ class Cached:
             cost_nano=cost,
             started_ns=request.started_ns,
         )
-        self.cache.put(entry, likeness)
+        self.cache.put(entry, likeness, recorded=keep is not None and keep.recorded)
 
 
 def wording_of(request: Request, policy: Policy) -> Wording | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from loopwright.calls.record import Opened, Record
-from loopwright.core.chat import Chat, Delta, Request
+from loopwright.core.chat import Chat, Delta, Keep, Request
 from loopwright.core.errors import InvalidOutput, LoopwrightError, Refused, Unavailable, UpstreamBroke, UpstreamError
 from loopwright.core.money import Price, Usage
 from loopwright.core.notes import told
@@ -64,7 +64,7 @@ class Recorded:
                 async for delta in answer:
                     opening = taken.add(delta)
                     if delta.done:
-                        self.spool.write(taken.finished())
+                        self.spool.write(taken.finished(delta.keep))
                         cost = taken.cost_nano
                         yield delta if cost is None or cost == delta.cost_nano else delta.costing(cost)
                     else:
@@ -127,7 +127,7 @@ class _Taken:
     """What is known of a call so far."""
 
     __slots__ = (
-        "_asked", "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "asked_last", "cost_nano", "first", "model",
+        "_asked", "_began", "_events", "_keep", "_mute", "_payloads", "_price_of", "_size", "asked_last", "cost_nano", "first", "kept", "model",
         "opened", "pieces", "price", "problem", "provider", "request", "tags", "usage", "written",
     )  # fmt: skip
 
@@ -154,6 +154,8 @@ class _Taken:
         self.usage: Usage | None = None
         self.cost_nano: int | None = None
         self.written = False
+        self.kept: tuple[bytes | None, int] = _UNKEPT
+        """Key and end of an answer that may be given again."""
         self.tags = request.tags
         if request.assignment is not None and request.assignment.adapters:
             self.tags = {**self.tags, **request.assignment.tags}
@@ -211,8 +213,11 @@ class _Taken:
         if not self.written:
             raise UpstreamBroke("the answer stopped without its end")
 
-    def finished(self) -> Record:
-        """The Record of an answer that came whole."""
+    def finished(self, keep: Keep | None) -> Record:
+        """The Record of an answer that came whole; it can be found by the key of its question if it is what was to be kept."""
+        if keep is not None and len(self.pieces) == 1 and self.pieces[0] is keep.body:
+            keep.recorded = True
+            self.kept = (keep.key, int(keep.until * 1e9))
         record = self.record("ok", 200)
         self.written = self.opened = True
         self.cost_nano = record.cost_nano
@@ -223,8 +228,7 @@ class _Taken:
         request, now = self.request, time.perf_counter_ns()
         usage = self.usage
         if usage is None:
-            began = self.first is not None or outcome == "interrupted"
-            usage = self._estimate() if began else _NOTHING
+            usage = self._estimate() if self.first is not None or outcome == "interrupted" else _NOTHING
         tags, wasted = told(self.tags, request.notes) if request.notes else (self.tags, 0)
         cost, source = None, None if self.price is None else self.price.source
         if self.price is _FREE:
@@ -272,6 +276,8 @@ class _Taken:
             request=_asked(request) if self._payloads else b"",
             answer=b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0],
             sent=None if request.privacy is None or request.privacy.trail is None else request.privacy.trail.shown(),
+            cache_key=self.kept[0],
+            cache_until_ns=self.kept[1],
         )
 
     def _estimate(self) -> Usage:
@@ -290,4 +296,5 @@ def _asked(request: Request) -> bytes:
 
 
 _NOTHING: Final = Usage()
+_UNKEPT: Final = (None, 0)
 _FREE: Final = Price(input=0, output=0, source="cache")

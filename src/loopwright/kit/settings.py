@@ -265,7 +265,7 @@ class CacheSettings:
     shared: bool = True
     """Keep answers in the database, too, for other processes and machines and after a restart."""
     storage: Annotated[int, Between(low=0, high=10**15, unit="bytes")] = 1_000_000_000
-    """Bytes kept in the database; the oldest go first, every ten minutes."""
+    """Bytes kept in the database of answers that do not lie with their calls; the oldest go first, every ten minutes."""
     pending: Annotated[int, Between(low=0, high=10**12, unit="bytes")] = 16_000_000
     """Bytes a process may hold for a database that is slow or away; what is over is not shared."""
 
