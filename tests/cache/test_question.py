@@ -1,11 +1,12 @@
+import dataclasses
 import json
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from loopwright.cache.guard import guard, language
 from loopwright.cache.question import question, repeats_a_member
@@ -50,8 +51,8 @@ def test_the_order_of_members_and_what_is_left_out_change_nothing(body: dict[str
 def test_project_model_and_operation_are_part_of_it() -> None:
     request = ask()
     found = [
-        question(replace(request, who=replace(HOUSE, project_id=1)), "m"),
-        question(replace(request, who=replace(HOUSE, project_id=2)), "m"),
+        question(replace(request, who=dataclasses.replace(HOUSE, project_id=1)), "m"),
+        question(replace(request, who=dataclasses.replace(HOUSE, project_id=2)), "m"),
         question(request, "n"),
         question(replace(request, operation="completion"), "m"),
     ]

@@ -1,8 +1,8 @@
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from loopwright.core.errors import BadRequest
 from loopwright.core.privacy import Privacy

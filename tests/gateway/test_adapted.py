@@ -1,11 +1,11 @@
 """Adapters on the road: which one each request of a task has, on record too, and who may not say it."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from loopwright.cache.question import question, said
 from loopwright.core.adapter import TAG, Adapter

@@ -2,10 +2,10 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from loopwright.access.allowances import Allowances
 from loopwright.access.limits import Limits

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from loopwright.cache.cache import Cache
 from loopwright.cache.memory import short
@@ -126,7 +127,7 @@ async def test_an_answer_that_is_on_record_as_it_came_is_not_written_twice(datab
     assert again.cache is not None
     assert again.cache.saved_nano == first.cost_nano
     # Anew, streamed: the newer answer of the two that are there now is given.
-    await once(chat, replace(ask("q", temperature=0, stream=True), cache_control="no-cache"))
+    await once(chat, structs.replace(ask("q", temperature=0, stream=True), cache_control="no-cache"))
     await inner.cache.flush()
     assert await answers_in(db) == 1
     newest = cached(db, upstream, calls=calls).cache
@@ -148,7 +149,7 @@ async def test_an_answer_that_is_changed_on_its_way_to_the_record_is_stored_apar
 
     async def shouting(request: Request) -> Any:
         async for delta in inner(request):
-            yield replace(delta, raw=delta.raw.replace(b"one", b"ONE"))
+            yield structs.replace(delta, raw=delta.raw.replace(b"one", b"ONE"))
 
     said = (await once(Recorded(shouting, spool, lambda *_: PRICE), ask("q", temperature=0)))[1].raw
     unkept = Recorded(inner, spool, lambda *_: PRICE, payloads=False)
@@ -178,11 +179,13 @@ async def test_the_same_words_are_answered_the_same_until_the_answer_is_forgotte
     assert len({hit.id for hit in hits}) == 3
     total = inner.cache.tally.total
     assert (total.hits, total.misses) == (3, 1)
-    assert (await once(chat, replace(ask("q", temperature=0, stream=stream), cache_control="no-cache")))[0] == "miss"
+    assert (await once(chat, structs.replace(ask("q", temperature=0, stream=stream), cache_control="no-cache")))[
+        0
+    ] == "miss"
     assert (await once(chat, ask("q", temperature=0, stream=stream, who=ELSEWHERE)))[0] == "miss"
     assert (await once(chat, ask("q", temperature=0, stream=stream)))[0] == "hit"
     with_usage = ask("q", temperature=0, stream=True, stream_options={"include_usage": True})
-    bare = replace(with_usage, wants_usage=False)  # as other dialects ask
+    bare = structs.replace(with_usage, wants_usage=False)  # as other dialects ask
     assert b'"usage":{' in (await once(chat, with_usage))[1].raw
     assert b'"usage":{' not in (await once(chat, bare))[1].raw
     await inner.cache.forget(project_id=None, call_id=spool.records[-1].tags["loopwright.cache_of"])
@@ -195,7 +198,7 @@ async def test_the_same_words_with_another_adapter_are_another_question(database
     upstream, spool = Asked(scripted({"answers": [{"text": "one two"}]}).chat), Memory()
     chat = Recorded(cached(db, upstream), spool, lambda *_: PRICE)
     ways = [None, Adapter(name="a", scale=1.0), Adapter(name="a", scale=0.5), Adapter(name="b", scale=1.0)]
-    kinds = [(await once(chat, replace(ask("q", temperature=0), adapter=way)))[0] for way in ways * 3]
+    kinds = [(await once(chat, structs.replace(ask("q", temperature=0), adapter=way)))[0] for way in ways * 3]
     assert kinds == ["miss"] * 4 + ["hit"] * 8
     assert [request.adapter for request in upstream.requests] == ways
     found = [record.tags["loopwright.cache_of"] for record in spool.records[4:]]
@@ -210,11 +213,11 @@ async def test_another_project_another_question_and_a_client_that_says_so_are_mi
     await once(chat, ask("q", temperature=0))
     assert (await once(chat, ask("q", temperature=0, who=ELSEWHERE)))[0] == "miss"
     assert (await once(chat, ask("p", temperature=0)))[0] == "miss"
-    assert (await once(chat, replace(ask("q", temperature=0), cache_control="no-cache")))[0] == "miss"
-    assert (await once(chat, replace(ask("q", temperature=0), cache_control="no-store")))[0] == ""
+    assert (await once(chat, structs.replace(ask("q", temperature=0), cache_control="no-cache")))[0] == "miss"
+    assert (await once(chat, structs.replace(ask("q", temperature=0), cache_control="no-store")))[0] == ""
     assert (await once(chat, ask("q")))[0] == ""
     assert (await once(chat, ask("q", seed=1)))[0] == "miss"
-    assert (await once(chat, replace(ask("q", temperature=0), model="alias")))[0] == "hit"
+    assert (await once(chat, structs.replace(ask("q", temperature=0), model="alias")))[0] == "hit"
     assert len(upstream.requests) == 7
     await db.close()
 
@@ -256,7 +259,7 @@ async def test_a_body_with_a_member_twice_is_never_kept(database_url: str) -> No
     chat = cached(db, scripted().chat)
     request = ask(temperature=0)
     doubled = (request.raw or b"").replace(b'{"role"', b'{"content": "other", "role"')
-    await once(chat, replace(request, raw=doubled))
+    await once(chat, structs.replace(request, raw=doubled))
     assert len(chat.cache.memory) == 0
     await db.close()
 

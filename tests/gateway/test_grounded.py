@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from loopwright.core.chat import Chat, Request
 from loopwright.core.errors import BadRequest, NotFound
@@ -255,7 +256,7 @@ async def test_what_is_searched_for(query: str | None, said: str) -> None:
     told = {"collections": ["manual"], "mode": "dense", "filter": {"year": 2020}, **({"query": query} if query else {})}
     variant = {"messages": [{"role": "user", "content": "{{ topic }}"}], "retrieval": told}
     made = road(says("ok"), shelf, task={"input": INPUTS, "variants": {"base": variant}})
-    await deltas(made.chat, replace(ask("x", model="task/t"), variables={"topic": "sky", "n": 3}))
+    await deltas(made.chat, structs.replace(ask("x", model="task/t"), variables={"topic": "sky", "n": 3}))
     [found] = shelf.queries
     assert found.text == said
     assert found.options == {"mode": "dense", "filter": {"year": 2020}}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from loopwright.calls.record import Opened
 from loopwright.core.chat import Chat, Delta, Request
@@ -52,7 +53,7 @@ class Heard:
 
 
 def under(request: Request, **policy: Any) -> Request:
-    return replace(request, privacy=Privacy(sources=("privacy.projects.clinic",), **policy))
+    return structs.replace(request, privacy=Privacy(sources=("privacy.projects.clinic",), **policy))
 
 
 def confined(inner: Chat, places: Mapping[str, Sequence[Place]] = PLACES) -> Confined:
@@ -110,7 +111,7 @@ def test_the_name_that_is_called_makes_it_stricter(name: str) -> None:
 
 def test_a_client_can_only_ask_for_more() -> None:
     found = policies(projects={"clinic": PolicySettings(residency=("eu",))})
-    privacy = found.of(replace(from_project("clinic"), privacy=NO_STORE))
+    privacy = found.of(structs.replace(from_project("clinic"), privacy=NO_STORE))
     assert privacy is not None
     assert (privacy.store, privacy.residency) == (False, (frozenset({"eu"}),))
 
@@ -210,7 +211,7 @@ def test_texts_stand_anywhere_in_a_body() -> None:
 
 async def test_tokens_cannot_be_searched_so_they_are_sensitive() -> None:
     inner = Heard()
-    asked = replace(ask(model="here"), body={"model": "here", "prompt": [1, 2, 3]}, raw=None)
+    asked = structs.replace(ask(model="here"), body={"model": "here", "prompt": [1, 2, 3]}, raw=None)
     await deltas(confined(inner), under(asked, sensitive=Sensitive(pii=frozenset({"email"}))))
     assert inner.requests[0].privacy is not None
     assert inner.requests[0].privacy.own_only
@@ -315,7 +316,7 @@ async def test_a_cascade_of_which_one_half_is_allowed_is_that_half() -> None:
 async def test_of_a_call_that_is_not_stored_only_metadata_is_kept(*, stream: bool) -> None:
     spool = Memory()
     chat = recorded(saying(Delta(raw=b'data: {"said": "ada"}\n\n', model="m", provider="p"), Delta(done=True)), spool)
-    await deltas(chat, replace(ask(SECRET, stream=stream), privacy=NO_STORE))
+    await deltas(chat, structs.replace(ask(SECRET, stream=stream), privacy=NO_STORE))
     assert spool.records[0].tags == {"loopwright.store": "false"}
     for each in spool.written:
         record = each.record if isinstance(each, Opened) else each
@@ -326,7 +327,7 @@ async def test_an_error_that_could_quote_the_prompt_is_not_kept(caplog: pytest.L
     spool = Memory()
     chat = recorded(saying(error=BadRequest(f"cannot take {SECRET}")), spool)
     with caplog.at_level(logging.DEBUG), pytest.raises(BadRequest):
-        await deltas(chat, replace(ask(SECRET), privacy=NO_STORE))
+        await deltas(chat, structs.replace(ask(SECRET), privacy=NO_STORE))
     [record] = spool.records
     assert (record.error_code, record.status) == ("invalid_request", 400)
     assert "ada" not in repr(record)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import BadRequest, NotFound, Refused, Unavailable, UnknownModel
@@ -123,7 +124,7 @@ async def test_a_task_does_chats_only_and_its_models_must_be_there() -> None:
     with pytest.raises(UnknownModel, match="did you mean 'cheap'"):
         await deltas(made.chat, ask("x", model="task/t"))
     with pytest.raises(BadRequest, match="does not do embeddings"):
-        await deltas(made.chat, replace(ask("x", model="task/t"), operation="embeddings"))
+        await deltas(made.chat, structs.replace(ask("x", model="task/t"), operation="embeddings"))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ async def test_the_policy_of_a_model_holds_also_where_a_task_asks_it() -> None:
     made = road(PLAIN, privacy=privacy)
     await deltas(made.chat, ask("secret", model="task/t"))
     with pytest.raises(BadRequest):
-        await deltas(made.chat, replace(ask("secret", model="task/t"), variables={"inptu": "secret"}))
+        await deltas(made.chat, structs.replace(ask("secret", model="task/t"), variables={"inptu": "secret"}))
     assert [record.request for record in made.spool.records] == [b"", b""]
 
 

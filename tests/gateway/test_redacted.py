@@ -1,12 +1,12 @@
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import BadRequest

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from loopwright.cache.question import question, said
 from loopwright.core.chat import Chat, Request
@@ -246,7 +247,7 @@ async def test_an_evaluation_has_no_lot_and_is_not_counted(rooms: Rooms) -> None
     road = Road(rooms, told({"holdout": 1.0}))
     await rooms.tell(QUESTION, "in the post")
     await road.ask(QUESTION, loopwright={"tags": {"loopwright.evaluation": "e"}})
-    request = replace(ask(QUESTION, model="task/t", who=ONE), tags={"loopwright.evaluation": "e"})
+    request = structs.replace(ask(QUESTION, model="task/t", who=ONE), tags={"loopwright.evaluation": "e"})
     await road.ask(QUESTION, request=request)
     assert road.kept[0] == "shown"
 
@@ -277,7 +278,7 @@ async def test_the_question_is_embedded_under_its_policy(rooms: Rooms) -> None:
     road = Road(rooms, told())
     await rooms.tell(QUESTION, "in the post")
     policy = Privacy(sources=("s",), redact=frozenset({"email"}))
-    await road.ask(QUESTION, request=replace(ask(QUESTION, model="task/t", who=ONE), privacy=policy))
+    await road.ask(QUESTION, request=structs.replace(ask(QUESTION, model="task/t", who=ONE), privacy=policy))
     assert road.words.asked == [([QUESTION], policy)]
 
 
@@ -317,7 +318,7 @@ async def test_entries_kept_to_calls_with_a_tag_are_shown_to_those(rooms: Rooms)
     await rooms.held.take((1, "t"), [entry.id])
     await road.ask(QUESTION)
     assert road.kept[0] == "none"
-    await road.ask(QUESTION, request=replace(ask(QUESTION, model="task/t", who=ONE), tags={"market": "de"}))
+    await road.ask(QUESTION, request=structs.replace(ask(QUESTION, model="task/t", who=ONE), tags={"market": "de"}))
     assert road.kept[0] == "shown"
 
 

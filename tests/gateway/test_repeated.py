@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from msgspec.structs import asdict
 
 from loopwright.access.allowances import Allowances
@@ -71,7 +72,7 @@ class Door:
 
 
 def now(text: str = "q", *, who: Principal = WHO, **body: Any) -> Request:
-    return replace(ask(text, who=who, **body), started_ns=time.time_ns())
+    return structs.replace(ask(text, who=who, **body), started_ns=time.time_ns())
 
 
 def again(who: Principal = WHO) -> Repeat:
@@ -116,7 +117,7 @@ async def test_what_never_was_a_hit_takes_the_road(db: Database) -> None:
     first = now()
     await door.takes(first)
     assert door.find(first) is None
-    other = replace(now("new"), cache_control="no-store")
+    other = structs.replace(now("new"), cache_control="no-store")
     for _ in range(3):
         await door.takes(other)
     assert door.find(other) is None

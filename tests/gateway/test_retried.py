@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from loopwright.core.chat import Delta, Request, answering
 from loopwright.core.errors import (
@@ -247,7 +248,7 @@ async def test_the_deadline_ends_everything() -> None:
 
 async def test_no_attempt_begins_after_the_deadline() -> None:
     a = Player("a", BROKEN)
-    request = replace(ask(), deadline=time.monotonic() + 0.001)
+    request = structs.replace(ask(), deadline=time.monotonic() + 0.001)
     await asyncio.sleep(0.002)
     with pytest.raises(UpstreamError):
         await said(made(a).target.chat, request)

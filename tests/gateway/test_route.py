@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import BadRequest, Busy, UpstreamError
@@ -60,7 +61,7 @@ async def test_the_least_busy_is_asked() -> None:
 
 async def test_a_session_stays_and_only_the_sessions_of_a_lost_target_move() -> None:
     players = [Player(name) for name in "abc"]
-    requests = [replace(ask(), session=f"s{at}") for at in range(90)]
+    requests = [structs.replace(ask(), session=f"s{at}") for at in range(90)]
     whole = made(*players, strategy="sticky")
     before = [(await said(whole.target.chat, each))[1][0].provider for each in requests]
     assert before == [(await said(whole.target.chat, each))[1][0].provider for each in requests]
@@ -261,5 +262,5 @@ async def test_a_deadline_holds_for_plain_routes_too() -> None:
     slow = Player("a", delay=30)
     chat = Routed({"m": slow.target})
     with pytest.raises(UpstreamError, match="deadline"):
-        await said(chat, replace(ask(), deadline=0.0))
+        await said(chat, structs.replace(ask(), deadline=0.0))
     assert slow.now == 0

@@ -1,10 +1,10 @@
 import json
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import BadRequest, InvalidOutput, UpstreamBroke

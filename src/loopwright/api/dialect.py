@@ -9,13 +9,11 @@ import msgspec
 
 from loopwright.core.chat import Delta, Operation, Request
 from loopwright.core.errors import LoopwrightError
-from loopwright.core.value import value
 from loopwright.core.who import Principal
 from loopwright.kit import wire
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What came in with one exchange."""
 
     raw: bytes

@@ -6,10 +6,11 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.api.dialect import Asked, Dialect, Voice
 from loopwright.api.exchange import Exchange, Given

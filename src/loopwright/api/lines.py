@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from msgspec import structs
+
 from loopwright.api.hot import HotRoutes
 from loopwright.api.spoken import dialects
 from loopwright.app import App, build
@@ -146,7 +148,7 @@ class _Said:
         self.app.recorded.refuse(self._tagged(request), error)
 
     def _tagged(self, request: Request) -> Request:
-        return replace(request, tags={**request.tags, TAG: self.batch_id})
+        return structs.replace(request, tags={**request.tags, TAG: self.batch_id})
 
 
 class _LineExchange:

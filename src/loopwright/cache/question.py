@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from loopwright.core.chat import Operation, Request
-from loopwright.core.value import value
 
 _LEFT_OUT: Final = frozenset({"stream", "stream_options", "user", "metadata", "model", "loopwright"})
 """Members that change how an answer travels or who is said to have asked, never what it says."""
@@ -19,8 +18,7 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One question as the cache knows it."""
 
     key: bytes

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from loopwright.core.value import value
+import msgspec
 
 TAG: Final = "loopwright.adapter"
 """Of a call whose model had one: its name and scale, or several by commas."""
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Adapter:
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     """A low-rank adapter (LoRA) as one request has it."""
 
     name: str

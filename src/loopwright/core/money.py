@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
-from loopwright.core.value import value
+import msgspec
 
 NANO = 1_000_000_000
 _PICO_PER_NANO = 1_000
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one call. `input` includes cached and cache-written tokens, `output` includes reasoning."""
 
     input: int = 0

@@ -6,8 +6,10 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Busy, InvalidOutput, LoopwrightError, Spent, UpstreamBroke, UpstreamTimeout

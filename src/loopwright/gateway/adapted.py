@@ -7,10 +7,11 @@ one that says nothing is answered from whatever the slot's last request was read
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import BadRequest

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Refused
@@ -81,8 +82,10 @@ class Confined:
                 raise refusal(privacy, request.model, places, self._others(request, privacy))
             raw = msgspec.json.encode(request.body) if request.raw is None else request.raw
             body = {**request.body, "model": instead}
-            return replace(request, model=instead, body=body, raw=with_fields(raw, model=instead), privacy=privacy)
-        return request if privacy is request.privacy else replace(request, privacy=privacy)
+            return structs.replace(
+                request, model=instead, body=body, raw=with_fields(raw, model=instead), privacy=privacy
+            )
+        return request if privacy is request.privacy else structs.replace(request, privacy=privacy)
 
     def _others(self, request: Request, privacy: Privacy) -> list[str]:
         return [name for name, places in self.places.items() if request.who.may_call(name) and _any(privacy, places)]

@@ -6,10 +6,11 @@ Stands directly round the Chat of a provider or an engine, so that each body tha
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Refused

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.money import Price, Usage
@@ -101,7 +102,7 @@ class Grounded:
             with_context = _with(plan, looked, told, spoken=spoken)
             if not plan.several:
                 plan.beside["messages"] = with_context.messages
-            answers = self.inner(replace(request, assignment=with_context))
+            answers = self.inner(structs.replace(request, assignment=with_context))
         about = {name: kept[name] for name in ("outcome", "evidence", "threshold")}
         cited = Cited(() if refused else looked.shown, about, checks=told.cite and spoken, texts=request.passages)
         began = False
@@ -112,7 +113,7 @@ class Grounded:
                     _settle(kept, cited, request)
                 if not began or not request.stream:
                     began = True
-                    said = replace(said, headers=(*said.headers, (HEADER, outcome)))
+                    said = structs.replace(said, headers=(*said.headers, (HEADER, outcome)))
                 yield said
 
     async def _look(self, request: Request, plan: Plan, told: RetrievalSettings) -> _Looked:
@@ -238,11 +239,11 @@ def _record(looked: _Looked, told: RetrievalSettings, outcome: str) -> dict[str,
 
 def _checked(delta: Delta, cited: Cited, *, stream: bool) -> Delta:
     if not stream:
-        return replace(delta, raw=cited.whole(delta.raw)) if delta.raw else delta
+        return structs.replace(delta, raw=cited.whole(delta.raw)) if delta.raw else delta
     raw = cited.events(delta.raw)
     if delta.done and not raw.endswith(wire_out.DONE):
         raw += cited.rest()
-    return delta if raw is delta.raw else replace(delta, raw=raw)
+    return delta if raw is delta.raw else structs.replace(delta, raw=raw)
 
 
 def _settle(kept: dict[str, Any], cited: Cited, request: Request) -> None:
@@ -263,7 +264,7 @@ async def _refusal(request: Request, plan: Plan, told: RetrievalSettings) -> Asy
     headers = ((VARIANT, plan.variant),)
     if request.stream:
         first, *more = voiced.events(choices, Usage(), request)
-        yield replace(first, provider=PROVIDER, headers=headers)
+        yield structs.replace(first, provider=PROVIDER, headers=headers)
         for delta in more:
             yield delta
         return

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import structs
+
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.privacy import Privacy, Sensitive, Trail
@@ -101,7 +103,7 @@ class Guarded:
 
     def _under(self, request: Request) -> Request:
         privacy = self.policies.of(request)
-        return request if privacy is None else replace(request, privacy=privacy)
+        return request if privacy is None else structs.replace(request, privacy=privacy)
 
 
 def _policy(told: PolicySettings, default: PolicySettings, source: str) -> Privacy:

@@ -7,10 +7,11 @@ deadline; whatever it asks is on the record of that one call.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request, answering
 from loopwright.core.errors import Refused

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import structs
 
 from loopwright.core.adapter import Adapter
 from loopwright.core.assignment import Assignment, Need
@@ -72,7 +73,7 @@ class Prompted:
                 return self._fetched(task, variant, request)
             self.inner.refuse(_meant(task, variant, request), error)
             raise
-        return self.inner(replace(request, assignment=plan))
+        return self.inner(structs.replace(request, assignment=plan))
 
     async def _fetched(self, task: Task, variant: Variant, request: Request) -> AsyncGenerator[Delta, None]:
         try:
@@ -81,7 +82,7 @@ class Prompted:
         except LoopwrightError as error:
             self.inner.refuse(_meant(task, variant, request), error)
             raise
-        async with answering(self.inner, replace(request, assignment=plan)) as answer:
+        async with answering(self.inner, structs.replace(request, assignment=plan)) as answer:
             async for delta in answer:
                 yield delta
 
@@ -258,7 +259,7 @@ def _meant(task: Task, variant: Variant, request: Request) -> Request:
     meant = Assignment(
         task=task.name, variant=variant.name, prompt_version=None, inputs=request.variables or {}, needs=needs
     )
-    return replace(request, assignment=meant)
+    return structs.replace(request, assignment=meant)
 
 
 def _check_plain(task: Task, variant: Variant, body: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from loopwright.core.chat import Chat, Delta, Embedder, Request, answering
 from loopwright.core.errors import BadRequest, LoopwrightError, Refused, Sealed
@@ -104,7 +105,7 @@ class Remembered:
             except BadRequest as error:  # a template that cannot show it is no reason to refuse the question
                 _log.warning("corrections cannot be shown to task %s: %s", plan.task, error.message)
                 found.outcome, found.fits, found.why = "none", (), "a template cannot show it"
-        return self.inner(request if plan is request.assignment else replace(request, assignment=plan)), plan
+        return self.inner(request if plan is request.assignment else structs.replace(request, assignment=plan)), plan
 
     async def _look(self, request: Request, plan: Plan, told: MemorySettings) -> _Found:
         """What there is for a call, before chance has its say."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from loopwright.access.allowances import Sizes
@@ -18,7 +19,6 @@ from loopwright.cache.cache import Cache
 from loopwright.cache.memory import Sent
 from loopwright.calls.record import Record
 from loopwright.core.chat import CacheNote, Delta, Operation, Request, Trace
-from loopwright.core.value import value
 from loopwright.core.who import Principal
 from loopwright.gateway.admitted import Admitted
 from loopwright.gateway.cached import Policy, wording_of
@@ -28,8 +28,7 @@ _ONE: Final = 1_000
 """Nanoseconds in a microsecond."""
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Again:
+class Again(msgspec.Struct, frozen=True, kw_only=True):
     """What a question that was a hit once is answered with, and how that is put on record."""
 
     project_id: int
@@ -48,8 +47,7 @@ class Again:
     stream: bool
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Repeat:
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     """Such a question, asked now."""
 
     id: str

@@ -10,8 +10,9 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from loopwright.core.chat import Delta, Request
 from loopwright.core.errors import Busy, InvalidOutput, LoopwrightError, Unavailable, UpstreamTimeout

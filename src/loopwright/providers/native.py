@@ -7,10 +7,11 @@ import base64
 import struct
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Request
 from loopwright.core.errors import BadRequest, Busy, LoopwrightError, SettingsError, UpstreamBroke, UpstreamRefused

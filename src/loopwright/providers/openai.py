@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urljoin
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.chat import Chat, Delta, Operation, Request
 from loopwright.core.errors import SettingsError, UpstreamBroke

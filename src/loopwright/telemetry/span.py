@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from loopwright.core.value import value
+import msgspec
 
 Kind = Literal[
     "llm", "embedding", "rerank", "retrieval", "tool", "agent", "workflow", "chain", "guardrail", "evaluator", "memory",
@@ -35,8 +35,7 @@ class SpanLink:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a trace."""
 
     project_id: int
@@ -77,7 +76,7 @@ class Span:
     """What it was given: messages, arguments, a query, JSON."""
     output: Any = None
     """What came of it."""
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = {}
     """All others, by the names they came with."""
     events: Sequence[SpanEvent] = ()
     links: Sequence[SpanLink] = ()
