@@ -191,6 +191,7 @@ class App:
         await self.telemetry.forget(project_id=project_id, **named)
         await forget_watched(self.db, project_id=project_id, **named)
         gone = await self.calls.delete(project_id=project_id, **named)
+        await self.cache.forget(project_id=project_id, **named, calls_stay=False)  # for who fetched an answer meanwhile
         await forget_faults(self.db)
         # Again, for what was said while they went; before, so that nothing is left should this end in between.
         await self.workshop.feedback.forget(project_id=project_id, **named)

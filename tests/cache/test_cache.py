@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from loopwright.cache import shared, tally
 from loopwright.cache.cache import Cache
-from loopwright.cache.entry import OVERHEAD, Entry, Likeness
+from loopwright.cache.entry import OVERHEAD, Entry, Erasure, Likeness
+from loopwright.cache.memory import MOST_KNOWN
 from loopwright.cache.tally import Wrong
 from loopwright.core.money import Usage
 from loopwright.kit.db import Database
@@ -111,6 +112,42 @@ async def test_answers_of_one_batch_come_back_as_they_were(database_url: str, se
     changed = replace(held[0], body=b'{"new":1}', target="other")
     await shared.store(db, [(changed, None)], seal)
     assert (await shared.fetch(db, changed.key, seal)) == replace(changed, expires=pytest.approx(changed.expires))
+    await db.close()
+
+
+class OnRecord:
+    """So many answers lie with their calls."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers = answers
+
+    async def find(self, key: bytes) -> Entry | None:  # noqa: ARG002
+        return None
+
+    async def known(self, most: int) -> list[tuple[bytes, int]]:
+        until = int(time.time()) + 60
+        return [(at.to_bytes(8), until) for at in range(min(self.answers, most))]
+
+    async def questions_of(self, call_id: str) -> list[bytes]:  # noqa: ARG002
+        return []
+
+    async def forget(self, erasure: Erasure) -> int:  # noqa: ARG002
+        return 0
+
+
+async def test_answers_apart_are_known_beside_any_number_on_record(database_url: str) -> None:
+    db = await Database.open(database_url, size=4)
+    await migrate(db, ["cache"])
+    held = [entry(b"\xff" + at.to_bytes(2) + bytes(29)) for at in range(300)]
+    await shared.store(db, [(each, None) for each in held])
+    cache = Cache(db, CacheSettings(), on_record=OnRecord(MOST_KNOWN * 2))
+    watching = asyncio.create_task(cache.watch())
+    await until(lambda: cache.memory.known)
+    assert all(cache.elsewhere(each.key) for each in held)
+    assert cache.memory.known == MOST_KNOWN
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
     await db.close()
 
 

@@ -208,7 +208,8 @@ def test_a_rotation_that_is_killed_loses_nothing(tmp_path: Path) -> None:
         # The next step is under way, or just done, when every process dies.
         dying = pool.submit(step_on, house, after)
         house.kill()
-        assert isinstance(dying.exception(), httpx.HTTPError)
+        # No answer, or none that says where to go on: PostgreSQL may die before the worker does.
+        assert isinstance(dying.exception(), httpx.HTTPError | KeyError)
 
     house = keyed(tmp_path, "k1").start()
     left = used(house)

@@ -10,6 +10,7 @@ from msgspec import structs
 from loopwright.cache.cache import Cache
 from loopwright.cache.memory import short
 from loopwright.cache.question import question
+from loopwright.cache.tally import Wrong
 from loopwright.calls.drain import Drain
 from loopwright.calls.query import Calls
 from loopwright.calls.spool import Spool
@@ -23,6 +24,7 @@ from loopwright.gateway.cached import Cached, Policy
 from loopwright.gateway.recollected import Recollected
 from loopwright.gateway.recorded import Recorded
 from loopwright.kit.db import Database
+from loopwright.kit.ids import Ids
 from loopwright.kit.migrations import migrate
 from loopwright.kit.settings import CacheSettings, CallsSettings, ExactSettings, ModelCacheSettings, SemanticSettings
 from tests.gateway.roads import PRICE, Memory, ask, deltas, events, saying, scripted
@@ -139,6 +141,81 @@ async def test_an_answer_that_is_on_record_as_it_came_is_not_written_twice(datab
     assert await newest.fetch(entry.key) is None
     drain.close()
     spool.close()
+    await db.close()
+
+
+async def test_a_wrong_answer_takes_the_others_to_its_question_along(database_url: str, tmp_path: Path) -> None:
+    db = await opened(database_url)
+    await migrate(db, ["calls"])
+    calls, spool, drain = Calls(db, CallsSettings()), Spool(tmp_path, 10**9), Drain(db, tmp_path, CallsSettings())
+    inner = cached(db, scripted({"answers": [{"text": "one"}]}).chat, calls=calls)
+    chat = Recorded(inner, spool, lambda *_: PRICE)
+
+    async def given(text: str) -> str | None:
+        worker = cached(db, inner.inner, calls=calls).cache
+        entry = await worker.fetch(question(ask(text, temperature=0), "m").key)  # type: ignore[union-attr]
+        return None if entry is None else entry.call_id
+
+    for at, streams in enumerate([(False, True), (True, False), (False, False), (True, True)]):
+        text = f"question {at}"
+        for stream in streams:
+            anew = structs.replace(ask(text, temperature=0, stream=stream), cache_control="no-cache")
+            await once(chat, anew)
+            await inner.cache.flush()
+            while await drain.once():
+                pass
+        reported = await given(text)
+        assert reported == anew.id
+        hit = Wrong(call_id=Ids().new(), of_call_id=reported, project_id=HOUSE.project_id, key_id=1, model="m", kind="hit", similarity=None, threshold=0.0)  # fmt: skip
+        assert [await inner.cache.report_wrong(hit), await inner.cache.report_wrong(hit)] == [True, False]
+        assert await given(text) is None
+        assert (await once(chat, ask(text, temperature=0)))[0] == "miss"
+    drain.close()
+    spool.close()
+    await db.close()
+
+
+@pytest.mark.parametrize("usage", [None, Usage(input=9, output=1, cache_written=5)])
+async def test_what_the_record_does_not_tell_is_stored_apart(database_url: str, usage: Usage | None) -> None:
+    db = await opened(database_url)
+    spool = Memory()
+    body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
+
+    async def upstream(_request: Request) -> Any:
+        yield Delta(raw=body, usage=usage, done=True, model="m", provider="p")
+
+    inner = cached(db, upstream)
+    chat = Recorded(inner, spool, lambda *_: PRICE)
+    await once(chat, ask("q", temperature=0))
+    await once(chat, structs.replace(ask("r", temperature=0), session="s" * 400))
+    await inner.cache.flush()
+    assert [record.cache_key for record in spool.records] == [None, None]
+    assert await answers_in(db) == 2
+    entry = await cached(db, upstream).cache.fetch(question(ask("q", temperature=0), "m").key)  # type: ignore[union-attr]
+    assert entry is not None
+    assert entry.usage == usage
+    await db.close()
+
+
+async def test_an_answer_found_by_likeness_is_replaced_by_a_newer_one(database_url: str) -> None:
+    db = await opened(database_url)
+    answers = iter(["old", "new"])
+
+    async def upstream(_request: Request) -> Any:
+        said = json.dumps({"choices": [{"index": 0, "message": {"content": next(answers)}, "finish_reason": "stop"}]})
+        yield Delta(raw=said.encode(), usage=Usage(input=1, output=1), done=True, model="m", provider="p")
+
+    inner = cached(db, upstream, embedder=Embedded())
+    spool = Memory()
+    chat = Recorded(inner, spool, lambda *_: PRICE)
+    await once(chat, ask("how high?", temperature=0))
+    await inner.cache.flush()
+    await once(chat, structs.replace(ask("how high?", temperature=0), cache_control="no-cache"))
+    await inner.cache.flush()
+    assert [record.cache_key for record in spool.records] == [None, None]
+    entry = await cached(db, upstream).cache.fetch(question(ask("how high?", temperature=0), "m").key)  # type: ignore[union-attr]
+    assert entry is not None
+    assert b"new" in entry.body
     await db.close()
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.cache import shared, tally
 from loopwright.cache.entry import Entry, Erasure, Likeness
@@ -46,7 +47,11 @@ class OnRecord(Protocol):
         ...
 
     async def known(self, most: int) -> list[tuple[bytes, int]]:
-        """(the beginning of its key, Unix time of expiry) of the newest, oldest first."""
+        """(the beginning of its key, Unix time of expiry) of at most so many, those good for longest."""
+        ...
+
+    async def questions_of(self, call_id: str) -> list[bytes]:
+        """The key of the question that a call answered."""
         ...
 
     async def forget(self, erasure: Erasure) -> int:
@@ -119,7 +124,7 @@ class Cache:
         found = [await shared.fetch(self._db, key, self._seal)]
         if self._on_record is not None:
             found.append(await self._on_record.find(key))
-        return max((entry for entry in found if entry is not None), key=lambda entry: entry.started_ns, default=None)
+        return max((entry for entry in found if entry is not None), key=lambda entry: entry.call_id, default=None)
 
     async def nearest(self, likeness: Likeness) -> tuple[Entry, float] | None:
         """The most alike question's answer and how alike; None when there is none, or the database is late."""
@@ -162,7 +167,8 @@ class Cache:
     ) -> int:
         """Forget the answers of calls begun until now, here and in every worker; how many the database had.
 
-        Where the calls are deleted next, and do not `stay`, what lies with them is left to that.
+        A call takes the other answers to its question along: one of them would take its place. Where the calls are deleted,
+        and do not `stay`, what lies with them is left to that, and answers of other calls stay.
 
         Raises:
             ValueError: not exactly one of call, key, session and tag.
@@ -170,12 +176,21 @@ class Cache:
         """
         if sum(named is not None for named in (call_id, key_id, session, tag)) != 1:
             raise ValueError("name exactly one of call_id, key_id, session and tag")
+        alike = call_id if calls_stay else None
         erasure = Erasure(
-            before_ns=time.time_ns(), project_id=project_id, call_id=call_id, key_id=key_id, session=session, tag=tag
-        )
+            before_ns=time.time_ns(), project_id=project_id, call_id=call_id, key_id=key_id, session=session, tag=tag,
+            questions=[] if alike is None else self.memory.questions_of(alike),
+        )  # fmt: skip
         self._forget_here(erasure)
+        if alike is not None:
+            erasure = replace(erasure, questions=sorted({*erasure.questions, *await self._questions_of(alike)}))
+            self._forget_here(erasure)
         on_record = 0 if self._on_record is None or not calls_stay else await self._on_record.forget(erasure)
         return on_record + await shared.forget(self._db, erasure)
+
+    async def _questions_of(self, call_id: str) -> list[bytes]:
+        on_record = [] if self._on_record is None else await self._on_record.questions_of(call_id)
+        return on_record + await shared.questions_of(self._db, call_id)
 
     async def report_wrong(self, wrong: Wrong) -> bool:
         """Take a report: a semantic hit tightens its model's threshold, an exact hit's answer is forgotten.
@@ -186,7 +201,7 @@ class Cache:
             fresh = await tally.note_wrong(connection, wrong)
             if fresh:
                 await shared.notify(connection, thresholds=True)
-        if fresh and wrong.similarity is None:
+        if wrong.similarity is None:  # also when it is known: the first report may have come to nothing behind that
             await self.forget(project_id=wrong.project_id, call_id=wrong.of_call_id)
         await self._load_thresholds()
         return fresh
@@ -263,10 +278,11 @@ class Cache:
             await self._load_thresholds()
 
     async def _load(self) -> None:
-        known = await shared.known(self._db)
-        if self._on_record is not None:
-            known += [(short(key), until) for key, until in await self._on_record.known(MOST_KNOWN)]
-        self.memory.relearn(known)
+        apart = await shared.known(self._db)
+        on_record: list[tuple[bytes, int]] = []
+        if self._on_record is not None and len(apart) < MOST_KNOWN:
+            on_record = await self._on_record.known(MOST_KNOWN - len(apart))
+        self.memory.relearn([*((short(key), until) for key, until in reversed(on_record)), *apart])
         await self._load_thresholds()
 
     async def _load_thresholds(self) -> None:

@@ -62,13 +62,15 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     key_id: int | None = None
     session: str | None = None
     tag: tuple[str, str] | None = None
+    questions: list[bytes] = []
+    """With a call: keys of the question it answered, whose other answers are forgotten, too."""
 
     def covers(self, entry: Entry) -> bool:
         """Whether `entry` is to be forgotten."""
         if self.project_id not in (None, entry.project_id) or entry.started_ns > self.before_ns:
             return False
         if self.call_id is not None:
-            return entry.call_id == self.call_id
+            return entry.call_id == self.call_id or entry.key in self.questions
         if self.key_id is not None:
             return entry.key_id == self.key_id
         if self.session is not None:

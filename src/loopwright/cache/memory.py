@@ -172,6 +172,10 @@ class Memory:
             self._known.pop(short(entry.key), None)
         return gone
 
+    def questions_of(self, call_id: str) -> list[bytes]:
+        """The keys of questions that the answer of a call is held for."""
+        return [entry.key for entry in self._held.values() if entry.call_id == call_id]
+
     def learn(self, keys: Iterable[tuple[int, int]]) -> None:
         """Note (short key, Unix time of expiry) of answers in the database, oldest first."""
         for known, expires in keys:

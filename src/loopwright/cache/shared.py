@@ -121,6 +121,12 @@ async def known(db: Database) -> list[tuple[int, int]]:
     return [(short(bytes(row["short"])), int(row["expires"])) for row in reversed(rows)]
 
 
+async def questions_of(db: Database, call_id: str) -> list[bytes]:
+    """The keys of questions that a call's answer is given to here."""
+    rows = await db.rows("select key from cache_entries where call_id = %s::uuid", (call_id,))
+    return [bytes(row["key"]) for row in rows]
+
+
 async def forget(db: Database, erasure: Erasure, *, tell: bool = True) -> int:
     """Delete what `erasure` names and, with `tell`, have every worker do so with what it holds; how many there were."""
     name, value = erasure.tag or (None, None)
@@ -128,7 +134,7 @@ async def forget(db: Database, erasure: Erasure, *, tell: bool = True) -> int:
         cursor = await connection.execute(
             b"""delete from cache_entries where (%(project)s::int is null or project_id = %(project)s)
                 and started_ns <= %(before)s
-                and (%(call)s::uuid is null or call_id = %(call)s::uuid)
+                and (%(call)s::uuid is null or call_id = %(call)s::uuid or key = any(%(questions)s::bytea[]))
                 and (%(key)s::int is null or key_id = %(key)s)
                 and (%(session)s::text is null or session = %(session)s)
                 and (%(name)s::text is null or tags @> jsonb_build_object(%(name)s::text, %(value)s::text))""",
@@ -136,6 +142,7 @@ async def forget(db: Database, erasure: Erasure, *, tell: bool = True) -> int:
                 "project": erasure.project_id,
                 "before": erasure.before_ns,
                 "call": erasure.call_id,
+                "questions": erasure.questions,
                 "key": erasure.key_id,
                 "session": erasure.session,
                 "name": name,

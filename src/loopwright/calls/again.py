@@ -5,6 +5,7 @@ An answer lies with its call and nowhere else: it goes when the call goes.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,10 +17,14 @@ from loopwright.kit.db import Database
 from loopwright.kit.seal import PLAIN, Seal
 
 _FIND: Final = f"""
-    select {SELECT}, c.block, c.slot, extract(epoch from c.cache_until)::float8 as until
-    from calls c join call_series s on s.id = c.series_id
-    where c.cache_key = %s and c.cache_until > now() order by c.id desc limit 1
+    with asked as materialized (select id, cache_until from calls where cache_key = %s),
+    newest as (select id, cache_until from asked order by id desc limit 1)
+    select {SELECT}, c.block, c.slot, extract(epoch from newest.cache_until)::float8 as until
+    from newest join calls c on c.id = newest.id join call_series s on s.id = c.series_id
+    where newest.cache_until > now()
 """  # noqa: S608  (columns of our own tables)
+"""Materialized: where a partition has no statistics yet, PostgreSQL would walk all calls backwards to the newest with the key."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +47,38 @@ async def find(db: Database, key: bytes, seal: Seal = PLAIN) -> Given | None:
     row = await db.row(_FIND, (key,))
     if row is None:
         return None
-    payload = (await texts_of(db, [row], Packer(seal), {})).get(row["id"])
+    try:
+        payload = (await texts_of(db, [row], Packer(seal), {})).get(row["id"])
+    except ValueError as error:
+        _log.warning("the answer of call %s cannot be given again: %s", row["id"], error)
+        return None
     return None if payload is None else Given(call=call_of(row), body=payload.response, until=row["until"])
 
 
 async def newest(db: Database, most: int) -> list[tuple[bytes, int]]:
-    """(the first 8 bytes of the key, Unix time in seconds until which it is good) of at most so many answers, oldest first.
+    """(the first 8 bytes of the key, Unix time in seconds until which it is good) of at most so many answers.
+
+    Those that are good for longest, the last one first.
 
     Raises:
         Unavailable: the database cannot answer now.
     """
     rows = await db.rows(
         """select substring(cache_key for 8) as short, floor(extract(epoch from cache_until))::bigint as until from calls
-           where cache_key is not null and cache_until > now() order by id desc limit %s""",
+           where cache_key is not null and cache_until > now() order by cache_until desc limit %s""",
         (most,),
     )
     return [(bytes(row["short"]), row["until"]) for row in reversed(rows)]
+
+
+async def questions_of(db: Database, call_id: str) -> list[bytes]:
+    """The key of the question that a call answered, if its answer may be given again.
+
+    Raises:
+        Unavailable: the database cannot answer now.
+    """
+    row = await db.row("select cache_key from calls where id = %s::uuid and cache_key is not null", (call_id,))
+    return [] if row is None else [bytes(row["cache_key"])]
 
 
 async def count(db: Database, project_id: int | None) -> int:

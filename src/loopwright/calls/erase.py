@@ -1,7 +1,4 @@
-"""Deletes calls: from tables, full text and what still waits in a spool. Roll-ups keep counting them.
-
-Or takes from them only the key under which their answers would be given again.
-"""
+"""Deletes calls: from tables, full text and what still waits in a spool. Roll-ups keep counting them."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 import numpy as np
 
 from loopwright.calls import postings
@@ -49,15 +45,20 @@ class Target:
 
 
 @dataclass(slots=True)
-class _Marks:
-    """What some erasures name."""
+class Marks:
+    """What was named while calls may have waited in a spool. Read under the shared lock."""
 
+    last: int = 0
     calls: dict[str, list[int | None]] = field(default_factory=dict)
     keys: dict[int, list[tuple[int | None, datetime]]] = field(default_factory=dict)
     sessions: dict[str, list[tuple[int | None, datetime]]] = field(default_factory=dict)
     tags: dict[tuple[str, str], list[tuple[int | None, datetime]]] = field(default_factory=dict)
 
-    def cover(self, record: Record) -> bool:
+    def __bool__(self) -> bool:
+        return self.last > 0
+
+    def covers(self, record: Record) -> bool:
+        """Whether `record` is named, and began before that."""
         for project in self.calls.get(record.id, ()):
             if project in (None, record.project_id):
                 return True
@@ -73,6 +74,8 @@ class _Marks:
         )
 
     def note(self, row: dict[str, Any]) -> None:
+        """Take in a row of the table, the oldest first."""
+        self.last = row["id"]
         mark = (row["project_id"], row["before"])
         if row["call_id"] is not None:
             self.calls.setdefault(str(row["call_id"]), []).append(row["project_id"])
@@ -84,17 +87,10 @@ class _Marks:
             self.tags.setdefault((row["tag_name"], row["tag_value"]), []).append(mark)
 
 
-@dataclass(slots=True)
-class Erasures:
-    """What was deleted while calls may have waited in a spool. Read under the shared lock."""
+class Erasures(Marks):
+    """What was deleted."""
 
-    last: int = 0
-    _gone: _Marks = field(default_factory=_Marks)
-    _silent: _Marks = field(default_factory=_Marks)
-    """Of calls that stay and whose answers are not given again."""
-
-    def __bool__(self) -> bool:
-        return self.last > 0
+    __slots__ = ()
 
     async def hold(self, connection: Connection) -> bool:
         """Share the lock until the transaction ends, and read what is new; whether there was anything."""
@@ -102,19 +98,8 @@ class Erasures:
         await connection.execute("select pg_advisory_xact_lock_shared(%s)", (LOCK,))
         cursor = await connection.execute("select * from call_erasures where id > %s order by id", (known,))
         for row in await cursor.fetchall():
-            (self._silent if row["answers_only"] else self._gone).note(row)
-            self.last = row["id"]
+            self.note(row)
         return self.last > known
-
-    def covers(self, record: Record) -> bool:
-        """Whether `record` was deleted before it was stored."""
-        return self._gone.cover(record)
-
-    def silenced(self, record: Record) -> Record:
-        """`record`, without the key of its answer if that was forgotten before it was stored."""
-        if record.cache_key is None or not self._silent.cover(record):
-            return record
-        return msgspec.structs.replace(record, cache_key=None)
 
 
 async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
@@ -126,10 +111,9 @@ async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
         Unavailable: the database cannot answer now; asking again goes on.
     """
     before = datetime.now(UTC)
-    if target.call_id is not None:
-        _checked(target.call_id)
+    checked(target)
     async with db.transaction() as connection:
-        await _mark(connection, target, before, answers_only=False)
+        await mark(connection, "call_erasures", target, before)
         if target.tag is not None:
             await forget_slice(connection, target.project_id, *target.tag)
     packer = Packer(seal)
@@ -145,50 +129,32 @@ async def delete(db: Database, target: Target, seal: Seal = PLAIN) -> int:
             return gone
 
 
-async def silence(db: Database, target: Target) -> int:
-    """Have the answers of the calls that `target` names not given again; how many on record would have been.
+async def mark(connection: Connection, table: str, target: Target, before: datetime) -> int:
+    """Name `target` in a table of marks; the number of the mark.
 
-    A single call takes along the other answers to its question: one of them would take its place.
-
-    Raises:
-        BadRequest: the call id is none.
-        Unavailable: the database cannot answer now.
+    Alone: whatever is drained after this commits sees the mark, whatever was drained before is seen by who goes on.
     """
-    before = datetime.now(UTC)
-    if target.call_id is not None:
-        _checked(target.call_id)
-    where, params = _named(target, before)
-    if target.call_id is not None:
-        where = f"cache_key in (select cache_key from calls where {where})"  # noqa: S608
-    async with db.transaction() as connection:
-        await _mark(connection, target, before, answers_only=True)
-        statement = f"update calls set cache_key = null, cache_until = null where cache_key is not null and {where}"  # noqa: S608
-        cursor = await connection.execute(statement.encode(), params)
-        return max(cursor.rowcount, 0)
-
-
-async def _mark(connection: Connection, target: Target, before: datetime, *, answers_only: bool) -> None:
-    """Alone: whatever is drained after this commits sees the mark, whatever was drained before is seen by who goes on."""
     name, value = target.tag or (None, None)
     await connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
-    await connection.execute(
-        """insert into call_erasures (project_id, call_id, key_id, session, tag_name, tag_value, before, answers_only)
-           values (%s, %s::uuid, %s, %s, %s, %s, %s, %s)""",
-        (
-            *(target.project_id, target.call_id, target.key_id, _clipped(target.session)),
-            *(name, value, before, answers_only),
-        ),
+    cursor = await connection.execute(
+        f"""insert into {table} (project_id, call_id, key_id, session, tag_name, tag_value, before)
+            values (%s, %s::uuid, %s, %s, %s, %s, %s) returning id""".encode(),  # noqa: S608  (our own tables)
+        (target.project_id, target.call_id, target.key_id, _clipped(target.session), name, value, before),
     )
+    row = await cursor.fetchone()
+    assert row is not None
+    number: int = row["id"]
+    return number
 
 
 async def _next(connection: Connection, target: Target, before: datetime) -> list[dict[str, Any]]:
-    where, params = _named(target, before)
+    where, params = named(target, before)
     statement = f"select id, block, slot, project_id, trace_id from calls where {where} order by id limit {_CHUNK}"  # noqa: S608
     cursor = await connection.execute(statement.encode(), params)
     return await cursor.fetchall()
 
 
-def _named(target: Target, before: datetime) -> tuple[str, dict[str, Any]]:
+def named(target: Target, before: datetime) -> tuple[str, dict[str, Any]]:
     """Which rows of `calls` `target` names: a condition, and its parameters."""
     where = ["(%(project)s::int is null or project_id = %(project)s)"]
     if target.call_id is not None:
@@ -289,7 +255,15 @@ def _clipped(text: str | None) -> str | None:
     return None if text is None else clipped(text)
 
 
-def _checked(call_id: str) -> None:
+def checked(target: Target) -> None:
+    """See that a call it names can be one.
+
+    Raises:
+        BadRequest: it cannot.
+    """
+    call_id = target.call_id
+    if call_id is None:
+        return
     try:
         day_of(call_id)
         UUID(call_id)

@@ -24,6 +24,7 @@ from loopwright.calls.question import (
 )
 from loopwright.calls.rows import call_of
 from loopwright.calls.savings import Savings
+from loopwright.calls.silence import silence
 from loopwright.core.call import Call, CallDetail
 from loopwright.core.errors import BadRequest
 from loopwright.kit.db import Database
@@ -145,20 +146,24 @@ class Calls:
         return await again.find(self._db, key, self.seal)
 
     async def answers_known(self, most: int) -> list[tuple[bytes, int]]:
-        """(the first 8 bytes of its key, Unix seconds until which it is good) of the newest such answers, oldest first."""
+        """(the first 8 bytes of its key, Unix seconds until which it is good) of such answers, those good for longest."""
         return await again.newest(self._db, most)
 
     async def answers_held(self, project_id: int | None) -> int:
         """How many such answers there are in a project; None is all."""
         return await again.count(self._db, project_id)
 
-    async def silence(self, *, project_id: int | None, **named: Any) -> int:
-        """Have the answers of calls not given again, named as in `delete`; how many on record would have been.
+    async def questions_of(self, call_id: str) -> list[bytes]:
+        """The key of the question that a call answered, if its answer may be given again."""
+        return await again.questions_of(self._db, call_id)
+
+    async def silence(self, *, project_id: int | None, questions: Sequence[bytes] = (), **named: Any) -> int:
+        """Have the answers of calls, named as in `delete`, and all to some questions not given again; how many could have been.
 
         Raises:
             BadRequest: as `delete`.
         """
-        return await erase.silence(self._db, erase.Target(project_id=project_id, **named))
+        return await silence(self._db, erase.Target(project_id=project_id, **named), questions)
 
     async def summary(self, filter: CallFilter) -> Summary:  # noqa: A002
         """Totals; without `since` of the last day.

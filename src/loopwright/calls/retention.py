@@ -48,7 +48,8 @@ async def retain(db: Database, settings: CallsSettings, now: datetime) -> Retain
     await db.run("delete from call_unindexed where day < %s", (oldest,))
     await db.run("delete from call_days where day < %s", (oldest,))
     # A mark is needed while a spool may hold what it covers; older calls are dropped by their day anyway.
-    await db.run("delete from call_erasures where before < %s", (now - timedelta(days=settings.retention_days + 1),))
+    for marks in ("call_erasures", "call_silences"):
+        await db.run(f"delete from {marks} where before < %s", (now - timedelta(days=settings.retention_days + 1),))  # noqa: S608
     await db.run("delete from spool_positions where finished and touched_at < %s", (now - timedelta(days=1),))
     await db.run("delete from spool_positions where touched_at < %s", (now - timedelta(days=_STALE_DAYS),))
     return Retained(days=dropped, vacuumed=await vacuum(db, _BY_DAY, now))

@@ -125,8 +125,8 @@ def row_of(
         None if record.error is None or wordless else clipped(record.error, _TEXT_BYTES),
         jsonb_of(tags) if tags else None,
         None if record.sent is None else jsonb_of(record.sent),
-        record.cache_key,
-        None if record.cache_key is None else moment_of(record.cache_until_ns),
+        None if block is None else record.cache_key,
+        None if block is None or record.cache_key is None else moment_of(record.cache_until_ns),
     )
 
 

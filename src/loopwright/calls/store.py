@@ -17,6 +17,7 @@ from loopwright.calls.payloads import Packer
 from loopwright.calls.record import Record
 from loopwright.calls.rows import COLUMNS, SeriesKey, day_of, series_of, started_at
 from loopwright.calls.shaped import Shaped, Shaper
+from loopwright.calls.silence import Silences
 from loopwright.calls.slices import Slices
 from loopwright.calls.touching import touched, traces_of
 from loopwright.kit.db import Connection, Database
@@ -80,6 +81,7 @@ class Store:
         """Series that may still be made."""
         self._days: set[date] = set()
         self._erasures = Erasures()
+        self._silences = Silences()
 
     async def standing(self, names: Sequence[str]) -> tuple[dict[str, int], set[str], list[tuple[str, str, bytes]]]:
         """(positions, finished files, carried streams) as the database knows them for the files `names`.
@@ -139,8 +141,9 @@ class Store:
             if block is not None:
                 if await self._erasures.hold(connection):
                     self._slices.forget()
-                if self._erasures:
-                    records = [self._erasures.silenced(record) for record in records]
+                if any(record.cache_key is not None for record in records):
+                    await self._silences.hold(connection)
+                    records = [self._silences.heard(record) for record in records]
                 if self._doubles is not None and (twice := await self._doubles(connection, records)):
                     records = [record for record in records if record.id not in twice]
                 shaped = await asyncio.to_thread(self._shape, records, series, slices, block["block"])

@@ -20,6 +20,7 @@ from loopwright.cache.entry import Entry, Likeness
 from loopwright.cache.guard import guard
 from loopwright.cache.memory import LONGEST_WORDING, Wording
 from loopwright.cache.question import Question, plain, question, repeats_a_member, said
+from loopwright.calls.rows import clipped
 from loopwright.core.chat import CacheNote, Chat, Delta, Embedder, Keep, Ready, Request, answering
 from loopwright.core.errors import LoopwrightError, Refused
 from loopwright.core.money import Price, Usage
@@ -153,21 +154,34 @@ class Cached:
                 gathered.add(delta)
                 keep = None
                 if delta.done and gathered.raw:
-                    if first and likeness is None:
-                        keep = self._for_record(request, policy, asked, delta.raw)
+                    if first and policy.embedder is None:
+                        keep = self._for_record(request, policy, asked, delta)
                     # Behind what is ready now: this answer goes out before it is made ready to be kept.
                     self.cache.behind(partial(self._keep, request, policy, asked, likeness, gathered, keep))
                 yield delta.noting(_MISS, keep) if first else delta
         finally:
             await answer.aclose()
 
-    def _for_record(self, request: Request, policy: Policy, asked: Question, raw: bytes) -> Keep | None:
-        """What whoever records the call may find it by; None where it may not be given again, or a glance does not tell."""
-        if not self.cache.settings.shared or not replayed.usual(raw, request, truncated=policy.settings.truncated):
+    def _for_record(self, request: Request, policy: Policy, asked: Question, delta: Delta) -> Keep | None:
+        """What whoever records the call may find it by.
+
+        None where it may not be given again, a glance does not tell, or the record does not tell all that is given with it.
+        """
+        if not self.cache.settings.shared or not replayed.usual(
+            delta.raw, request, truncated=policy.settings.truncated
+        ):
             return None
         if request.raw is not None and not plain(request.raw, asked.quotes):
             return None
-        return Keep(asked.key, raw, time.time() + policy.ttl)
+        usage, session = delta.usage, request.session
+        if (
+            usage is None
+            or usage.cache_written
+            or request.notes
+            or (session is not None and clipped(session) != session)
+        ):
+            return None
+        return Keep(asked.key, delta.raw, time.time() + policy.ttl)
 
     def _keep(
         self,

@@ -44,13 +44,18 @@ class Recollected:
         )
 
     async def known(self, most: int) -> list[tuple[bytes, int]]:
-        """(the beginning of its key, Unix time of expiry) of the newest answers on record, oldest first."""
+        """(the beginning of its key, Unix time of expiry) of answers on record, those good for longest."""
         return await self.calls.answers_known(most)
+
+    async def questions_of(self, call_id: str) -> list[bytes]:
+        """The key of the question that a call answered, if its answer may be given again."""
+        return await self.calls.questions_of(call_id)
 
     async def forget(self, erasure: Erasure) -> int:
         """Have what `erasure` names not given again; how many answers on record that were."""
         return await self.calls.silence(
             project_id=erasure.project_id,
+            questions=erasure.questions,
             call_id=erasure.call_id,
             key_id=erasure.key_id,
             session=erasure.session,
