@@ -123,6 +123,8 @@ class Keep:
     """Unix time in seconds."""
     recorded: bool = False
     """Set by who records the call, when this very body is what it puts on record: nobody else need store it."""
+    cost_nano: int | None = None
+    """What the call cost, set with it."""
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):

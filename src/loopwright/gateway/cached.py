@@ -148,19 +148,22 @@ class Cached:
         self.cache.tally.add(request.who.project_id, policy.model, _MISS)
         gathered = _Gathered(self.cache.settings.entry)
         answer = self.inner(request)
+        keep: Keep | None = None
         try:
             async for delta in answer:
                 first = not gathered.began
                 gathered.add(delta)
-                keep = None
                 if delta.done and gathered.raw:
                     if first and policy.embedder is None:
                         keep = self._for_record(request, policy, asked, delta)
-                    # Behind what is ready now: this answer goes out before it is made ready to be kept.
-                    self.cache.behind(partial(self._keep, request, policy, asked, likeness, gathered, keep))
+                    if keep is None:
+                        # Behind what is ready now: this answer goes out before it is made ready to be kept.
+                        self.cache.behind(partial(self._keep, request, policy, asked, likeness, gathered))
                 yield delta.noting(_MISS, keep) if first else delta
         finally:
             await answer.aclose()
+            if keep is not None:
+                self._hold(request, policy, gathered, keep)
 
     def _for_record(self, request: Request, policy: Policy, asked: Question, delta: Delta) -> Keep | None:
         """What whoever records the call may find it by.
@@ -184,40 +187,38 @@ class Cached:
         return Keep(asked.key, delta.raw, time.time() + policy.ttl)
 
     def _keep(
-        self,
-        request: Request,
-        policy: Policy,
-        asked: Question,
-        likeness: Likeness | None,
-        gathered: _Gathered,
-        keep: Keep | None,
+        self, request: Request, policy: Policy, asked: Question, likeness: Likeness | None, gathered: _Gathered
     ) -> None:
-        if keep is None:
-            body = replayed.kept(b"".join(gathered.raw), request, gathered.usage, truncated=policy.settings.truncated)
-            if body is None or (request.raw is not None and repeats_a_member(request.raw, asked.quotes)):
-                return
-        else:
-            body = keep.body
-        price = self.price(request.model, gathered.provider, gathered.model)
-        cost = None
-        if price is not None and gathered.usage is not None:
-            cost = price.cost(gathered.usage, seconds=(time.perf_counter_ns() - gathered.started) / 1e9)
+        body = replayed.kept(b"".join(gathered.raw), request, gathered.usage, truncated=policy.settings.truncated)
+        if body is None or (request.raw is not None and repeats_a_member(request.raw, asked.quotes)):
+            return
+        self._hold(request, policy, gathered, Keep(asked.key, body, time.time() + policy.ttl), likeness)
+
+    def _hold(
+        self, request: Request, policy: Policy, gathered: _Gathered, keep: Keep, likeness: Likeness | None = None
+    ) -> None:
+        """Hold an answer whose form is good: share it, too, where it is not on record."""
+        cost = keep.cost_nano
+        if not keep.recorded and gathered.usage is not None:
+            price = self.price(request.model, gathered.provider, gathered.model)
+            if price is not None:
+                cost = price.cost(gathered.usage, seconds=(time.perf_counter_ns() - gathered.started) / 1e9)
         entry = Entry(
-            key=asked.key,
-            body=body,
-            expires=time.time() + policy.ttl if keep is None else keep.until,
+            key=keep.key,
+            body=keep.body,
+            expires=keep.until,
             call_id=request.id,
             project_id=request.who.project_id,
             key_id=request.who.key_id,
             session=request.session,
-            tags=dict(request.tags),
+            tags=request.tags,
             model=policy.model,
             target=gathered.model,
             usage=gathered.usage,
             cost_nano=cost,
             started_ns=request.started_ns,
         )
-        self.cache.put(entry, likeness, recorded=keep is not None and keep.recorded)
+        self.cache.put(entry, likeness, recorded=keep.recorded)
 
 
 def wording_of(request: Request, policy: Policy) -> Wording | None:

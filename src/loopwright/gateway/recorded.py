@@ -219,6 +219,8 @@ class _Taken:
             keep.recorded = True
             self.kept = (keep.key, int(keep.until * 1e9))
         record = self.record("ok", 200)
+        if keep is not None:
+            keep.cost_nano = record.cost_nano
         self.written = self.opened = True
         self.cost_nano = record.cost_nano
         return record

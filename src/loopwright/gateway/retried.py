@@ -52,41 +52,36 @@ class Retried:
 
     async def answer(self, request: Request, trail: list[Standing]) -> AsyncGenerator[Delta, None]:
         """Answer; `trail` is filled with the targets of the attempts, and those already in it are asked last."""
-        order = self._order(request, self.standings if request.privacy is None else self._allowed(request))
+        order = self._order(request, self._allowed(request))
         waited, full = 0.0, set[Standing]()
-        last: LoopwrightError | None = None
+        last: BaseException | None = None
         while True:
-            now = time.monotonic()
-            chosen = order[0] if order[0].fit and not trail and not full else self._choose(order, trail, full, now)
-            if chosen is None:
-                waited += await self._wait(request, order, now, waited, last)
-                continue
-            pause: float | None = None
+            chosen = order[0]
+            if not chosen.fit or trail or full:
+                chosen, waited = await self._turn(request, order, trail, full, waited, last)
             trail.append(chosen)
-            attempt = _Attempt(chosen, request)
-            patience, queue = self._settings.timeout, chosen.queue
-            number = len(trail)
-            pieces = attempt.run(number, patience) if queue is None else attempt.queued(queue, number, patience)
+            attempt = _Attempt(chosen, request, len(trail))
             try:
-                async for delta in pieces:
-                    yield delta
-            except QueueFull as error:
-                trail.remove(chosen)
-                full.add(chosen)
-                if len(full) == len(order):
-                    raise
-                last = error
-            except LoopwrightError as error:
-                last, error.served = error, (chosen.target.provider, chosen.target.model)
-                pause = self._pause(error, attempt, order, trail)
+                if chosen.queue is not None:
+                    await attempt.enter(chosen.queue)
+                # Inside: a target may refuse before there is anything to await.
+                async for delta in attempt.ask(self._settings.timeout):
+                    if attempt.spoken:
+                        yield delta
+                        continue
+                    for each in attempt.heard(delta):
+                        yield each
+                attempt.succeeded()
+            except BaseException as error:
+                attempt.ended(error)
+                last, pause = error, self._again(error, attempt, order, trail, full)
                 if pause is None:
                     raise
             else:
                 return
             finally:
-                await pieces.aclose()
-            if pause:
-                await asyncio.sleep(pause)
+                await attempt.close()
+            await asyncio.sleep(pause)
 
     def allows(self, privacy: Privacy) -> bool:
         """Whether any of its targets may be asked under `privacy`."""
@@ -106,6 +101,46 @@ class Retried:
             raise refusal(privacy, request.model, [each.target.place for each in self.standings])
         return found
 
+    async def _turn(
+        self,
+        request: Request,
+        order: Sequence[Standing],
+        trail: Sequence[Standing],
+        full: set[Standing],
+        waited: float,
+        last: BaseException | None,
+    ) -> tuple[Standing, float]:
+        """Whose turn it is, where it is not simply the first one's, and the seconds that were waited for it in all.
+
+        Raises:
+            LoopwrightError: nobody can be asked soon.
+        """
+        while True:
+            now = time.monotonic()
+            chosen = self._choose(order, trail, full, now)
+            if chosen is not None:
+                return chosen, waited
+            waited += await self._wait(request, order, now, waited, last)
+
+    def _again(
+        self,
+        error: BaseException,
+        attempt: _Attempt,
+        order: Sequence[Standing],
+        trail: list[Standing],
+        full: set[Standing],
+    ) -> float | None:
+        """Seconds before the next attempt after one that failed; None when there is none."""
+        standing = attempt.standing
+        if isinstance(error, QueueFull):
+            trail.remove(standing)
+            full.add(standing)
+            return None if len(full) == len(order) else 0.0
+        if not isinstance(error, LoopwrightError):
+            return None
+        error.served = (standing.target.provider, standing.target.model)
+        return self._pause(error, attempt, order, trail)
+
     def _choose(
         self, order: Sequence[Standing], trail: Sequence[Standing], full: set[Standing], now: float
     ) -> Standing | None:
@@ -122,7 +157,7 @@ class Retried:
         return min(ready, key=lambda each: (trail.count(each), each.shunned))
 
     async def _wait(
-        self, request: Request, order: Sequence[Standing], now: float, waited: float, last: LoopwrightError | None
+        self, request: Request, order: Sequence[Standing], now: float, waited: float, last: BaseException | None
     ) -> float:
         """Sleep until a target may be asked; the seconds slept.
 
@@ -165,59 +200,77 @@ class Retried:
 class _Attempt:
     """One question to one target."""
 
-    __slots__ = ("began", "request", "spoken", "standing")
+    __slots__ = (
+        "_answer",
+        "_entered",
+        "_held",
+        "_number",
+        "_probe",
+        "_queue",
+        "began",
+        "request",
+        "spoken",
+        "standing",
+    )
 
-    def __init__(self, standing: Standing, request: Request) -> None:
+    def __init__(self, standing: Standing, request: Request, number: int) -> None:
         self.standing = standing
         self.request = request
         self.spoken = False
         """Something has gone to the client."""
         self.began = 0.0
-        """`time.monotonic()` at which the target was asked."""
+        """`time.monotonic()` at which the target was asked; 0 is not yet."""
+        self._number = number
+        self._held: list[Delta] = []
+        """What came before the first content."""
+        self._probe = False
+        self._answer: AsyncGenerator[Delta, None] | None = None
+        self._queue: FairQueue | None = None
+        self._entered = 0.0
 
-    async def queued(self, queue: FairQueue, number: int, patience: float | None) -> AsyncGenerator[Delta, None]:
-        """As `run`, once it is its turn."""
+    async def enter(self, queue: FairQueue) -> None:
+        """Wait for its turn."""
         await queue.enter(self.request.who.key_id, self.request.deadline)
-        began = time.monotonic()
-        pieces = self.run(number, patience)
-        try:
-            async for delta in pieces:
-                yield delta
-        finally:
-            await pieces.aclose()
-            queue.leave(time.monotonic() - began)
+        self._queue, self._entered = queue, time.monotonic()
 
-    async def run(self, number: int, patience: float | None) -> AsyncGenerator[Delta, None]:
-        """The answer from its first content on; `number` is which attempt it is, `patience` seconds to that content."""
+    async def close(self) -> None:
+        """Close its answer, and let the next one in where there is a queue."""
+        if self._answer is not None:
+            await self._answer.aclose()
+        if self._queue is not None:
+            self._queue.leave(time.monotonic() - self._entered)
+
+    def ask(self, patience: float | None) -> AsyncGenerator[Delta, None]:
+        """The target's answer; `patience` seconds to its first content."""
         standing, request = self.standing, self.request
-        began = self.began = time.monotonic()
-        probe = standing.began()
-        answer: AsyncGenerator[Delta, None] | None = None
-        held: list[Delta] = []
-        try:
-            # Inside: a target may refuse before there is anything to await.
-            answer = standing.target.chat(request) if patience is None else _prompt(standing, request, patience)
-            async for delta in answer:
-                if self.spoken:
-                    yield delta
-                    continue
-                held.append(delta)
-                if delta.speaks or delta.done or sum(len(each.raw) for each in held) > _HELD_BYTES:
-                    self.spoken = True
-                    standing.spoke(request, began, time.monotonic())
-                    if number > 1:
-                        held[0] = replace(held[0], attempts=number)
-                    for each in held:
-                        yield each
-            standing.succeeded(probe=probe)
-        except BaseException as error:
-            self._note(error, probe=probe)
+        self.began = time.monotonic()
+        self._probe = standing.began()
+        answer = standing.target.chat(request) if patience is None else _prompt(standing, request, patience)
+        self._answer = answer
+        return answer
+
+    def heard(self, delta: Delta) -> Sequence[Delta]:
+        """What may be passed on now that `delta` came, as long as nothing was: all, from the first content on."""
+        held = self._held
+        held.append(delta)
+        if not (delta.speaks or delta.done) and sum(len(each.raw) for each in held) <= _HELD_BYTES:
+            return ()
+        self.spoken = True
+        self.standing.spoke(self.request, self.began, time.monotonic())
+        if self._number > 1:
+            held[0] = replace(held[0], attempts=self._number)
+        return held
+
+    def succeeded(self) -> None:
+        """It came to its end."""
+        self.standing.succeeded(probe=self._probe)
+
+    def ended(self, error: BaseException) -> None:
+        """It came to no good end, if it had begun."""
+        if self.began:
+            self._note(error, probe=self._probe)
             if not self.spoken:
-                self._waste(error, held, time.monotonic() - began)
-            raise
-        finally:
-            if answer is not None:
-                await answer.aclose()
+                self._waste(error, self._held, time.monotonic() - self.began)
 
     def _waste(self, error: BaseException, held: list[Delta], seconds: float) -> None:
         """Note what the attempt took though nothing of it was passed on: as upstream told, else as far as it came.
