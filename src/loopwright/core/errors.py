@@ -27,7 +27,7 @@ LoopwrightError                     500 internal
 
 from __future__ import annotations
 
-from loopwright.core.money import Usage
+from typing import Any
 
 
 class LoopwrightError(Exception):
@@ -163,10 +163,13 @@ class InvalidOutput(UpstreamError):
 
     code = "invalid_output"
 
-    def __init__(self, message: str = "", *, usage: Usage | None = None, model: str = "", provider: str = "") -> None:
+    def __init__(self, message: str = "", *, usage: Any = None, model: str = "", provider: str = "") -> None:
         super().__init__(message)
         self.usage = usage
-        """What the attempts took, which is paid for all the same."""
+        """What the attempts took, which is paid for all the same: a `core.money.Usage`, or None.
+
+        Its module is not imported: every command and every client reads this one, and msgspec costs ten milliseconds.
+        """
         self.model = model
         self.provider = provider
 
