@@ -1,8 +1,8 @@
 """Answers again what was answered before: the same question, or one that means the same where a model opts in.
 
 Stands inside `Admitted`, so a key gets only what it may ask for, and outside `Routed`, so a hit calls nobody. What is
-kept is one body for both wire forms; it is made ready after the client has its answer. An answer that is on record just
-as it came is not written a second time: whoever records the call puts its key there.
+kept is one body for both wire forms; what takes longer than a glance is made ready after the client has its answer. An
+answer that is on record just as it came is not written a second time: whoever records the call puts its key there.
 """
 
 from __future__ import annotations

@@ -215,12 +215,13 @@ class _Taken:
 
     def finished(self, keep: Keep | None) -> Record:
         """The Record of an answer that came whole; it can be found by the key of its question if it is what was to be kept."""
-        if keep is not None and len(self.pieces) == 1 and self.pieces[0] is keep.body:
-            keep.recorded = True
+        if keep is not None and not (len(self.pieces) == 1 and self.pieces[0] is keep.body):
+            keep = None
+        if keep is not None:
             self.kept = (keep.key, int(keep.until * 1e9))
         record = self.record("ok", 200)
         if keep is not None:
-            keep.cost_nano = record.cost_nano
+            keep.recorded, keep.cost_nano = True, record.cost_nano
         self.written = self.opened = True
         self.cost_nano = record.cost_nano
         return record
