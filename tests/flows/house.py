@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -49,7 +50,8 @@ def _database() -> Path:
     """
     folder = Path(tempfile.mkdtemp(prefix="lw-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    asyncio.run(_make(folder / "pg"))
+    with ThreadPoolExecutor(1) as pool:  # the first house of a process may be started within a loop
+        pool.submit(lambda: asyncio.run(_make(folder / "pg"))).result()
     return folder / "pg"
 
 
